@@ -1,0 +1,329 @@
+"""What the estimators share: check X, build the model, train it, measure it."""
+
+import copy
+import math
+import threading
+import warnings
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._callbacks import CallbackSupportMixin, FitReport
+from sk_hvae._data import (
+    as_tensor,
+    choose_rows,
+    chunks,
+    n_pca_rows,
+    principal_components,
+    to_device,
+)
+from sk_hvae._rate_control import FixedMultipliers, RateController
+from sk_hvae._training import Rows, TrainingSettings, build_net, n_batches
+from sk_hvae._validation import (
+    check_network,
+    check_rows,
+    resolve_autocast,
+    resolve_device,
+    resolve_epochs,
+    resolve_hidden,
+    resolve_likelihood,
+    resolve_sizes,
+    resolve_targets,
+    usable_device,
+)
+from sk_hvae.exceptions import (
+    RateTargetWarning,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+)
+from sk_hvae.nn.hierarchy import mlp_hierarchy
+from sk_hvae.nn.likelihoods import DataSummary
+from sk_hvae.nn.linear_start import start_at_pca, start_at_slope
+from sk_hvae.nn.noise import RowNoise
+
+_LN2 = math.log(2)
+_N_DRAWS = 4
+_START_ROWS = 2048
+_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
+_EXHAUSTED_BETA = 1e-3
+_HISTORY = (
+    "train_distortion",
+    "train_rates",
+    "valid_distortion",
+    "valid_rates",
+    "betas",
+)
+_BUILDING = threading.Lock()
+
+
+class Objective(NamedTuple):
+    """What training aims at: one of the two is None, the other has one entry per layer."""
+
+    layer_rates: tuple[float, ...] | None
+    betas: tuple[float, ...] | None
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.layer_rates or self.betas)
+
+    @property
+    def nats(self):
+        """Target rates in nats."""
+        return [rate * _LN2 for rate in self.layer_rates]
+
+
+class Measurement(NamedTuple):
+    """Distortion (n,) and rates (n, n_layers) of rows, in bits, float64 arrays."""
+
+    distortion: np.ndarray
+    rates: np.ndarray
+
+    @property
+    def lower_bound(self):
+        """Lower bound on ln p(x) per row, nats, (n,)."""
+        return -_LN2 * (self.distortion + self.rates.sum(1))
+
+
+class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
+    """Build, train and measure a hierarchical VAE behind scikit-learn's conventions."""
+
+    def _fit(self, X):
+        warm = self.warm_start and hasattr(self, "module_")
+        goal, rows, seed = self._prepare(X, first=not warm)
+        train, validation = self._split(rows, seed)
+        epochs = resolve_epochs(self.max_epochs, len(train), self.batch_size)
+        report = FitReport(self, X, epochs)
+        betas = self._continue(goal) if warm else self._start(rows, goal, seed)
+        n_steps = epochs * n_batches(len(train), self.batch_size)
+        net = self._build_net(goal, betas, seed, epochs, n_steps, validation, report.epoch)
+        self._net = None
+        self._train(net, train)
+        self._conclude(net, rows, goal)
+        if net.interrupted_:
+            self.converged_ = False
+            warnings.warn(
+                f"training was interrupted after {self.n_iter_} of {epochs} epochs; the "
+                "estimator is fitted so far, with rates_ as measured now.",
+                TrainingInterruptedWarning,
+                stacklevel=3,
+            )
+        elif not self.converged_:
+            warnings.warn(self._off_target(goal), RateTargetWarning, stacklevel=3)
+        report.end()
+        return self
+
+    def _partial_fit(self, X):
+        first = not hasattr(self, "module_")
+        goal, rows, seed = self._prepare(X, first)
+        if first or self._net is None:
+            betas = self._start(rows, goal, seed) if first else self._continue(goal)
+            self._net = self._build_net(goal, betas, seed, epochs=1, n_steps=None)
+        self._train(self._net, Rows(rows))
+        self._conclude(self._net, rows, goal)
+        return self
+
+    def _prepare(self, X, first):
+        X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
+        goal = Objective(*resolve_targets(self.layer_rates, self.betas))
+        sizes = resolve_sizes(self.n_components, goal.n_layers)
+        hidden = resolve_hidden(self.hidden_layer_sizes)
+        check_network(self.network, self.image_shape, X.shape[1])
+        if not first and (sizes, hidden) != (self.n_components_, self._hidden_layer_sizes):
+            raise ValueError(
+                f"the fitted model has layers of {self.n_components_} units and hidden layers "
+                f"of {self._hidden_layer_sizes}; it cannot be trained further with {sizes} and "
+                f"{hidden}. Keep the sizes, or fit anew with warm_start=False."
+            )
+        device = resolve_device(self.device)
+        self.n_layers_, self.n_components_, self._hidden_layer_sizes = len(sizes), sizes, hidden
+        self.device_ = str(device)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        rows = to_device(as_tensor(X), device)
+        if not first:
+            self.module_.likelihood.check(rows)
+        return goal, rows, seed
+
+    def _split(self, rows, seed):
+        if not self.early_stopping:
+            return Rows(rows), None
+        n_validation = math.ceil(self.validation_fraction * len(rows))
+        if len(rows) - n_validation < 2:
+            raise ValueError(
+                f"early_stopping=True holds out {n_validation} of {len(rows)} rows, which leaves "
+                "fewer than 2 to train on; lower validation_fraction or pass more rows."
+            )
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+        order = order.to(rows.device)
+        return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
+
+    def _start(self, rows, goal, seed):
+        """Build the model, start it at PCA, and return the betas to start from."""
+        likelihood = resolve_likelihood(self.likelihood).adapt(DataSummary.of(chunks(rows)))
+        with _seeded(seed):
+            self.module_ = self._build(likelihood).to(self.device_)
+        generator = torch.Generator().manual_seed(seed)
+        n_units = max(self.n_components_)
+        sample = choose_rows(rows, n_pca_rows(self.n_features_in_, n_units), generator)
+        components = principal_components(likelihood.link(sample), n_units, seed)
+        sample = choose_rows(sample, _START_ROWS, generator)
+        if goal.betas is not None:
+            start_at_slope(self.module_, sample, components, goal.betas)
+            return goal.betas
+        beta = start_at_pca(self.module_, sample, components, goal.nats)
+        return (beta,) * goal.n_layers
+
+    def _continue(self, goal):
+        self.module_.to(self.device_)
+        return goal.betas or tuple(self.betas_)
+
+    def _build(self, likelihood):
+        module = mlp_hierarchy(
+            self.n_features_in_,
+            self.n_components_,
+            self._hidden_layer_sizes,
+            likelihood,
+            self.inference,
+        )
+        return module.float() if self.device_ == "mps" else module
+
+    def _build_net(self, goal, betas, seed, epochs, n_steps, validation=None, on_epoch=None):
+        device = torch.device(self.device_)
+        settings = TrainingSettings(
+            max_epochs=epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            device=device,
+            autocast=resolve_autocast(self.precision, device, self._hidden_layer_sizes),
+            patience=self.n_iter_no_change,
+            callbacks=self.callbacks or [],
+            on_epoch=on_epoch,
+            verbose=self.verbose,
+        )
+        betas = torch.tensor(betas, dtype=torch.float32, device=device)
+        if goal.betas is None:
+            targets = torch.tensor(goal.nats, dtype=torch.float32, device=device)
+            control = RateController(targets, betas, n_steps)
+        else:
+            control = FixedMultipliers(betas)
+        generator = torch.Generator(device).manual_seed(seed)
+        return build_net(
+            self.module_, control, settings, generator, n_steps=n_steps, validation=validation
+        )
+
+    def _train(self, net, train):
+        try:
+            net.partial_fit(train)
+        except TrainingDivergedError as error:
+            largest = max(float(chunk.abs().max()) for chunk in chunks(train.rows))
+            message = f"{error} max|X| is {largest:.3g}, lr is {self.lr:g}."
+            raise TrainingDivergedError(message) from None
+
+    def _conclude(self, net, rows, goal):
+        """Measure the trained model and set the fitted attributes."""
+        for parameter in self.module_.parameters():
+            parameter.grad = None
+        self.module_.eval()
+        measured = self._measure(rows)
+        history = net.history
+        self.n_iter_ = len(history)
+        self.history_ = {
+            name: np.array(history[:, name]) for name in history[-1] if name in _HISTORY
+        }
+        self.betas_ = net.control.betas.double().cpu().numpy()
+        self.rates_ = measured.rates.mean(0)
+        self.distortion_ = float(measured.distortion.mean())
+        self.lower_bound_ = float(measured.lower_bound.mean())
+        self.converged_ = not any(self._misses(goal))
+
+    def _measure(self, rows):
+        """Measure distortion and rates of rows with noise derived from each row."""
+        module = self._module_in_place()
+        device = torch.device(module_device(module))
+        parts = []
+        with torch.inference_mode():
+            for chunk in chunks(rows):
+                x = to_device(chunk, device)
+                features, linked = module.features(x), module.likelihood.link(x)
+                total = 0.0
+                for draw in range(_N_DRAWS):
+                    output = module.measure(x, features, RowNoise(linked, draw))
+                    terms = torch.cat((output.distortion[:, None], output.rates), 1)
+                    total = total + terms / (_N_DRAWS * _LN2)
+                parts.append(total.cpu())
+        bits = torch.cat(parts).double().numpy()
+        return Measurement(bits[:, 0], bits[:, 1:])
+
+    def _module_in_place(self):
+        """Return the module on its device, or on the CPU where that is not available."""
+        check_is_fitted(self, "module_")
+        return self.module_.to(usable_device(self.device_))
+
+    def _map_rows(self, rows, function, width):
+        """Apply ``function`` to chunks of rows on the device; (n, width) float32 array."""
+        device = module_device(self.module_)
+        result = np.empty((len(rows), width), np.float32)
+        first = 0
+        with torch.inference_mode():
+            for chunk in chunks(rows):
+                part = function(to_device(chunk, device)).cpu().numpy()
+                result[first : first + len(part)] = part
+                first += len(part)
+        return result
+
+    def _misses(self, goal):
+        """Tell for each layer whether it is off its target by over 5% and 0.1 bit."""
+        if goal.layer_rates is None:
+            return [False] * goal.n_layers
+        targets = np.array(goal.layer_rates)
+        tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
+        return list(~(np.abs(self.rates_ - targets) <= tolerance))
+
+    def _off_target(self, goal):
+        """Say which layers missed their targets, and what to try."""
+        layers, advice = [], []
+        for number, miss in enumerate(self._misses(goal), start=1):
+            target, rate = goal.layer_rates[number - 1], self.rates_[number - 1]
+            if not miss:
+                continue
+            collapsed = " (collapsed)" if rate < 0.1 * target else ""
+            layers.append(f"z_{number} reached {rate:.3g} of its {target:g} bits{collapsed}")
+            if rate < target and self.betas_[number - 1] < _EXHAUSTED_BETA:
+                advice.append("ask for fewer bits: the data have no more to give")
+            elif rate < target:
+                advice.append("train longer (max_epochs), ask for fewer bits, or give other layers less")
+            else:
+                advice.append("train longer (max_epochs)")
+        return (
+            f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
+            f"{'; or '.join(dict.fromkeys(advice))}."
+        )
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state = {name: value for name, value in state.items() if name != "_net"}
+        if "module_" in state:
+            state["module_"] = _on_cpu(state["module_"])
+        return state
+
+
+def module_device(module):
+    """Return the device of a module's parameters."""
+    return next(module.parameters()).device
+
+
+def _on_cpu(module):
+    return copy.deepcopy(module).cpu() if module_device(module).type != "cpu" else module
+
+
+@contextmanager
+def _seeded(seed):
+    """Seed torch's global generator for building modules, and put it back afterwards."""
+    with _BUILDING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

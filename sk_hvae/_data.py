@@ -1,0 +1,75 @@
+"""Rows of X as a tensor that shares their memory, in chunks, and their principal components."""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from sk_hvae.nn.linear_start import PrincipalComponents
+
+_CHUNK_ELEMENTS = 2**21
+_PCA_ELEMENTS = 8_000_000
+_SMALLEST_VARIANCE = 1e-7
+
+
+def as_tensor(X):
+    """Wrap an array as a CPU tensor without copying, also if it is read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(X)
+
+
+def to_device(rows, device):
+    """Move rows to a device; MPS has no float64, so it gets float32."""
+    if device.type == "mps" and rows.dtype == torch.float64:
+        rows = rows.float()
+    return rows.to(device)
+
+
+def chunks(rows):
+    """Split rows (n, n_features) into views of at most 2**21 numbers, or one row."""
+    return rows.split(max(1, _CHUNK_ELEMENTS // max(1, rows.shape[1])))
+
+
+def choose_rows(rows, n, generator):
+    """Pick at most n rows at random, in order, as a copy."""
+    if len(rows) <= n:
+        return rows
+    index = torch.randperm(len(rows), generator=generator)[:n].sort().values
+    return rows[index.to(rows.device)]
+
+
+def principal_components(linked, n_components, random_state):
+    """Find the principal components of data on the likelihood's link scale.
+
+    Parameters
+    ----------
+    linked : Tensor of shape (m, n_features), float32
+        The rows to use, see `n_pca_rows`.
+    n_components : int
+        How many to look for; fewer come back from data of lower rank, none from constant
+        data.
+    random_state : int
+        Seed of the randomised solver, which scikit-learn chooses for wide data.
+
+    Returns
+    -------
+    PrincipalComponents
+        On the device of ``linked``.
+    """
+    n = min(n_components, *linked.shape)
+    if not (linked != linked[0]).any():
+        n = 0
+    pca = PCA(max(n, 1), random_state=random_state)
+    with np.errstate(invalid="ignore"):
+        pca.fit(linked.cpu().numpy())
+    variances = pca.explained_variance_[:n]
+    n = int((variances > _SMALLEST_VARIANCE * variances.max(initial=0.0)).sum())
+    arrays = pca.components_[:n], variances[:n], pca.mean_
+    return PrincipalComponents(*(torch.from_numpy(a).to(linked) for a in arrays))
+
+
+def n_pca_rows(n_features, n_components):
+    """Return how many rows are enough for the start: 8 million numbers, 4 rows a component."""
+    return max(_PCA_ELEMENTS // n_features, 4 * n_components)

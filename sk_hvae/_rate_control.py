@@ -1,0 +1,100 @@
+"""Find the multipliers: measured rates and targets in, betas out."""
+
+import math
+
+import torch
+
+_OFFSET = 0.1 * math.log(2)
+_SMOOTHING = 0.9
+_INTEGRAL_GAIN = 0.1
+_PROPORTIONAL_GAIN = 4.0
+_AVERAGE_FROM, _SETTLE_AT = 0.8, 0.9
+_MAX_LOG_BETA = math.log(1e4)
+
+
+class RateController:
+    """Hold every layer at its target rate by moving its multiplier.
+
+    A proportional-integral controller on log beta. Layers compete for the same information:
+    once their betas are equal, the distortion depends on the total rate alone, and the split
+    drifts. The integral part is dual ascent on the multipliers; the proportional part acts
+    as the quadratic term of an augmented Lagrangian and holds the split in place.
+
+    From 90% of the steps on, the betas are settled at their mean over the steps between 80%
+    and 90%, so that training ends on a fixed objective.
+
+    All state lives on the device of the targets, and nothing is read back.
+
+    Parameters
+    ----------
+    targets : Tensor of shape (n_layers,)
+        Target rates in nats, z_1 first.
+    betas : Tensor of shape (n_layers,)
+        Multipliers to start from.
+    n_steps : int or None
+        Number of optimiser steps to come; None never settles.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae._rate_control import RateController
+    >>> control = RateController(torch.tensor([1.0]), torch.tensor([1.0]), n_steps=None)
+    >>> control.update(torch.tensor([2.0]))
+    >>> bool(control.betas > 1)
+    True
+    """
+
+    def __init__(self, targets, betas, n_steps):
+        self.targets = targets
+        self._n_steps = math.inf if n_steps is None else n_steps
+        self._step = 0
+        self._smoothed = targets.clone()
+        self._log_betas = betas.log()
+        self._sum = torch.zeros_like(betas)
+        self._n_summed = 0
+        self.betas = betas
+
+    def update(self, rates):
+        """Move the betas after a batch.
+
+        Parameters
+        ----------
+        rates : Tensor of shape (n_layers,)
+            Rates of the batch in nats, without gradient.
+        """
+        self._step += 1
+        if self._step >= _SETTLE_AT * self._n_steps:
+            self._settle()
+            return
+        self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
+        error = ((self._smoothed + _OFFSET) / (self.targets + _OFFSET)).log()
+        self._log_betas = (self._log_betas + _INTEGRAL_GAIN * error).clamp(
+            -_MAX_LOG_BETA, _MAX_LOG_BETA
+        )
+        self.betas = (self._log_betas + _PROPORTIONAL_GAIN * error).exp()
+        if self._step >= _AVERAGE_FROM * self._n_steps:
+            self._sum = self._sum + self._log_betas
+            self._n_summed += 1
+
+    def _settle(self):
+        if self._n_summed:
+            self._log_betas = self._sum / self._n_summed
+            self._n_summed = 0
+            self.betas = self._log_betas.exp()
+
+
+class FixedMultipliers:
+    """Betas that stay as they are: the paper's way.
+
+    Parameters
+    ----------
+    betas : Tensor of shape (n_layers,)
+        Multipliers, z_1 first.
+    """
+
+    def __init__(self, betas):
+        self.betas = betas
+        self.targets = torch.zeros_like(betas)
+
+    def update(self, rates):
+        """Leave the betas as they are, whatever the rates."""

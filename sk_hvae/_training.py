@@ -1,0 +1,361 @@
+"""The training loop: skorch's, with batches cut from a resident tensor and no host sync."""
+
+import math
+import sys
+from dataclasses import dataclass, field
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.helper import predefined_split
+from torch.utils.data import Dataset
+
+from sk_hvae.exceptions import TrainingDivergedError
+from sk_hvae.nn.noise import GeneratorNoise, RowNoise
+from sk_hvae.nn.objective import objective
+
+_LN2 = math.log(2)
+_WARM_UP = 0.05
+_DECAY_FROM = 0.5
+_OPEN_ENDED_WARM_UP = 100
+_STEPS_PER_SNAPSHOT = 50
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What the user chose about training, resolved.
+
+    Attributes
+    ----------
+    max_epochs, batch_size : int
+        As in the estimators.
+    lr : float
+        Peak learning rate.
+    device : torch.device
+        Where module and rows are.
+    autocast : torch.dtype or None
+        Lower precision for matrix products; None for none.
+    patience : int or None
+        Epochs without improvement before training stops early; None for never.
+    callbacks : list
+        skorch callbacks of the user.
+    on_epoch : callable or None
+        Called after each epoch with its number; training stops if it returns True.
+    verbose : int
+        1 shows a progress line.
+    """
+
+    max_epochs: int
+    batch_size: int
+    lr: float
+    device: torch.device
+    autocast: torch.dtype | None = None
+    patience: int | None = None
+    callbacks: list = field(default_factory=list)
+    on_epoch: object = None
+    verbose: int = 0
+
+
+class Rows(Dataset):
+    """Rows of a resident tensor, or those with the given indices, which are not copied."""
+
+    def __init__(self, rows, index=None):
+        self.rows = rows
+        self.index = torch.arange(len(rows), device=rows.device) if index is None else index
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, i):
+        return self.rows[self.index[i]]
+
+
+class RowBatches:
+    """Cut batches from a resident tensor by indexing: no worker, no per-row call.
+
+    The rows are split evenly over the batches, so that none is nearly empty.
+
+    Parameters
+    ----------
+    dataset : Rows
+        The data.
+    batch_size : int
+        Largest number of rows of a batch.
+    generator : torch.Generator, default=None
+        Shuffles the rows anew for each pass; None keeps their order.
+    """
+
+    def __init__(self, dataset, batch_size, generator=None):
+        self.dataset = dataset
+        self.n_batches = n_batches(len(dataset), batch_size)
+        self.generator = generator
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        rows, index = self.dataset.rows, self.dataset.index
+        if self.generator is not None:
+            order = torch.randperm(len(index), generator=self.generator, device=index.device)
+            index = index[order]
+        for part in index.tensor_split(self.n_batches):
+            yield rows.index_select(0, part)
+
+
+def n_batches(n_rows, batch_size):
+    """Return the number of batches of one pass over ``n_rows`` rows."""
+    return max(1, math.ceil(n_rows / batch_size))
+
+
+def lr_factor(step, n_steps):
+    """Return the learning rate of a step as a share of its peak.
+
+    Linear warm-up over the first 5% of the steps, constant until half, cosine to zero: the
+    rates have to be still when the betas settle. Without an end (``n_steps=None``) only the
+    warm-up, over 100 steps.
+    """
+    if n_steps is None:
+        return min(1.0, (step + 1) / _OPEN_ENDED_WARM_UP)
+    warm_up = min(1.0, (step + 1) / (_WARM_UP * n_steps))
+    decay = max(0.0, (step / n_steps - _DECAY_FROM) / (1 - _DECAY_FROM))
+    return warm_up * 0.5 * (1 + math.cos(math.pi * decay))
+
+
+class HVAENet(NeuralNet):
+    """skorch's loop over a built hierarchical VAE.
+
+    Overrides the single training and validation step, to pass noise and betas, and the
+    epoch, because skorch reads every loss back to the host.
+
+    Parameters
+    ----------
+    module : HierarchicalVAE
+        On its device, started.
+    control : RateController or FixedMultipliers
+        Gives the betas.
+    noise : callable
+        Source of the latents' noise in training.
+    autocast : torch.dtype or None
+        Lower precision for matrix products.
+    n_steps : int or None
+        Number of optimiser steps to come; None if there is no end.
+    **kwargs
+        As in `skorch.NeuralNet`.
+    """
+
+    def __init__(self, module, *, control, noise, autocast=None, n_steps=None, **kwargs):
+        self.control = control
+        self.noise = noise
+        self.autocast = autocast
+        self.n_steps = n_steps
+        super().__init__(module, **kwargs)
+
+    @property
+    def _default_callbacks(self):
+        return []
+
+    def initialize_criterion(self):
+        self.criterion_ = self.criterion
+        return self
+
+    def initialize_history(self):
+        super().initialize_history()
+        self.n_steps_done_ = 0
+        self.interrupted_ = False
+        self._take_snapshot()
+
+    def train_step_single(self, batch, **fit_params):
+        peak = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
+        for group in self.optimizer_.param_groups:
+            group["lr"] = peak
+        with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
+            output = self.module_(batch, self.noise)
+        terms = self.criterion_(output, self.control.betas)
+        terms.loss.backward()
+        self.control.update(terms.rates.detach())
+        self.n_steps_done_ += 1
+        return {"loss": terms.loss, "y_pred": terms}
+
+    def validation_step(self, batch, **fit_params):
+        with torch.no_grad():
+            noise = RowNoise(self.module_.likelihood.link(batch))
+            output = self.module_(batch, noise)
+            terms = self.criterion_(output, self.control.betas)
+        return {"loss": terms.loss, "y_pred": terms}
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        self._set_training(training)
+        sums, n_rows = 0.0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            terms = step["y_pred"]
+            means = torch.cat((terms.distortion.detach().view(1), terms.rates.detach()))
+            sums, n_rows = sums + means * len(batch), n_rows + len(batch)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        distortion, *rates = (sums / n_rows).tolist()
+        self._record(prefix, distortion, rates)
+        if training:
+            self._guard(distortion, rates)
+
+    def _record(self, prefix, distortion, rates):
+        betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
+        pairs = zip(betas, rates, targets, strict=True)
+        loss = distortion + sum(beta * (rate - target) for beta, rate, target in pairs)
+        self.history.record(prefix + "_loss", loss)
+        self.history.record(prefix + "_distortion", distortion / _LN2)
+        self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
+        if prefix == "train":
+            self.history.record("betas", betas)
+
+    def _guard(self, distortion, rates):
+        finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
+        if finite and self.n_steps_done_ - self._snapshot_step < _STEPS_PER_SNAPSHOT:
+            return
+        if finite and self._weights_are_finite():
+            self._take_snapshot()
+        else:
+            self.restore_snapshot()
+            raise TrainingDivergedError(_divergence(len(self.history), distortion, rates))
+
+    def _weights_are_finite(self):
+        norms = [p.detach().norm() for p in self.module_.parameters()]
+        return bool(torch.stack(norms).isfinite().all())
+
+    def _take_snapshot(self):
+        self._snapshot_step = self.n_steps_done_
+        self._snapshot = [p.detach().clone() for p in self.module_.parameters()]
+
+    @torch.no_grad()
+    def restore_snapshot(self):
+        """Go back to the last weights that were known to be finite."""
+        for parameter, kept in zip(self.module_.parameters(), self._snapshot, strict=True):
+            parameter.copy_(kept)
+
+    def notify(self, method_name, **cb_kwargs):
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:
+            raise _StoppedByCallback from stop
+
+    def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        try:
+            super().fit_loop(X, y, epochs, **kwargs)
+        except _StoppedByCallback:
+            pass
+        except KeyboardInterrupt:
+            self.interrupted_ = True
+        return self
+
+
+class _StoppedByCallback(Exception):
+    """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
+
+
+class EpochHook(Callback):
+    """Tell the estimator of each epoch, and stop if it says so."""
+
+    def __init__(self, on_epoch):
+        self.on_epoch = on_epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.on_epoch(len(net.history)):
+            raise KeyboardInterrupt
+
+
+class ProgressLine(Callback):
+    """Show one line on stderr with epoch, distortion, and rates beside their targets."""
+
+    def on_epoch_end(self, net, **kwargs):
+        row = net.history[-1]
+        targets = [target / _LN2 for target in net.control.targets.tolist()]
+        layers = (
+            f"z{i}: {rate:.2f}" + (f"/{target:g}" if target else "")
+            for i, (rate, target) in enumerate(
+                zip(row["train_rates"], targets, strict=True), start=1
+            )
+        )
+        share = len(net.history) / net.max_epochs
+        bar = "#" * round(20 * share)
+        sys.stderr.write(
+            f"\repoch {len(net.history)}/{net.max_epochs} [{bar:<20}] "
+            f"distortion {row['train_distortion']:.2f}, rates {', '.join(layers)} bits   "
+        )
+        sys.stderr.flush()
+
+    def on_train_end(self, net, **kwargs):
+        sys.stderr.write("\n")
+
+
+def build_net(module, control, settings, generator, *, n_steps, validation=None):
+    """Put module, batches, optimiser and callbacks together, ready for ``partial_fit``.
+
+    Parameters
+    ----------
+    module : HierarchicalVAE
+        On the device of the settings, started.
+    control : RateController or FixedMultipliers
+        Gives the betas.
+    settings : TrainingSettings
+        What the user chose.
+    generator : torch.Generator
+        On the same device; shuffles the rows and draws the noise.
+    n_steps : int or None
+        Number of optimiser steps to come; None keeps the learning rate up, for a caller that
+        decides from pass to pass.
+    validation : Rows, default=None
+        Rows to watch for early stopping.
+
+    Returns
+    -------
+    HVAENet
+        Initialised.
+    """
+    callbacks = list(settings.callbacks)
+    if settings.on_epoch is not None:
+        callbacks.append(EpochHook(settings.on_epoch))
+    if settings.verbose:
+        callbacks.append(ProgressLine())
+    if validation is not None:
+        callbacks.append(
+            EarlyStopping(
+                patience=settings.patience,
+                threshold=0,
+                threshold_mode="abs",
+                load_best=True,
+            )
+        )
+    net = HVAENet(
+        module,
+        control=control,
+        noise=GeneratorNoise(generator),
+        autocast=settings.autocast,
+        n_steps=n_steps,
+        criterion=objective,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        lr=settings.lr,
+        max_epochs=settings.max_epochs,
+        batch_size=settings.batch_size,
+        iterator_train=RowBatches,
+        iterator_train__generator=generator,
+        iterator_valid=RowBatches,
+        train_split=None if validation is None else predefined_split(validation),
+        callbacks=callbacks,
+        device=str(settings.device),
+        verbose=0,
+    )
+    return net.initialize()
+
+
+def _divergence(epoch, distortion, rates):
+    broken = [f"rate of z_{i}" for i, rate in enumerate(rates, 1) if not math.isfinite(rate)]
+    if not math.isfinite(distortion):
+        broken.append("distortion")
+    return (
+        f"training diverged in epoch {epoch}: non-finite {', '.join(broken) or 'weights'}. The "
+        "estimator keeps the last finite weights. Lower lr, or look for extreme values in X "
+        "(a clipped or quantile-transformed X trains more easily)."
+    )

@@ -1,0 +1,232 @@
+"""Turn what the user typed into what the model needs; the one place for scikit-learn privates."""
+
+import math
+import numbers
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from sk_hvae.exceptions import DeviceWarning
+from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
+
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "check_layer_values",
+    "check_rows",
+    "fit_context",
+    "resolve_autocast",
+    "resolve_device",
+    "resolve_epochs",
+    "resolve_likelihood",
+    "resolve_output_layers",
+    "resolve_sizes",
+    "usable_device",
+]
+
+_NATIVE_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
+_STEPS, _MOST_EPOCHS = 2000, 200
+_BFLOAT16_WIDTH = 256
+
+
+def check_rows(estimator, X, *, reset, min_rows=1):
+    """Validate X without changing its dtype where torch knows it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``.
+    X : array-like of shape (n_samples, n_features)
+        Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
+        they are; anything else becomes float64.
+    reset : bool
+        True in fit, False afterwards.
+    min_rows : int, default=1
+        Fewest rows allowed.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        C-contiguous, possibly read-only.
+    """
+    return validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=_NATIVE_DTYPES,
+        order="C",
+        ensure_min_samples=min_rows,
+    )
+
+
+def check_layer_values(name, values, unit):
+    """Turn a number or sequence of one positive number per layer into a tuple of floats."""
+    try:
+        values = np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be a positive number or one per layer, z_1 first; got {values!r}."
+        ) from None
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            f"{name} must hold one number per layer, z_1 (nearest the data) first; got an "
+            f"array of shape {values.shape}."
+        )
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(
+            f"every entry of {name} must be positive and finite ({unit}); got "
+            f"{tuple(values.tolist())}. To switch a layer off, leave it out."
+        )
+    return tuple(values.tolist())
+
+
+def resolve_targets(layer_rates, betas):
+    """Check that exactly one of the two is given; returns both as tuples or None."""
+    if layer_rates is not None and betas is not None:
+        raise ValueError(
+            "layer_rates and betas are both given, but the betas of given rates are found in "
+            "training. Pass layer_rates=None to fix the betas, or betas=None to ask for rates "
+            "in bits."
+        )
+    if layer_rates is None and betas is None:
+        raise ValueError(
+            "layer_rates and betas are both None. Pass the bits per layer, for example "
+            "layer_rates=(2, 8), or fixed multipliers, for example betas=(1.0, 1.0)."
+        )
+    if betas is None:
+        return check_layer_values("layer_rates", layer_rates, "bits per sample"), None
+    return None, check_layer_values("betas", betas, "multiplier of the rate")
+
+
+def resolve_sizes(n_components, n_layers):
+    """Return the units of each layer as a tuple, z_1 first."""
+    if isinstance(n_components, numbers.Integral):
+        return (int(n_components),) * n_layers
+    sizes = tuple(n_components)
+    if len(sizes) != n_layers:
+        raise ValueError(
+            f"n_components has {len(sizes)} entries but the model has {n_layers} layers; give "
+            "an int for all layers or one int per layer, z_1 (nearest the data) first."
+        )
+    return _check_widths("n_components", sizes)
+
+
+def resolve_hidden(hidden_layer_sizes):
+    """Return the widths of the hidden layers as a tuple."""
+    if isinstance(hidden_layer_sizes, numbers.Integral):
+        hidden_layer_sizes = (hidden_layer_sizes,)
+    return _check_widths("hidden_layer_sizes", tuple(hidden_layer_sizes))
+
+
+def _check_widths(name, widths):
+    if not all(isinstance(w, numbers.Integral) and w > 0 for w in widths):
+        raise ValueError(f"every entry of {name} must be a positive int; got {widths}.")
+    return tuple(int(w) for w in widths)
+
+
+def check_network(network, image_shape, n_features):
+    """Check that the networks asked for exist and fit the data."""
+    if image_shape is not None:
+        if math.prod(image_shape) != n_features:
+            raise ValueError(
+                f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} pixels but X has "
+                f"{n_features} columns; rows of X are flattened (channels, height, width)."
+            )
+        if network != "mlp":
+            raise ValueError(
+                "convolutional networks are not in this version; pass network='mlp' to train "
+                "perceptrons on flattened images."
+            )
+
+
+def resolve_likelihood(likelihood):
+    """Return a new likelihood from a name or an object, which is left alone."""
+    if isinstance(likelihood, Likelihood):
+        return type(likelihood)(**likelihood.config)
+    return LIKELIHOODS[likelihood]()
+
+
+def resolve_output_layers(output_layers, n_layers):
+    """Return the numbers of the layers that ``transform`` puts side by side, in order."""
+    if isinstance(output_layers, str):
+        return list(range(1, n_layers + 1)) if output_layers == "all" else [n_layers]
+    if isinstance(output_layers, numbers.Integral):
+        output_layers = [output_layers]
+    layers = list(output_layers)
+    known = all(isinstance(n, numbers.Integral) and 1 <= n <= n_layers for n in layers)
+    if not layers or not known or len(set(layers)) != len(layers):
+        raise ValueError(
+            "output_layers must be 'all', 'top', a layer number or a list of different ones; "
+            f"the model has layers 1 (nearest the data) to {n_layers}, got {output_layers!r}."
+        )
+    return sorted(int(n) for n in layers)
+
+
+def resolve_epochs(max_epochs, n_rows, batch_size):
+    """Return the number of passes: "auto" is 2,000 optimiser steps, at most 200 passes."""
+    if max_epochs != "auto":
+        return int(max_epochs)
+    return min(_MOST_EPOCHS, math.ceil(_STEPS / math.ceil(n_rows / batch_size)))
+
+
+def resolve_device(device):
+    """Return the torch device: "auto" takes CUDA, then MPS, then the CPU."""
+    if device != "auto":
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(
+                "device must be 'auto' or a torch device such as 'cpu', 'cuda', 'cuda:1' or "
+                f"'mps'; got {device!r}."
+            ) from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def usable_device(device):
+    """Return a device that is there: the CPU, with a warning, for an accelerator that is not."""
+    device = torch.device(device)
+    available = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.device_count() > (device.index or 0),
+        "mps": torch.backends.mps.is_available,
+    }
+    if available.get(device.type, lambda: True)():
+        return device
+    warnings.warn(
+        f"this estimator was fitted on {str(device)!r}, which is not available here; using "
+        "'cpu'.",
+        DeviceWarning,
+        stacklevel=3,
+    )
+    return torch.device("cpu")
+
+
+def resolve_autocast(precision, device, widths):
+    """Return the dtype for matrix products in training, or None for float32.
+
+    "auto" takes bfloat16 where the hardware multiplies it faster than float32, unless the
+    networks are too narrow to gain from it.
+    """
+    if precision == "float32":
+        return None
+    if precision == "bfloat16":
+        return torch.bfloat16
+    wide = min(widths, default=0) >= _BFLOAT16_WIDTH
+    return torch.bfloat16 if wide and _has_bfloat16(device) else None
+
+
+def _has_bfloat16(device):
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return False

@@ -1,0 +1,23 @@
+"""Warnings and errors of the library."""
+
+from sklearn.exceptions import ConvergenceWarning
+
+
+class RateTargetWarning(ConvergenceWarning):
+    """A layer did not reach its target rate."""
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Training was stopped from the keyboard; the estimator is fitted so far."""
+
+
+class DeviceWarning(UserWarning):
+    """The device an estimator was fitted on is not available here."""
+
+
+class TrainingDivergedError(ValueError):
+    """Training turned non-finite; the estimator holds the last finite weights."""
+
+
+class UnsupportedFormatError(ValueError):
+    """A file is not one of ours, is damaged, or needs another version of the library."""

@@ -1,0 +1,201 @@
+"""Where training starts: the best linear-Gaussian code at the target rates.
+
+A Gaussian source is successively refinable, so a hierarchy of linear layers reaches the
+rate-distortion optimum of the data's covariance whatever the split of the rate: the top
+layer codes the principal components by reverse water-filling at its own rate, and each layer
+below continues at the sum of the rates so far (Cover & Thomas, Elements of Information
+Theory, 10.3.3; Equitz & Cover, 1991).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sk_hvae.nn.latents import LayerCode
+from sk_hvae.nn.noise import RowNoise
+
+_MAX_NATS_PER_UNIT = 6.0
+
+
+class PrincipalComponents(NamedTuple):
+    """Principal components of the data on the likelihood's link scale.
+
+    Attributes
+    ----------
+    directions : Tensor of shape (n, n_features)
+        Orthonormal rows, largest variance first.
+    variances : Tensor of shape (n,)
+        Positive.
+    mean : Tensor of shape (n_features,)
+        What was subtracted.
+    """
+
+    directions: Tensor
+    variances: Tensor
+    mean: Tensor
+
+
+def water_fill(variances, rate, floor=None):
+    """Split a rate over independent Gaussian components.
+
+    Parameters
+    ----------
+    variances : Tensor of shape (n,)
+        Variance of each component, positive.
+    rate : float
+        Total rate in nats.
+    floor : Tensor of shape (n,), default=None
+        Nats that each component has already; None for none.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        max(floor_i, ln(variance_i / level) / 2) with the level that makes the sum ``rate``;
+        no component gets more than 6 nats unless its floor is higher.
+
+    Examples
+    --------
+    >>> import math, torch
+    >>> from sk_hvae.nn.linear_start import water_fill
+    >>> water_fill(torch.tensor([4.0, 1.0, 0.1]), math.log(2)) / math.log(2)
+    tensor([1., 0., 0.])
+    """
+    log_variances = variances.log()
+    floor = torch.zeros_like(variances) if floor is None else floor
+
+    def rates_at(log_level):
+        rates = 0.5 * (log_variances - log_level)
+        return torch.maximum(floor, rates.clamp(max=_MAX_NATS_PER_UNIT))
+
+    low = float(log_variances.min()) - 2 * _MAX_NATS_PER_UNIT
+    high = float(log_variances.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        if float(rates_at(middle).sum()) > rate:
+            low = middle
+        else:
+            high = middle
+    return rates_at(high)
+
+
+def linear_codes(variances, layer_rates, n_components):
+    """Plan the code of every layer.
+
+    Parameters
+    ----------
+    variances : Tensor of shape (n,)
+        Variances of the principal components, positive, largest first.
+    layer_rates : sequence of float
+        Rates in nats, z_1 first.
+    n_components : sequence of int
+        Units of each layer, z_1 first.
+
+    Returns
+    -------
+    list of LayerCode
+        z_1 first; entries of layer l have min(n, n_components[l]) units.
+    """
+    variances = variances.double()
+    nats = torch.zeros_like(variances)
+    above = torch.zeros_like(variances)
+    total, codes = 0.0, []
+    for layer in reversed(range(len(n_components))):
+        total += layer_rates[layer]
+        usable = min(n_components[: layer + 1])
+        nats[:usable] = water_fill(variances[:usable], total, nats[:usable])
+        signal = (-torch.expm1(-2 * nats)).sqrt()
+        shared = torch.where(signal > 0, above / signal.where(signal > 0, 1), 0)
+        width = n_components[layer]
+        codes.append(LayerCode(signal[:width], shared.clamp(max=1 - 1e-6)[:width]))
+        above = signal
+    return codes[::-1]
+
+
+@torch.no_grad()
+def start_at_linear_code(model, components, layer_rates):
+    """Set the linear paths of a model of perceptrons to the best linear code.
+
+    Parameters
+    ----------
+    model : HierarchicalVAE
+        With `MLPEncoder` and `MLPDecoder`; networks are left as they are.
+    components : PrincipalComponents
+        On the device of the model; at most as many as the encoder's linear features.
+    layer_rates : sequence of float
+        Rates in nats, z_1 first.
+    """
+    directions, variances, mean = components
+    sizes = [layer.n_units for layer in model.layers]
+    codes = linear_codes(variances, layer_rates, sizes)
+    n = len(variances)
+    whiten = directions / variances.sqrt()[:, None]
+    model.encoder.linear.weight[:n] = whiten
+    model.encoder.linear.bias[:n] = -(whiten @ mean)
+    for layer, code in zip(model.layers, codes, strict=True):
+        layer.start_at(LayerCode(*(value.float() for value in code)))
+    signal = codes[0].signal.float()
+    n = len(signal)
+    scale = signal * variances[:n].sqrt()
+    model.decoder.linear.weight[:, :n] = (directions[:n] * scale[:, None]).T
+    model.decoder.linear.bias.copy_(mean)
+
+
+@torch.no_grad()
+def start_at_pca(model, x, components, layer_rates):
+    """Start a model as probabilistic PCA at the given rates.
+
+    Sets the linear paths, lets the likelihood fit its scale to what they leave, and
+    estimates the multiplier that belongs to these rates.
+
+    Parameters
+    ----------
+    model : HierarchicalVAE
+        As in `start_at_linear_code`.
+    x : Tensor of shape (b, n_features)
+        Raw data to measure on.
+    components : PrincipalComponents
+        As in `start_at_linear_code`.
+    layer_rates : sequence of float
+        Rates in nats, z_1 first.
+
+    Returns
+    -------
+    float
+        -dD/dR of the linear code: nats of distortion per nat of rate, at least 1e-2; 1 for data without variance.
+    """
+    if not len(components.variances):
+        return 1.0
+    rows = model.likelihood.link(x)
+    smaller = [0.9 * rate for rate in layer_rates]
+    start_at_linear_code(model, components, layer_rates)
+    z_1 = model.encode(x, RowNoise(rows))[0]
+    model.likelihood.fit_scale(x, model.decoder(z_1))
+    distortion = model(x, RowNoise(rows)).distortion.mean()
+    start_at_linear_code(model, components, smaller)
+    rise = model(x, RowNoise(rows)).distortion.mean() - distortion
+    start_at_linear_code(model, components, layer_rates)
+    slope = float(rise) / (sum(layer_rates) - sum(smaller))
+    return max(slope, 1e-2) if math.isfinite(slope) else 1.0
+
+
+def start_at_slope(model, x, components, betas):
+    """Start a model as probabilistic PCA where fixed multipliers will hold it.
+
+    Doubles the total rate, split evenly, until a nat of rate no longer buys as much
+    distortion as the cheapest layer charges for it.
+
+    Parameters
+    ----------
+    model, x, components
+        As in `start_at_pca`.
+    betas : sequence of float
+        Multipliers, z_1 first.
+    """
+    total, price = math.log(2), min(betas)
+    most = 4.0 * len(components.variances)
+    while start_at_pca(model, x, components, [total / len(betas)] * len(betas)) > price:
+        if 2 * total > most:
+            break
+        total *= 2

@@ -1,0 +1,66 @@
+"""Sources of standard normal noise: a generator for training, the rows themselves for scoring."""
+
+import torch
+
+_GOLDEN = -7046029254386353131
+_MIX_1 = -4658895280553007687
+_MIX_2 = -7723592293110705685
+
+
+class GeneratorNoise:
+    """Draw noise from a generator on the device that the noise is for.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Its state moves on with every draw.
+    """
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __call__(self, like):
+        """Draw standard normal noise of the shape (b, n_units) of ``like``."""
+        return torch.randn(like.shape, generator=self.generator, device=like.device)
+
+
+class RowNoise:
+    """Derive the noise of a row from the row's own numbers.
+
+    Monte Carlo estimates made with it are deterministic, do not depend on the other rows or
+    on their order, and still average out over different rows. A row's bits are hashed to a
+    key, and the splitmix64 finaliser (Steele, Lea & Flood, 2014) of key and counter gives
+    uniform numbers.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (b, n_features), float32
+        The rows that the noise is for.
+    draw : int
+        Which of several independent draws to make.
+    """
+
+    def __init__(self, rows, draw=0):
+        bits = rows.contiguous().view(torch.int32).long()
+        odd = 2 * torch.arange(bits.shape[1], device=rows.device) + 1
+        self._key = _mix((bits * (odd * _GOLDEN)).sum(1))
+        self._n_drawn = draw << 32
+
+    def __call__(self, like):
+        """Derive standard normal noise of the shape (b, n_units) of ``like``."""
+        n_units = like.shape[1]
+        first, self._n_drawn = self._n_drawn, self._n_drawn + n_units
+        counter = torch.arange(first + 1, first + n_units + 1, device=like.device)
+        hashed = _mix(self._key[:, None] + counter * _GOLDEN)
+        uniform = ((hashed & 0xFFFFFF).float() + 0.5) / 0x1000000
+        return torch.erfinv(2 * uniform - 1) * 2**0.5
+
+
+def _mix(z):
+    z = (z ^ _logical_shift(z, 30)) * _MIX_1
+    z = (z ^ _logical_shift(z, 27)) * _MIX_2
+    return z ^ _logical_shift(z, 31)
+
+
+def _logical_shift(z, bits):
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
