@@ -16,20 +16,22 @@ from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 __all__ = [
     "Interval",
     "StrOptions",
-    "check_layer_values",
+    "check_network",
     "check_rows",
     "fit_context",
     "resolve_autocast",
     "resolve_device",
     "resolve_epochs",
+    "resolve_hidden",
     "resolve_likelihood",
     "resolve_output_layers",
     "resolve_sizes",
+    "resolve_targets",
     "usable_device",
 ]
 
 _NATIVE_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
-_STEPS, _MOST_EPOCHS = 2000, 200
+_STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
 
 
@@ -167,10 +169,16 @@ def resolve_output_layers(output_layers, n_layers):
 
 
 def resolve_epochs(max_epochs, n_rows, batch_size):
-    """Return the number of passes: "auto" is 2,000 optimiser steps, at most 200 passes."""
+    """Return the number of passes.
+
+    "auto" is as many as make 2,000 optimiser steps, but at most 100, after which small data
+    are learnt by heart; unless these make fewer than 200 steps.
+    """
     if max_epochs != "auto":
         return int(max_epochs)
-    return min(_MOST_EPOCHS, math.ceil(_STEPS / math.ceil(n_rows / batch_size)))
+    steps_per_epoch = math.ceil(n_rows / batch_size)
+    steps = min(_STEPS, max(_FEWEST_STEPS, _MOST_EPOCHS * steps_per_epoch))
+    return math.ceil(steps / steps_per_epoch)
 
 
 def resolve_device(device):

@@ -1,0 +1,46 @@
+"""Data and estimators that several test files share."""
+
+import pytest
+from sklearn.datasets import load_digits, load_iris, load_wine
+
+from sk_hvae import HierarchicalVAETransformer
+
+SMALL = {
+    "layer_rates": (1, 2),
+    "n_components": 2,
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 3,
+    "batch_size": 32,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Return a function that makes a small estimator; its short fits may miss their targets."""
+
+    def make(**params):
+        return HierarchicalVAETransformer(**{**SMALL, **params})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def iris():
+    return load_iris().data
+
+
+@pytest.fixture(scope="session")
+def wine():
+    return load_wine().data
+
+
+@pytest.fixture(scope="session")
+def binary_digits():
+    return (load_digits().data[:500] > 7).astype(float)
+
+
+@pytest.fixture(scope="session")
+def fitted(small, iris):
+    """Return an estimator that reached (1, 2) bits on iris; tests must not change it."""
+    return small(max_epochs="auto", n_components=(3, 2)).fit(iris)

@@ -1,0 +1,207 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from sk_hvae.nn import Bernoulli, DataSummary, Gaussian, mlp_hierarchy
+
+SIZES = {1: (3,), 2: (3, 2), 3: (3, 1, 2)}
+HIERARCHIES = pytest.mark.parametrize(
+    ("n_layers", "inference"),
+    [(n, kind) for n in (1, 2, 3) for kind in ("top_down", "ladder")],
+)
+
+
+def random_model(sizes, inference, n_features=4, likelihood=None, spread=0.3, seed=0):
+    """A small model with all weights perturbed away from their start."""
+    torch.manual_seed(seed)
+    x = torch.randn(30, n_features)
+    likelihood = (likelihood or Gaussian(0.5)).adapt(DataSummary.of([x]))
+    model = mlp_hierarchy(n_features, sizes, (6,), likelihood, inference)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(spread * torch.randn_like(parameter))
+    return model.requires_grad_(requires_grad=False)
+
+
+def normal_noise(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda like: torch.randn(like.shape, generator=generator)
+
+
+def log_ratios(model, x, latents):
+    """Log q(z_l | z_{l+1}, x) - log p(z_l | z_{l+1}) of every layer, (b, n_layers)."""
+    features = model.features(x)
+    ratios = []
+    for layer, z, z_above in zip(model.layers, latents, (*latents[1:], None), strict=True):
+        q, p = layer.posterior(features, z_above), layer.prior(z_above, len(x))
+        log_q, log_p = Normal(q.mean, q.std).log_prob(z), Normal(p.mean, p.std).log_prob(z)
+        ratios.append((log_q - log_p).sum(1))
+    return torch.stack(ratios, 1)
+
+
+class TestRates:
+    @HIERARCHIES
+    def test_rates_are_the_terms_of_the_kl_of_all_latents(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        n = 20000
+        x = torch.tensor([[1.0, -2.0, 0.5, 0.0]]).expand(n, 4)
+
+        output = model(x, normal_noise(1))
+
+        # Both sides have the same expectation over the latents, layer by layer.
+        difference = log_ratios(model, x, output.latents) - output.rates
+        standard_error = difference.std(0) / math.sqrt(n)
+        assert (standard_error < 0.05 * output.rates.mean(0)).all()
+        assert (difference.mean(0).abs() < 5 * standard_error).all()
+
+    @pytest.mark.parametrize("inference", ["top_down", "ladder"])
+    def test_one_layer_is_a_plain_vae(self, inference):
+        model = random_model((3,), inference)
+        x = torch.randn(10, 4)
+        (q, _), = model.posteriors(model.features(x))
+        expected = kl_divergence(Normal(q.mean, q.std), Normal(0.0, 1.0)).sum(1)
+        output = model(x, normal_noise(1))
+        torch.testing.assert_close(output.rates, expected[:, None])
+
+    @HIERARCHIES
+    def test_distortion_is_minus_the_log_likelihood_of_the_sampled_z1(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        x = torch.randn(10, 4)
+        output = model(x, normal_noise(1))
+        mean = model.decode(output.latents[0])
+        expected = -Normal(mean, 0.5).log_prob(x).sum(1)
+        torch.testing.assert_close(output.distortion, expected, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize("inference", ["top_down", "ladder"])
+    def test_the_elbo_is_what_quadrature_gives_and_bounds_the_evidence(self, inference):
+        model = random_model((1, 1), inference, n_features=2, spread=0.6, seed=3)
+        x = torch.tensor([[0.7, -0.4]])
+        axis = torch.linspace(-8, 8, 801)
+        cell = 2 * math.log(float(axis[1] - axis[0]))
+        z_1, z_2 = (z.reshape(-1, 1) for z in torch.meshgrid(axis, axis, indexing="ij"))
+        many = x.expand(len(z_1), 2)
+        prior = model.layers[0].prior(z_2, len(z_2))
+        log_p = Normal(0.0, 1.0).log_prob(z_2) + Normal(*prior).log_prob(z_1)
+        log_joint = (log_p[:, 0] + model.likelihood.log_prob(many, model.decoder(z_1))).double()
+        log_q = log_ratios(model, many, (z_1, z_2)).sum(1).double() + log_p[:, 0]
+        evidence = (log_joint + cell).logsumexp(0)
+        elbo = ((log_q + cell).exp() * (log_joint - log_q)).sum()
+        assert abs((log_q + cell).logsumexp(0)) < 1e-3
+
+        n = 20000
+        output = model(x.expand(n, 2), normal_noise(1))
+        bound = -(output.distortion + output.rates.sum(1))
+
+        assert abs(bound.mean() - elbo) < 5 * bound.std() / math.sqrt(n)
+        assert elbo < evidence
+        importance = bound - (log_ratios(model, x.expand(n, 2), output.latents) - output.rates).sum(
+            1
+        )
+        weights = (importance.double() - evidence).exp()
+        assert abs(weights.mean() - 1) < 5 * weights.std() / math.sqrt(n)
+
+
+class TestEncode:
+    @HIERARCHIES
+    def test_without_noise_every_layer_passes_on_its_mean(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        x = torch.randn(10, 4)
+        features = model.features(x)
+        latents = model.encode(x)
+        for layer, z, z_above in zip(model.layers, latents, (*latents[1:], None), strict=True):
+            torch.testing.assert_close(z, layer.posterior(features, z_above).mean)
+        again = model.encode(x)
+        assert all(torch.equal(a, b) for a, b in zip(latents, again, strict=True))
+
+    @HIERARCHIES
+    def test_noise_of_zero_gives_the_means(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        x = torch.randn(10, 4)
+        zipped = zip(model.encode(x), model.encode(x, torch.zeros_like), strict=True)
+        for mean, sample in zipped:
+            torch.testing.assert_close(mean, sample)
+
+    @HIERARCHIES
+    def test_latents_come_z1_first_with_their_widths(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        widths = tuple(z.shape[1] for z in model.encode(torch.randn(10, 4)))
+        assert widths == SIZES[n_layers]
+
+    def test_forward_samples_what_encode_samples(self):
+        model = random_model((3, 2), "top_down")
+        x = torch.randn(10, 4)
+        encoded = model.encode(x, normal_noise(5))
+        output = model(x, normal_noise(5))
+        assert all(torch.equal(a, b) for a, b in zip(encoded, output.latents, strict=True))
+
+    @HIERARCHIES
+    def test_rows_do_not_see_each_other(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        x = torch.randn(10, 4)
+        for whole, alone in zip(model.encode(x), model.encode(x[3:4]), strict=True):
+            torch.testing.assert_close(whole[3:4], alone)
+
+
+class TestDecode:
+    def test_layers_below_take_their_prior_means(self):
+        model = random_model((3, 1, 2), "top_down")
+        z_3 = torch.randn(10, 2)
+        z_2 = model.layers[1].prior(z_3, 10).mean
+        z_1 = model.layers[0].prior(z_2, 10).mean
+        expected = model.likelihood.mean(model.decoder(z_1))
+        for z, layer in [(z_3, 3), (z_2, 2), (z_1, 1)]:
+            torch.testing.assert_close(model.decode(z, layer), expected)
+
+    def test_a_sample_without_noise_decodes_the_origin_of_the_top_layer(self):
+        model = random_model((3, 1, 2), "ladder")
+        drawn = model.sample(2, torch.zeros_like)
+        torch.testing.assert_close(drawn, model.decode(torch.zeros(2, 2), layer=3))
+
+    @HIERARCHIES
+    def test_samples_have_the_shape_of_data(self, n_layers, inference):
+        model = random_model(SIZES[n_layers], inference)
+        assert model.sample(11, normal_noise(1)).shape == (11, 4)
+
+    def test_samples_of_a_linear_model_have_its_covariance(self):
+        model = random_model((2, 2), "top_down", spread=0)
+        weight, pull = torch.randn(4, 2), torch.diag(torch.tensor([0.8, 0.3]))
+        model.decoder.linear.weight.copy_(weight)
+        model.layers[0].prior_linear.weight[:2] = pull
+        n = 40000
+
+        drawn = (model.sample(n, normal_noise(1)) / model.likelihood.scale).double()
+
+        noise = torch.diag((0.5 / model.likelihood.scale) ** 2)
+        w = weight.double()
+        expected = w @ (torch.eye(2) + pull @ pull.T).double() @ w.T + noise
+        torch.testing.assert_close(drawn.T.cov(), expected, atol=0.1, rtol=0.05)
+
+    def test_a_bernoulli_model_samples_binary_data(self):
+        torch.manual_seed(0)
+        likelihood = Bernoulli().adapt(DataSummary.of([torch.eye(4)]))
+        model = mlp_hierarchy(4, (2, 2), (6,), likelihood)
+        assert set(model.sample(50, normal_noise(1)).unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_model_without_hidden_layers_works():
+    torch.manual_seed(0)
+    x = torch.randn(10, 4)
+    likelihood = Gaussian().adapt(DataSummary.of([x]))
+    for inference in ("top_down", "ladder"):
+        model = mlp_hierarchy(4, (3, 2), (), likelihood, inference)
+        output = model(x, normal_noise(0))
+        assert output.rates.shape == (10, 2)
+        assert output.distortion.isfinite().all()
+
+
+@HIERARCHIES
+def test_every_weight_gets_a_gradient(n_layers, inference):
+    model = random_model(SIZES[n_layers], inference, likelihood=Gaussian("learned"))
+    model.requires_grad_()
+    output = model(torch.randn(10, 4), normal_noise(1))
+    (output.distortion.mean() + output.rates.mean()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name

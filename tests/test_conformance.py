@@ -1,0 +1,57 @@
+"""scikit-learn's own checks, with no expected failure."""
+
+import pytest
+from sklearn.base import clone
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from sk_hvae import HierarchicalVAETransformer
+
+pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+
+
+def small(**params):
+    return HierarchicalVAETransformer(
+        n_components=2, hidden_layer_sizes=(8,), max_epochs=2, batch_size=32, **params
+    )
+
+
+ESTIMATORS = {
+    "one layer": small(layer_rates=3),
+    "two layers": small(layer_rates=(1, 2)),
+    "three layers": small(layer_rates=(1, 2, 1)),
+    "ladder": small(layer_rates=(1, 2), inference="ladder"),
+    "betas": small(layer_rates=None, betas=(0.5, 2.0)),
+}
+
+# scikit-learn runs these on its own estimators only.
+UNLISTED = [
+    "check_dataframe_column_names_consistency",
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_inplace_ensure_writeable",
+    "check_param_validation",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+@parametrize_with_checks(list(ESTIMATORS.values()))
+def test_listed_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("variant", ESTIMATORS)
+@pytest.mark.parametrize("check", UNLISTED)
+def test_unlisted_check(check, variant):
+    estimator = clone(ESTIMATORS[variant])
+    getattr(estimator_checks, check)(type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("variant", ESTIMATORS)
+def test_no_check_is_lost(variant):
+    assert len(list(estimator_checks_generator(ESTIMATORS[variant]))) >= 45
