@@ -23,7 +23,7 @@ from sk_hvae._data import (
     to_device,
 )
 from sk_hvae._rate_control import FixedMultipliers, RateController
-from sk_hvae._training import Rows, TrainingSettings, build_net, n_batches
+from sk_hvae._training import HVAENet, Rows, TrainingSettings, build_net, n_batches
 from sk_hvae._validation import (
     check_network,
     check_rows,
@@ -41,7 +41,7 @@ from sk_hvae.exceptions import (
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
-from sk_hvae.nn.hierarchy import mlp_hierarchy
+from sk_hvae.nn.hierarchy import HierarchicalVAE, mlp_hierarchy
 from sk_hvae.nn.likelihoods import DataSummary
 from sk_hvae.nn.linear_start import start_at_pca, start_at_slope
 from sk_hvae.nn.noise import RowNoise
@@ -51,6 +51,7 @@ _N_DRAWS = 4
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
+_DECAY_ROWS = 400
 _HISTORY = (
     "train_distortion",
     "train_rates",
@@ -61,11 +62,11 @@ _HISTORY = (
 _BUILDING = threading.Lock()
 
 
-class Objective(NamedTuple):
-    """What training aims at: one of the two is None, the other has one entry per layer."""
+class Goal(NamedTuple):
+    """What training aims at: target rates in bits, or fixed betas; the other is empty."""
 
-    layer_rates: tuple[float, ...] | None
-    betas: tuple[float, ...] | None
+    layer_rates: tuple[float, ...]
+    betas: tuple[float, ...]
 
     @property
     def n_layers(self):
@@ -93,6 +94,21 @@ class Measurement(NamedTuple):
 class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     """Build, train and measure a hierarchical VAE behind scikit-learn's conventions."""
 
+    module_: HierarchicalVAE
+    device_: str
+    n_features_in_: int
+    n_layers_: int
+    n_components_: tuple[int, ...]
+    n_iter_: int
+    rates_: np.ndarray
+    betas_: np.ndarray
+    distortion_: float
+    lower_bound_: float
+    converged_: bool
+    history_: dict[str, np.ndarray]
+    _hidden_layer_sizes: tuple[int, ...]
+    _net: HVAENet | None
+
     def _fit(self, X):
         warm = self.warm_start and hasattr(self, "module_")
         goal, rows, seed = self._prepare(X, first=not warm)
@@ -100,9 +116,14 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         epochs = resolve_epochs(self.max_epochs, len(train), self.batch_size)
         report = FitReport(self, X, epochs)
         betas = self._continue(goal) if warm else self._start(rows, goal, seed)
-        n_steps = epochs * n_batches(len(train), self.batch_size)
-        net = self._build_net(goal, betas, seed, epochs, n_steps, validation, report.epoch)
+        settings = self._training_settings(
+            max_epochs=epochs,
+            n_steps=epochs * n_batches(len(train), self.batch_size),
+            weight_decay=_DECAY_ROWS / len(train),
+            on_epoch=report.epoch,
+        )
         self._net = None
+        net = self._build_net(goal, betas, seed, settings, validation)
         self._train(net, train)
         self._conclude(net, rows, goal)
         if net.interrupted_:
@@ -123,14 +144,16 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         goal, rows, seed = self._prepare(X, first)
         if first or self._net is None:
             betas = self._start(rows, goal, seed) if first else self._continue(goal)
-            self._net = self._build_net(goal, betas, seed, epochs=1, n_steps=None)
+            settings = self._training_settings(max_epochs=1, n_steps=None, weight_decay=0.0)
+            self._net = self._build_net(goal, betas, seed, settings)
         self._train(self._net, Rows(rows))
         self._conclude(self._net, rows, goal)
         return self
 
     def _prepare(self, X, first):
+        """Check X and the parameters; returns the goal, the rows on the device, and a seed."""
         X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
-        goal = Objective(*resolve_targets(self.layer_rates, self.betas))
+        goal = Goal(*resolve_targets(self.layer_rates, self.betas))
         sizes = resolve_sizes(self.n_components, goal.n_layers)
         hidden = resolve_hidden(self.hidden_layer_sizes)
         check_network(self.network, self.image_shape, X.shape[1])
@@ -150,6 +173,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         return goal, rows, seed
 
     def _split(self, rows, seed):
+        """Hold rows out for early stopping, if it is on; returns `Rows` and `Rows` or None."""
         if not self.early_stopping:
             return Rows(rows), None
         n_validation = math.ceil(self.validation_fraction * len(rows))
@@ -172,13 +196,14 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         sample = choose_rows(rows, n_pca_rows(self.n_features_in_, n_units), generator)
         components = principal_components(likelihood.link(sample), n_units, seed)
         sample = choose_rows(sample, _START_ROWS, generator)
-        if goal.betas is not None:
+        if goal.betas:
             start_at_slope(self.module_, sample, components, goal.betas)
             return goal.betas
         beta = start_at_pca(self.module_, sample, components, goal.nats)
         return (beta,) * goal.n_layers
 
     def _continue(self, goal):
+        """Return the betas to go on from."""
         self.module_.to(self.device_)
         return goal.betas or tuple(self.betas_)
 
@@ -190,31 +215,32 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             likelihood,
             self.inference,
         )
-        return module.float() if self.device_ == "mps" else module
+        return module.float() if torch.device(self.device_).type == "mps" else module
 
-    def _build_net(self, goal, betas, seed, epochs, n_steps, validation=None, on_epoch=None):
+    def _training_settings(self, **kwargs):
         device = torch.device(self.device_)
-        settings = TrainingSettings(
-            max_epochs=epochs,
+        return TrainingSettings(
             batch_size=self.batch_size,
             lr=self.lr,
             device=device,
             autocast=resolve_autocast(self.precision, device, self._hidden_layer_sizes),
             patience=self.n_iter_no_change,
             callbacks=self.callbacks or [],
-            on_epoch=on_epoch,
             verbose=self.verbose,
+            **kwargs,
         )
-        betas = torch.tensor(betas, dtype=torch.float32, device=device)
-        if goal.betas is None:
-            targets = torch.tensor(goal.nats, dtype=torch.float32, device=device)
-            control = RateController(targets, betas, n_steps)
+
+    def _build_net(self, goal, betas, seed, settings, validation=None):
+        def vector(values):
+            return torch.tensor(values, dtype=torch.float32, device=settings.device)
+
+        control: RateController | FixedMultipliers
+        if goal.betas:
+            control = FixedMultipliers(vector(betas))
         else:
-            control = FixedMultipliers(betas)
-        generator = torch.Generator(device).manual_seed(seed)
-        return build_net(
-            self.module_, control, settings, generator, n_steps=n_steps, validation=validation
-        )
+            control = RateController(vector(goal.nats), vector(betas), settings.n_steps)
+        generator = torch.Generator(settings.device).manual_seed(seed)
+        return build_net(self.module_, control, settings, generator, validation)
 
     def _train(self, net, train):
         try:
@@ -244,19 +270,16 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     def _measure(self, rows):
         """Measure distortion and rates of rows with noise derived from each row."""
         module = self._module_in_place()
-        device = torch.device(module_device(module))
-        parts = []
-        with torch.inference_mode():
-            for chunk in chunks(rows):
-                x = to_device(chunk, device)
-                features, linked = module.features(x), module.likelihood.link(x)
-                total = 0.0
-                for draw in range(_N_DRAWS):
-                    output = module.measure(x, features, RowNoise(linked, draw))
-                    terms = torch.cat((output.distortion[:, None], output.rates), 1)
-                    total = total + terms / (_N_DRAWS * _LN2)
-                parts.append(total.cpu())
-        bits = torch.cat(parts).double().numpy()
+
+        def measure(x):
+            features, linked = module.features(x), module.likelihood.link(x)
+            draws = [
+                module.measure(x, features, RowNoise(linked, draw)) for draw in range(_N_DRAWS)
+            ]
+            terms = [torch.cat((d.distortion[:, None], d.rates), 1) for d in draws]
+            return torch.stack(terms).mean(0) / _LN2
+
+        bits = self._map_rows(rows, measure, 1 + self.n_layers_).astype(np.float64)
         return Measurement(bits[:, 0], bits[:, 1:])
 
     def _module_in_place(self):
@@ -278,7 +301,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _misses(self, goal):
         """Tell for each layer whether it is off its target by over 5% and 0.1 bit."""
-        if goal.layer_rates is None:
+        if goal.betas:
             return [False] * goal.n_layers
         targets = np.array(goal.layer_rates)
         tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
@@ -296,7 +319,9 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             if rate < target and self.betas_[number - 1] < _EXHAUSTED_BETA:
                 advice.append("ask for fewer bits: the data have no more to give")
             elif rate < target:
-                advice.append("train longer (max_epochs), ask for fewer bits, or give other layers less")
+                advice.append(
+                    "train longer (max_epochs), ask for fewer bits, or give other layers less"
+                )
             else:
                 advice.append("train longer (max_epochs)")
         return (

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +20,7 @@ _WARM_UP = 0.05
 _DECAY_FROM = 0.5
 _OPEN_ENDED_WARM_UP = 100
 _STEPS_PER_SNAPSHOT = 50
+_NOT_DECAYED = ("*linear.*", "*.bias", "likelihood.*")
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,19 @@ class TrainingSettings:
     ----------
     max_epochs, batch_size : int
         As in the estimators.
+    n_steps : int or None
+        Number of optimiser steps to come; None keeps the learning rate up, for a caller that
+        decides from pass to pass.
     lr : float
         Peak learning rate.
+    weight_decay : float
+        Pull of the networks' weights, but not of the linear paths, towards zero.
     device : torch.device
         Where module and rows are.
     autocast : torch.dtype or None
         Lower precision for matrix products; None for none.
-    patience : int or None
-        Epochs without improvement before training stops early; None for never.
+    patience : int
+        Epochs without improvement before training stops early, if there are validation rows.
     callbacks : list
         skorch callbacks of the user.
     on_epoch : callable or None
@@ -47,12 +54,14 @@ class TrainingSettings:
 
     max_epochs: int
     batch_size: int
+    n_steps: int | None
     lr: float
+    weight_decay: float
     device: torch.device
     autocast: torch.dtype | None = None
-    patience: int | None = None
+    patience: int = 10
     callbacks: list = field(default_factory=list)
-    on_epoch: object = None
+    on_epoch: Callable[[int], bool] | None = None
     verbose: int = 0
 
 
@@ -187,7 +196,8 @@ class HVAENet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        sums, n_rows = 0.0, 0
+        sums = torch.zeros(1 + len(self.control.betas), device=self.control.betas.device)
+        n_rows = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
@@ -238,19 +248,19 @@ class HVAENet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
-            raise _StoppedByCallback from stop
+            raise _StopRequest from stop
 
     def fit_loop(self, X, y=None, epochs=None, **kwargs):
         try:
             super().fit_loop(X, y, epochs, **kwargs)
-        except _StoppedByCallback:
+        except _StopRequest:
             pass
         except KeyboardInterrupt:
             self.interrupted_ = True
         return self
 
 
-class _StoppedByCallback(Exception):
+class _StopRequest(Exception):  # noqa: N818
     """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
 
 
@@ -289,7 +299,7 @@ class ProgressLine(Callback):
         sys.stderr.write("\n")
 
 
-def build_net(module, control, settings, generator, *, n_steps, validation=None):
+def build_net(module, control, settings, generator, validation=None):
     """Put module, batches, optimiser and callbacks together, ready for ``partial_fit``.
 
     Parameters
@@ -302,9 +312,6 @@ def build_net(module, control, settings, generator, *, n_steps, validation=None)
         What the user chose.
     generator : torch.Generator
         On the same device; shuffles the rows and draws the noise.
-    n_steps : int or None
-        Number of optimiser steps to come; None keeps the learning rate up, for a caller that
-        decides from pass to pass.
     validation : Rows, default=None
         Rows to watch for early stopping.
 
@@ -332,10 +339,12 @@ def build_net(module, control, settings, generator, *, n_steps, validation=None)
         control=control,
         noise=GeneratorNoise(generator),
         autocast=settings.autocast,
-        n_steps=n_steps,
+        n_steps=settings.n_steps,
         criterion=objective,
-        optimizer=torch.optim.Adam,
+        optimizer=torch.optim.AdamW,
         optimizer__fused=True,
+        optimizer__weight_decay=settings.weight_decay,
+        optimizer__param_groups=[(name, {"weight_decay": 0.0}) for name in _NOT_DECAYED],
         lr=settings.lr,
         max_epochs=settings.max_epochs,
         batch_size=settings.batch_size,

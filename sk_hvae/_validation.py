@@ -87,7 +87,7 @@ def check_layer_values(name, values, unit):
 
 
 def resolve_targets(layer_rates, betas):
-    """Check that exactly one of the two is given; returns both as tuples or None."""
+    """Check that exactly one of the two is given; returns both as tuples, the other empty."""
     if layer_rates is not None and betas is not None:
         raise ValueError(
             "layer_rates and betas are both given, but the betas of given rates are found in "
@@ -100,8 +100,8 @@ def resolve_targets(layer_rates, betas):
             "layer_rates=(2, 8), or fixed multipliers, for example betas=(1.0, 1.0)."
         )
     if betas is None:
-        return check_layer_values("layer_rates", layer_rates, "bits per sample"), None
-    return None, check_layer_values("betas", betas, "multiplier of the rate")
+        return check_layer_values("layer_rates", layer_rates, "bits per sample"), ()
+    return (), check_layer_values("betas", betas, "multiplier of the rate")
 
 
 def resolve_sizes(n_components, n_layers):
@@ -125,7 +125,7 @@ def resolve_hidden(hidden_layer_sizes):
 
 
 def _check_widths(name, widths):
-    if not all(isinstance(w, numbers.Integral) and w > 0 for w in widths):
+    if not all(isinstance(w, (int, np.integer)) and w > 0 for w in widths):
         raise ValueError(f"every entry of {name} must be a positive int; got {widths}.")
     return tuple(int(w) for w in widths)
 
@@ -159,7 +159,7 @@ def resolve_output_layers(output_layers, n_layers):
     if isinstance(output_layers, numbers.Integral):
         output_layers = [output_layers]
     layers = list(output_layers)
-    known = all(isinstance(n, numbers.Integral) and 1 <= n <= n_layers for n in layers)
+    known = all(isinstance(n, (int, np.integer)) and 1 <= n <= n_layers for n in layers)
     if not layers or not known or len(set(layers)) != len(layers):
         raise ValueError(
             "output_layers must be 'all', 'top', a layer number or a list of different ones; "
@@ -201,16 +201,14 @@ def resolve_device(device):
 def usable_device(device):
     """Return a device that is there: the CPU, with a warning, for an accelerator that is not."""
     device = torch.device(device)
-    available = {
-        "cpu": lambda: True,
-        "cuda": lambda: torch.cuda.device_count() > (device.index or 0),
-        "mps": torch.backends.mps.is_available,
-    }
-    if available.get(device.type, lambda: True)():
+    if device.type == "cuda":
+        available = torch.cuda.device_count() > (device.index or 0)
+    else:
+        available = device.type != "mps" or torch.backends.mps.is_available()
+    if available:
         return device
     warnings.warn(
-        f"this estimator was fitted on {str(device)!r}, which is not available here; using "
-        "'cpu'.",
+        f"this estimator was fitted on {str(device)!r}, which is not available here; using 'cpu'.",
         DeviceWarning,
         stacklevel=3,
     )

@@ -24,8 +24,12 @@ def load_fashion_mnist(n_train=20_000):
         Images (n, 784), uint8, and labels (n,).
     """
     if _FOLDER.exists():
-        images = [_read(f"{part}-images-idx3-ubyte.gz", _IMAGE_HEADER) for part in ("train", "t10k")]
-        labels = [_read(f"{part}-labels-idx1-ubyte.gz", _LABEL_HEADER) for part in ("train", "t10k")]
+        images = [
+            _read(f"{part}-images-idx3-ubyte.gz", _IMAGE_HEADER) for part in ("train", "t10k")
+        ]
+        labels = [
+            _read(f"{part}-labels-idx1-ubyte.gz", _LABEL_HEADER) for part in ("train", "t10k")
+        ]
         X, y = np.concatenate(images).reshape(-1, 784), np.concatenate(labels)
     else:
         X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)

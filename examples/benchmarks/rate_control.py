@@ -57,9 +57,7 @@ def large(seeds):
                 X, targets, n_components=32, likelihood="bernoulli", random_state=seed
             )
             rates = hvae.rates(X_test).mean(axis=0)
-            met.append(
-                report("fashion-mnist", seed, targets, rates, seconds, 0.03, 0.05, warned)
-            )
+            met.append(report("fashion-mnist", seed, targets, rates, seconds, 0.03, 0.05, warned))
     print(f"Fashion-MNIST, test rows: {sum(met)} of {len(met)} fits met their targets\n")
 
 
@@ -71,9 +69,7 @@ def small(seeds):
             for seed in range(seeds):
                 hvae, seconds, warned = fit(X, targets, random_state=seed)
                 name = load.__name__.removeprefix("load_")
-                met.append(
-                    report(name, seed, targets, hvae.rates_, seconds, 0.05, 0.1, warned)
-                )
+                met.append(report(name, seed, targets, hvae.rates_, seconds, 0.05, 0.1, warned))
                 slowest = max(slowest, seconds)
     print(f"small data, training rows: {sum(met)} of {len(met)} met, slowest {slowest:.1f} s")
 

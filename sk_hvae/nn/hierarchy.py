@@ -1,11 +1,13 @@
 """The hierarchical VAE: data to rates and distortion, latents to data."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.latents import LATENTS
+from sk_hvae.nn.latents import LATENTS, GaussianLatent
+from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.networks import MLPDecoder, MLPEncoder
 
 
@@ -58,10 +60,15 @@ class HierarchicalVAE(nn.Module):
     torch.Size([100, 2])
     """
 
+    encoder: nn.Module
+    layers: Sequence[GaussianLatent]
+    decoder: nn.Module
+    likelihood: Likelihood
+
     def __init__(self, encoder, layers, decoder, likelihood):
         super().__init__()
         self.encoder = encoder
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
         self.decoder = decoder
         self.likelihood = likelihood
 
@@ -148,9 +155,7 @@ class HierarchicalVAE(nn.Module):
         return self.likelihood.sample(self.decoder(z), noise)
 
 
-def mlp_hierarchy(
-    n_features, n_components, hidden_layer_sizes, likelihood, inference="top_down"
-):
+def mlp_hierarchy(n_features, n_components, hidden_layer_sizes, likelihood, inference="top_down"):
     """Build a hierarchical VAE of multi-layer perceptrons.
 
     Parameters

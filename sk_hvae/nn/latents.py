@@ -236,7 +236,7 @@ class LadderLatent(GaussianLatent):
         return self.bottom_up_linear.bias
 
 
-LATENTS = {"top_down": TopDownLatent, "ladder": LadderLatent}
+LATENTS: dict[str, type] = {"top_down": TopDownLatent, "ladder": LadderLatent}
 
 
 def positive(raw):

@@ -48,7 +48,9 @@ class DataSummary(NamedTuple):
         >>> DataSummary.of([torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0]])]).mean
         tensor([3.], dtype=torch.float64)
         """
-        count, mean, squares, minimum, maximum = 0, 0.0, 0.0, math.inf, -math.inf
+        count = 0
+        mean = squares = torch.zeros((), dtype=torch.float64)
+        minimum, maximum = mean + math.inf, mean - math.inf
         for chunk in chunks:
             chunk = chunk.cpu().double()
             chunk_mean = chunk.mean(0)
@@ -57,8 +59,8 @@ class DataSummary(NamedTuple):
             mean = mean + shift * (len(chunk) / total)
             squares = squares + (chunk - chunk_mean).square().sum(0)
             squares = squares + shift.square() * (count * len(chunk) / total)
-            minimum = chunk.amin(0).clamp(max=minimum)
-            maximum = chunk.amax(0).clamp(min=maximum)
+            minimum = torch.minimum(minimum, chunk.amin(0))
+            maximum = torch.maximum(maximum, chunk.amax(0))
             count = total
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= _ROUNDING * mean.abs())
@@ -153,6 +155,10 @@ class Gaussian(Likelihood):
     Gaussian(sigma=0.71, scaling='auto')
     """
 
+    location: Tensor
+    scale: Tensor
+    log_sigma: Tensor
+
     def __init__(self, sigma="learned", scaling="auto"):
         super().__init__()
         self.sigma = sigma
@@ -164,9 +170,7 @@ class Gaussian(Likelihood):
                 f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
             )
         scale = summary.std.clone()
-        shared = self.scaling == "shared" or (
-            self.scaling == "auto" and summary.has_shared_scale
-        )
+        shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
             scale = scale[scale > 0].square().mean().sqrt().expand_as(scale).clone()
         scale[scale == 0] = 1.0
@@ -184,8 +188,7 @@ class Gaussian(Likelihood):
             self.register_buffer("log_sigma", (self.sigma / self.scale).log().float())
         else:
             raise ValueError(
-                "sigma must be a positive number, 'learned' or 'per_feature'; "
-                f"got {self.sigma!r}."
+                f"sigma must be a positive number, 'learned' or 'per_feature'; got {self.sigma!r}."
             )
 
     def link(self, x):
@@ -227,6 +230,8 @@ class Bernoulli(Likelihood):
     >>> likelihood.mean(torch.tensor([[0.0, 5.0]]))[0, 0]
     tensor(0.5000)
     """
+
+    location: Tensor
 
     _MARGIN = 0.05
     _TOLERANCE = 1e-6

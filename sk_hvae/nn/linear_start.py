@@ -163,7 +163,8 @@ def start_at_pca(model, x, components, layer_rates):
     Returns
     -------
     float
-        -dD/dR of the linear code: nats of distortion per nat of rate, at least 1e-2; 1 for data without variance.
+        -dD/dR of the linear code: nats of distortion per nat of rate, at least 1e-2; 1 for
+        data without variance.
     """
     if not len(components.variances):
         return 1.0

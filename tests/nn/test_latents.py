@@ -184,9 +184,7 @@ class TestStartAt:
         prior = layer.prior(z_above, 7)
         expected = np.stack([0.5 * z_above[:, 0], np.zeros(7)], 1)
         np.testing.assert_allclose(prior.mean.detach(), expected, atol=1e-6)
-        np.testing.assert_allclose(
-            prior.std.detach(), [[math.sqrt(0.75), 1.0]] * 7, rtol=1e-4
-        )
+        np.testing.assert_allclose(prior.std.detach(), [[math.sqrt(0.75), 1.0]] * 7, rtol=1e-4)
 
     @KINDS
     def test_units_without_signal_carry_no_rate(self, kind):

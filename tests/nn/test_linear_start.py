@@ -1,0 +1,231 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+
+from sk_hvae.nn import DataSummary, Gaussian, mlp_hierarchy
+from sk_hvae.nn.linear_start import (
+    PrincipalComponents,
+    linear_codes,
+    start_at_linear_code,
+    start_at_pca,
+    start_at_slope,
+    water_fill,
+)
+from sk_hvae.nn.noise import GeneratorNoise
+
+INFERENCE = pytest.mark.parametrize("inference", ["top_down", "ladder"])
+
+
+def water_level(variances, rate):
+    """Level of the reverse water-filling that costs ``rate`` nats, by root finding."""
+
+    def excess(log_level):
+        return np.maximum(0, 0.5 * (np.log(variances) - log_level)).sum() - rate
+
+    return math.exp(brentq(excess, np.log(variances.min()) - 2 * rate, np.log(variances.max())))
+
+
+def gaussian_sample(variances, n_rows=20000, seed=0):
+    """Rows whose sample mean is 0 and sample covariance a rotation of the given variances.
+
+    Returns rows, and the orthonormal directions.
+    """
+    rng = np.random.default_rng(seed)
+    d = len(variances)
+    white = rng.normal(size=(n_rows, d))
+    white = np.linalg.svd(white - white.mean(0), full_matrices=False)[0]
+    directions = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    rows = white * np.sqrt(n_rows * np.asarray(variances)) @ directions
+    return torch.tensor(rows, dtype=torch.float32), torch.tensor(directions, dtype=torch.float32)
+
+
+def linear_problem(variances, sizes, inference="top_down", sigma="learned"):
+    """Data, untrained model and principal components on the model's scale, with a mean off 0."""
+    x, directions = gaussian_sample(variances)
+    likelihood = Gaussian(sigma, scaling="shared").adapt(DataSummary.of([x]))
+    x = x + torch.arange(1.0, 1.0 + len(variances))
+    mean = likelihood.link(x).mean(0)
+    torch.manual_seed(0)
+    model = mlp_hierarchy(len(variances), sizes, (6,), likelihood, inference)
+    n = min(len(variances), max(sizes))
+    linked = torch.tensor(variances)[:n] / likelihood.scale.float()[0] ** 2
+    components = PrincipalComponents(directions[:n], linked, mean)
+    return x, model.requires_grad_(requires_grad=False), components
+
+
+def measured(model, x, seed=0):
+    """Rates per layer in nats, and the squared error per row, on the model's scale."""
+    output = model(x, GeneratorNoise(torch.Generator().manual_seed(seed)))
+    error = model.likelihood.link(x) - model.decoder(output.latents[0])
+    return output.rates.mean(0), error.square().sum(1).mean().item()
+
+
+class TestWaterFill:
+    @pytest.mark.parametrize("rate", [0.01, 0.7, 3.0, 12.0])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_rates_are_those_of_an_independent_solver(self, rate, seed):
+        variances = np.exp(np.random.default_rng(seed).normal(size=8))
+        level = water_level(variances, rate)
+        expected = np.maximum(0, 0.5 * np.log(variances / level))
+        result = water_fill(torch.tensor(variances), rate)
+        np.testing.assert_allclose(result, expected, atol=1e-8)
+
+    @pytest.mark.parametrize("rate", [2.0, 5.0])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_no_component_falls_below_its_floor(self, rate, seed):
+        rng = np.random.default_rng(seed)
+        variances, floor = np.exp(rng.normal(size=6)), rng.uniform(0, 0.3, size=6)
+
+        def rates_at(log_level):
+            return np.maximum(floor, 0.5 * (np.log(variances) - log_level))
+
+        root = brentq(lambda log_level: rates_at(log_level).sum() - rate, -30, 10)
+        result = water_fill(torch.tensor(variances), rate, torch.tensor(floor))
+        np.testing.assert_allclose(result, rates_at(root), atol=1e-8)
+        assert result.sum() == pytest.approx(rate)
+
+    def test_no_component_gets_more_than_6_nats(self):
+        result = water_fill(torch.tensor([1e9, 1.0]), 10.0)
+        np.testing.assert_allclose(result, [6, 4], atol=1e-4)
+
+    def test_more_than_all_components_can_carry_gives_what_they_can(self):
+        result = water_fill(torch.tensor([2.0, 1.0, 0.1]), 100.0)
+        np.testing.assert_allclose(result, [6, 6, 6], atol=1e-4)
+
+    def test_floors_that_cost_more_than_the_rate_stay(self):
+        floor = torch.tensor([1.0, 7.0])
+        assert torch.equal(water_fill(torch.tensor([1.0, 1.0]), 3.0, floor), floor)
+
+
+class TestLinearCodes:
+    @pytest.mark.parametrize(
+        ("rates", "sizes"),
+        [((2.0,), (3,)), ((1.0, 4.0), (5, 2)), ((3.0, 5.0), (2, 9)), ((1.0, 2.0, 3.0), (4, 2, 3))],
+    )
+    def test_every_layer_costs_its_rate(self, rates, sizes):
+        codes = linear_codes(torch.tensor([5.0, 2.0, 1.0, 0.5, 0.1]), rates, sizes)
+        total = [float(-0.5 * torch.log1p(-code.signal.square()).sum()) for code in codes]
+        np.testing.assert_allclose(np.subtract(total, [*total[1:], 0]), rates, rtol=1e-6)
+
+    def test_layers_are_as_wide_as_units_and_components_allow(self):
+        codes = linear_codes(torch.tensor([3.0, 2.0, 1.0]), (1.0, 1.0), (2, 9))
+        assert [len(code.signal) for code in codes] == [2, 3]
+
+    def test_a_layer_leaves_out_components_that_the_layer_below_cannot_pass_on(self):
+        _, upper = linear_codes(torch.tensor([3.0, 2.0, 1.0]), (1.0, 5.0), (2, 3))
+        assert (upper.signal > 0).tolist() == [True, True, False]
+
+    def test_the_signal_reaches_a_layer_through_the_one_below(self):
+        lower, upper = linear_codes(torch.tensor([3.0, 2.0, 1.0]), (1.0, 2.0), (3, 3))
+        torch.testing.assert_close(lower.signal * lower.above, upper.signal)
+        assert (upper.above == 0).all()
+
+    def test_a_layer_with_almost_no_rate_of_its_own_is_still_a_code(self):
+        codes = linear_codes(torch.tensor([3.0, 2.0]), (1e-9, 2.0), (2, 2))
+        for code in codes:
+            assert ((code.signal >= 0) & (code.signal < 1)).all()
+            assert ((code.above >= 0) & (code.above < 1)).all()
+
+
+@INFERENCE
+@pytest.mark.parametrize(
+    ("rates", "sizes"),
+    [
+        ((3.0,), (4,)),
+        ((0.5,), (4,)),
+        ((2.0, 2.0), (4, 4)),
+        ((3.0, 0.5), (4, 2)),
+        ((1.0, 1.0, 2.0), (4, 3, 4)),
+        ((2.0, 0.7, 0.5), (3, 4, 1)),
+        ((2.0, 1.0), (8, 6)),  # more units than columns
+    ],
+)
+def test_the_linear_start_has_the_asked_rates_and_the_least_error(inference, rates, sizes):
+    variances = [4.0, 2.0, 1.0, 0.5]
+    x, model, components = linear_problem(variances, sizes, inference)
+
+    start_at_linear_code(model, components, rates)
+
+    result, error = measured(model, x)
+    np.testing.assert_allclose(result, rates, rtol=0.02)
+    coded = np.array(variances)[: min(sizes[0], len(variances))]
+    least = np.minimum(coded, water_level(coded, sum(rates))).sum() + sum(variances[len(coded) :])
+    assert error == pytest.approx(least / model.likelihood.scale[0].item() ** 2, rel=0.02)
+
+
+@INFERENCE
+def test_the_prior_of_the_linear_start_is_the_aggregate_of_the_posteriors(inference):
+    x, model, components = linear_problem([4.0, 2.0, 1.0, 0.5], (4, 3), inference)
+    start_at_linear_code(model, components, (2.0, 1.5))
+    z_1, z_2 = model.encode(x, GeneratorNoise(torch.Generator().manual_seed(0)))
+    for z in (z_1, z_2):
+        torch.testing.assert_close(z.T.cov(), torch.eye(z.shape[1]), atol=0.05, rtol=0)
+
+
+class TestStartAtPCA:
+    @INFERENCE
+    @pytest.mark.parametrize("sizes", [(4,), (4, 4), (4, 4, 4)])
+    def test_the_slope_is_water_level_over_mean_squared_error(self, inference, sizes):
+        # At sigma^2 = MSE per feature, D = |error|^2 / (2 MSE) + const and d|error|^2/dR = -2
+        # level: the level is the same for all components that are coded.
+        variances = np.array([4.0, 2.0, 1.0, 0.5])
+        rate = 0.6
+        x, model, components = linear_problem(variances.tolist(), sizes, inference)
+        level = water_level(variances, rate)
+        mse = np.minimum(variances, level).sum() / 4
+
+        slope = start_at_pca(model, x, components, [rate / len(sizes)] * len(sizes))
+
+        assert slope == pytest.approx(level / mse, rel=0.1)
+
+    @INFERENCE
+    def test_the_model_is_left_at_the_asked_rates_with_its_own_sigma(self, inference):
+        x, model, components = linear_problem([4.0, 2.0, 1.0, 0.5], (4, 4), inference)
+
+        start_at_pca(model, x, components, [2.0, 1.0])
+
+        rates, error = measured(model, x)
+        np.testing.assert_allclose(rates, [2.0, 1.0], rtol=0.02)
+        sigma = model.likelihood.log_sigma.exp().item()
+        assert sigma == pytest.approx(math.sqrt(error / 4), rel=0.02)
+
+    def test_data_without_variance_start_at_a_slope_of_1(self):
+        x = torch.zeros(10, 3)
+        likelihood = Gaussian().adapt(DataSummary.of([x]))
+        model = mlp_hierarchy(3, (2,), (6,), likelihood)
+        components = PrincipalComponents(torch.zeros(0, 3), torch.zeros(0), torch.zeros(3))
+        assert start_at_pca(model, x, components, [1.0]) == 1
+
+    def test_the_slope_is_positive_and_finite_where_rate_buys_nothing_more(self):
+        x, model, components = linear_problem([4.0, 2.0], (2,), sigma=10.0)
+        slope = start_at_pca(model, x, components, [30.0])
+        assert 0 < slope < 0.1
+
+
+class TestStartAtSlope:
+    @pytest.mark.parametrize("betas", [(1.0,), (1.0, 3.0), (4.0, 1.0, 2.0)])
+    def test_rates_double_until_they_cost_more_than_they_gain(self, betas):
+        # Four components of variance 1 at rate R have level exp(-R / 2); a nat buys
+        # level / sigma^2 nats, 6.2 at 8 ln 2 nats and 0.4 at 16 ln 2.
+        sizes = (4,) * len(betas)
+        x, model, components = linear_problem([1.0] * 4, sizes, sigma=0.1)
+
+        start_at_slope(model, x, components, betas)
+
+        expected = [16 * math.log(2) / len(betas)] * len(betas)
+        np.testing.assert_allclose(measured(model, x)[0], expected, rtol=0.02)
+
+    def test_a_price_that_no_rate_is_worth_starts_at_the_least_rate(self):
+        x, model, components = linear_problem([1.0] * 4, (4,), sigma=10.0)
+        start_at_slope(model, x, components, (50.0,))
+        assert measured(model, x)[0].item() == pytest.approx(math.log(2), rel=0.02)
+
+    def test_data_without_variance_are_accepted(self):
+        x = torch.zeros(10, 3)
+        model = mlp_hierarchy(3, (2,), (6,), Gaussian().adapt(DataSummary.of([x])))
+        components = PrincipalComponents(torch.zeros(0, 3), torch.zeros(0), torch.zeros(3))
+        start_at_slope(model, x, components, (1e-6,))
+        assert model.encode(x)[0].abs().max() == 0

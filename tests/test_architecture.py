@@ -1,0 +1,90 @@
+"""Imports run one way, and stay in their rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sk_hvae
+
+PACKAGE = Path(sk_hvae.__file__).parent
+FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
+
+# A module imports only from lower floors of the package; torch half, then helpers, then
+# estimators. `exceptions` may be imported from everywhere.
+FLOORS = {
+    "exceptions": -1,
+    "nn": 0,
+    "_callbacks": 1,
+    "_data": 1,
+    "_persistence": 1,
+    "_rate_control": 1,
+    "_training": 1,
+    "_validation": 1,
+    "_base": 2,
+    "_transformer": 3,
+    "__init__": 4,
+}
+
+
+def imports(file):
+    """Dotted names that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse((PACKAGE / file).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def roots(file):
+    return {name.split(".")[0] for name in imports(file)}
+
+
+def room(file):
+    return "nn" if file.parts[0] == "nn" else file.stem
+
+
+def imported_rooms(file):
+    """Rooms of the package that a file imports from."""
+    inner = {name.split(".")[1] for name in imports(file) if name.startswith("sk_hvae.")}
+    return {name if name in FLOORS else "__init__" for name in inner}
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_module_imports_from_lower_floors_only(file):
+    own = room(file)
+    assert own in FLOORS, f"give {file} a floor in this test"
+    for other in imported_rooms(file) - {own}:
+        assert FLOORS[other] < FLOORS[own], f"{file} imports {other}"
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if room(f) == "nn"], ids=str)
+def test_the_torch_half_knows_torch_only(file):
+    assert not roots(file) & {"sklearn", "skorch", "numpy", "scipy", "joblib", "pandas"}
+
+
+def test_only_training_imports_skorch():
+    assert [str(f) for f in FILES if "skorch" in roots(f)] == ["_training.py"]
+
+
+def test_only_validation_imports_privates_of_scikit_learn():
+    def private(name):
+        return name.startswith("sklearn.") and any(p.startswith("_") for p in name.split("."))
+
+    assert [str(f) for f in FILES if any(map(private, imports(f)))] == ["_validation.py"]
+
+
+@pytest.mark.slow
+def test_the_package_can_be_imported_without_its_optional_dependencies():
+    # None in sys.modules makes an import fail; scikit-learn itself tries pandas and copes.
+    optional = ["matplotlib", "pandas", "polars", "safetensors"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({optional})); import sk_hvae"
+    run = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")

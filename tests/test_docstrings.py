@@ -1,0 +1,97 @@
+"""Every public object says what it does, takes and returns, in numpydoc's format."""
+
+import inspect
+
+import pytest
+from numpydoc.validate import validate
+
+import sk_hvae
+from sk_hvae import exceptions, nn
+
+# https://numpydoc.readthedocs.io/en/latest/validation.html
+FORMAT = {"GL03", "GL05", "GL06", "GL07", "GL08", "SS02", "SS03", "SS06"}
+LISTED = {"PR02", "PR03", "PR04", "PR05", "PR07", "PR10"}
+COMPLETE = {"PR01", "RT01"}
+
+
+def is_ours(member):
+    function = getattr(member, "fget", member)
+    return "sk_hvae" in (getattr(function, "__module__", None) or "")
+
+
+def inherits_its_docstring(member):
+    return not member.__doc__ and bool(inspect.getdoc(member))
+
+
+def own_methods(cls):
+    """Name the public methods that this library has written and documents."""
+    return [
+        name
+        for name, member in inspect.getmembers(cls)
+        if not name.startswith("_")
+        and (inspect.isroutine(member) or isinstance(member, property))
+        and is_ours(member)
+        and not inherits_its_docstring(member)
+    ]
+
+
+def takes_arguments(value):
+    """Tell functions and classes with a constructor from those that describe attributes."""
+    return inspect.isfunction(value) or "__init__" in vars(value)
+
+
+ESTIMATORS = [
+    f"sk_hvae.{name}" for name in sk_hvae.__all__ if inspect.isclass(getattr(sk_hvae, name))
+]
+ESTIMATOR_METHODS = [
+    f"sk_hvae.{cls.__name__}.{name}"
+    for cls in (sk_hvae.HierarchicalVAETransformer,)
+    for name in own_methods(cls)
+]
+NN = [f"sk_hvae.nn.{name}" for name in nn.__all__ if takes_arguments(getattr(nn, name))]
+NN_CONTAINERS = [
+    f"sk_hvae.nn.{name}" for name in nn.__all__ if not takes_arguments(getattr(nn, name))
+]
+NN_METHODS = [
+    f"sk_hvae.nn.{name}.{method}"
+    for name in nn.__all__
+    if inspect.isclass(getattr(nn, name))
+    for method in own_methods(getattr(nn, name))
+]
+EXCEPTIONS = [
+    f"sk_hvae.exceptions.{name}"
+    for name, value in vars(exceptions).items()
+    if inspect.isclass(value) and value.__module__ == exceptions.__name__
+]
+
+
+def problems(path, codes):
+    return [f"{code}: {text}" for code, text in validate(path)["errors"] if code in codes]
+
+
+@pytest.mark.parametrize("path", [*ESTIMATORS, *ESTIMATOR_METHODS, *NN])
+def test_full_docstrings(path):
+    assert problems(path, FORMAT | LISTED | COMPLETE) == []
+
+
+@pytest.mark.parametrize("path", [*NN_CONTAINERS, *NN_METHODS, *EXCEPTIONS])
+def test_short_docstrings(path):
+    # One line may do; parameters that are listed must be those of the signature.
+    assert problems(path, FORMAT | LISTED) == []
+
+
+def test_nothing_is_forgotten():
+    assert ESTIMATORS == ["sk_hvae.HierarchicalVAETransformer"]
+    assert "sk_hvae.HierarchicalVAETransformer.inverse_transform" in ESTIMATOR_METHODS
+    assert "sk_hvae.HierarchicalVAETransformer.layer_slices_" in ESTIMATOR_METHODS
+    assert "sk_hvae.nn.Gaussian" in NN
+    assert "sk_hvae.nn.HierarchicalVAE.encode" in NN_METHODS
+    assert len(EXCEPTIONS) == 5
+
+
+@pytest.mark.parametrize("path", ESTIMATORS)
+def test_every_parameter_and_fitted_attribute_is_described(path, fitted):
+    doc = inspect.getdoc(sk_hvae.HierarchicalVAETransformer)
+    attributes = [name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")]
+    for name in [*fitted.get_params(), *attributes, "layer_slices_", "feature_names_in_"]:
+        assert f"\n{name} : " in doc or f", {name} : " in doc or f"\n{name}, " in doc

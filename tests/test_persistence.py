@@ -1,0 +1,340 @@
+"""Pickle, joblib and save/load: the same estimator elsewhere, small files, clear errors."""
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, safe_open, save_file
+
+from sk_hvae import HierarchicalVAETransformer
+from sk_hvae.exceptions import DeviceWarning, UnsupportedFormatError
+from sk_hvae.nn import Bernoulli, Gaussian, Likelihood
+
+pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+
+load = HierarchicalVAETransformer.load
+
+READERS = {
+    "pickle": "import pickle; model = pickle.load(open(path, 'rb'))",
+    "joblib": "import joblib; model = joblib.load(path)",
+    "load": "from sk_hvae import HierarchicalVAETransformer as H; model = H.load(path)",
+}
+
+
+def write(model, path, way):
+    if way == "pickle":
+        path.write_bytes(pickle.dumps(model))
+    elif way == "joblib":
+        joblib.dump(model, path)
+    else:
+        model.save(path)
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))  # noqa: S301
+
+
+def saved(model, path):
+    model.save(path)
+    return load(path)
+
+
+def assert_same_use(model, other, X):
+    np.testing.assert_array_equal(model.transform(X), other.transform(X))
+    np.testing.assert_array_equal(model.rates(X), other.rates(X))
+    np.testing.assert_array_equal(model.sample(5), other.sample(5))
+    for name in ("rates_", "betas_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(other, name))
+    for name in ("distortion_", "lower_bound_", "converged_", "n_iter_", "n_components_"):
+        assert getattr(model, name) == getattr(other, name)
+    assert set(model.history_) == set(other.history_)
+    for name in model.history_:
+        np.testing.assert_array_equal(model.history_[name], other.history_[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", READERS)
+def test_round_trip_through_a_fresh_process(fitted, iris, tmp_path, way):
+    path = tmp_path / "model"
+    write(fitted, path, way)
+    np.save(tmp_path / "X.npy", iris)
+    code = f"""
+import sys; path, X, out = sys.argv[1:]
+import warnings; warnings.simplefilter("error")
+{READERS[way]}
+import numpy as np; X = np.load(X)
+np.savez(out, Z=model.transform(X), rates=model.rates(X), **model.history_)
+"""
+    arguments = [path, tmp_path / "X.npy", tmp_path / "out.npz"]
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)  # noqa: S603
+    out = np.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(out["Z"], fitted.transform(iris))
+    np.testing.assert_array_equal(out["rates"], fitted.rates(iris))
+    np.testing.assert_array_equal(out["train_rates"], fitted.history_["train_rates"])
+
+
+VARIANTS = [
+    {},
+    {"layer_rates": 2, "n_components": 3},
+    {"layer_rates": np.array([1.0, 2.0, 3.0]), "n_components": np.array([3, 2, 1])},
+    {"layer_rates": None, "betas": [0.5, 2.0], "inference": "ladder"},
+    {"likelihood": "bernoulli", "early_stopping": True},
+    {"likelihood": Bernoulli()},
+    {"likelihood": Gaussian(sigma="per_feature", scaling="shared")},
+    {"likelihood": Gaussian(sigma=0.3)},
+    {"output_layers": [1], "hidden_layer_sizes": (), "device": torch.device("cpu")},
+]
+
+
+@pytest.mark.parametrize("params", VARIANTS, ids=lambda params: "-".join(params) or "default")
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_round_trip(small, iris, tmp_path, params, way):
+    X = iris / 10
+    model = small(**params).fit(X)
+    other = pickled(model) if way == "pickle" else saved(model, tmp_path / "model")
+    assert_same_use(model, other, X)
+    likelihood, restored = model.module_.likelihood, other.module_.likelihood
+    assert type(restored) is type(likelihood)
+    assert restored.config == likelihood.config
+    for (_, value), (_, same) in zip(
+        likelihood.state_dict().items(), restored.state_dict().items(), strict=True
+    ):
+        assert value.dtype == same.dtype
+
+
+def test_save_keeps_parameters(small, iris, tmp_path):
+    params = {"lr": 0.01, "layer_rates": (1.5, 2.5), "output_layers": "top", "verbose": 0}
+    model = small(**params, random_state=7).fit(iris)
+    restored = saved(model, tmp_path / "model").get_params()
+    assert restored == model.get_params()
+
+
+def test_save_keeps_feature_names(small, iris, tmp_path):
+    frame = pd.DataFrame(iris, columns=["länge", "breite", "c", "d"])
+    model = saved(small().fit(frame), tmp_path / "model")
+    assert model.feature_names_in_.tolist() == list(frame.columns)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame.rename(columns={"c": "x"}))
+
+
+def test_save_takes_a_string(fitted, iris, tmp_path):
+    fitted.save(str(tmp_path / "model"))
+    assert_same_use(fitted, load(str(tmp_path / "model")), iris)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["pickle", "save"])
+@pytest.mark.parametrize("start", ["fit", "partial_fit"])
+def test_training_goes_on_after_a_round_trip(small, iris, tmp_path, way, start):
+    model = getattr(small(layer_rates=(1, 3), n_components=3), start)(iris)
+    model = pickled(model) if way == "pickle" else saved(model, tmp_path / "model")
+    for _ in range(120):
+        model.partial_fit(iris)
+    np.testing.assert_allclose(model.rates_, (1, 3), atol=0.3)
+
+
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_warm_start_after_a_round_trip(small, iris, tmp_path, way):
+    model = small(max_epochs=20, warm_start=True).fit(iris)
+    bound = model.lower_bound_
+    model = pickled(model) if way == "pickle" else saved(model, tmp_path / "model")
+    model.set_params(lr=1e-9).fit(iris)
+    assert model.lower_bound_ == pytest.approx(bound, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_size_is_that_of_the_weights(small, tmp_path, method):
+    X = np.random.default_rng(0).normal(size=(20_000, 32))
+    model = small(hidden_layer_sizes=(256, 256), max_epochs=1, batch_size=5000)
+    model = getattr(model, method)(X)
+    n_bytes = sum(p.numel() * p.element_size() for p in model.module_.parameters())
+    most = 1.2 * n_bytes + 1e6
+    assert X.nbytes > 2 * most
+    assert len(pickle.dumps(model)) <= most
+    model.save(tmp_path / "model")
+    assert (tmp_path / "model").stat().st_size <= most
+
+
+def test_unfitted_estimators_are_pickled(small):
+    assert pickled(small()).get_params() == small().get_params()
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda", "cuda:7"])
+def test_device_that_is_not_there(small, iris, monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    model = small().fit(iris)
+    expected = model.transform(iris)
+    model.device_ = device
+    with pytest.warns(DeviceWarning, match=f"'{device}', which is not available.*'cpu'"):
+        Z = pickled(model).transform(iris)
+    np.testing.assert_array_equal(Z, expected)
+
+
+# Files that are not ours, damaged, or from another version.
+
+
+@pytest.fixture
+def path(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def rewrite(path, header=lambda header: None, tensors=lambda tensors: None):
+    """Change the JSON header and the tensors of a saved file in place."""
+    content = load_file(path)
+    with safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()["sk_hvae"])
+    metadata = header(metadata) or metadata
+    tensors(content)
+    save_file(content, path, metadata={"sk_hvae": json.dumps(metadata)})
+
+
+def test_rewriting_without_a_change_is_harmless(fitted, iris, path):
+    rewrite(path)
+    assert_same_use(fitted, load(path), iris)
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", pickle.dumps({"a": 1}), bytes(1000)])
+def test_not_a_safetensors_file(path, content):
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedFormatError, match="not a file written by save"):
+        load(path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_truncated_file(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UnsupportedFormatError, match="or is damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"sk_hvae": "{"}], ids=str)
+def test_foreign_safetensors(path, metadata):
+    save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+    with pytest.raises(UnsupportedFormatError, match="not a file written by save"):
+        load(path)
+
+
+@pytest.mark.parametrize("header", [[], "text", 1, None, {}, {"format": 1}], ids=str)
+def test_header_of_another_kind(path, header):
+    save_file({"weight": torch.zeros(3)}, path, metadata={"sk_hvae": json.dumps(header)})
+    with pytest.raises(UnsupportedFormatError, match=r"not a file written by save|damaged"):
+        load(path)
+
+
+def test_newer_format(path):
+    rewrite(path, header=lambda header: header | {"format": 99})
+    with pytest.raises(UnsupportedFormatError, match=r"has format 99.*reads format.*Upgrade"):
+        load(path)
+
+
+def test_another_class(path):
+    rewrite(path, header=lambda header: header | {"class": "HVAEClusterer"})
+    with pytest.raises(UnsupportedFormatError, match=r"HVAEClusterer; load it with HVAEClus"):
+        load(path)
+
+
+@pytest.mark.parametrize("part", ["class", "params", "likelihood", "attributes", "feature_names"])
+def test_missing_part_of_the_header(path, part):
+    rewrite(path, header=lambda header: {k: v for k, v in header.items() if k != part})
+    with pytest.raises(UnsupportedFormatError, match="damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("params", {"no_such_parameter": 1}),
+        ("likelihood", {"likelihood": "poisson"}),
+        ("likelihood", {"config": {"no_such": 1}}),
+        ("attributes", {"n_features_in_": 3}),
+        ("attributes", {"n_features_in_": -1}),
+        ("attributes", {"n_components_": "ab"}),
+        ("attributes", {"n_components_": [3]}),
+        ("attributes", {"_hidden_layer_sizes": [9]}),
+    ],
+    ids=str,
+)
+def test_damaged_part_of_the_header(path, part, changed):
+    rewrite(path, header=lambda header: header | {part: header[part] | changed})
+    with pytest.raises(UnsupportedFormatError, match="damaged"):
+        load(path)
+
+
+def widen(tensors, name):
+    tensors[name] = torch.zeros(tensors[name].numel() + 1)
+
+
+@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_", "betas_"])
+def test_tensor_of_the_wrong_shape(path, name):
+    rewrite(path, tensors=lambda tensors: widen(tensors, name))
+    with pytest.raises(UnsupportedFormatError, match="damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_"])
+def test_missing_tensor(path, name):
+    rewrite(path, tensors=lambda tensors: tensors.pop(name))
+    with pytest.raises(UnsupportedFormatError, match="damaged"):
+        load(path)
+
+
+def test_surplus_tensor(path):
+    rewrite(path, tensors=lambda tensors: tensors.update(surplus=torch.zeros(1)))
+    with pytest.raises(UnsupportedFormatError, match="damaged"):
+        load(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("use", ["save", "load"])
+def test_without_safetensors(fitted, path, monkeypatch, use):
+    for module in ("safetensors", "safetensors.torch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"pip install 'sk-hvae\[io\]'"):
+        fitted.save(path) if use == "save" else load(path)
+
+
+class Foreign(Gaussian):
+    """A likelihood that this library does not know."""
+
+
+def test_foreign_likelihood_is_not_saved(small, iris, tmp_path):
+    model = small(likelihood=Foreign()).fit(iris)
+    assert isinstance(model.module_.likelihood, Likelihood)
+    with pytest.raises(TypeError, match="not Foreign; pickle the estimator instead"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_loading_runs_no_code_from_the_file(path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a file was unpickled")
+
+    monkeypatch.setattr(pickle, "load", refuse)
+    monkeypatch.setattr(pickle, "loads", refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    assert load(path).n_features_in_ == 4
+
+
+def test_joblib_with_compression(fitted, iris):
+    buffer = io.BytesIO()
+    joblib.dump(fitted, buffer, compress=3)
+    buffer.seek(0)
+    assert_same_use(fitted, joblib.load(buffer), iris)
