@@ -23,8 +23,17 @@ from sk_hvae._data import (
     to_device,
 )
 from sk_hvae._rate_control import FixedMultipliers, RateController
-from sk_hvae._training import HVAENet, Rows, TrainingSettings, build_net, n_batches
+from sk_hvae._training import (
+    HVAENet,
+    Rows,
+    TrainingSettings,
+    build_net,
+    divergence,
+    n_batches,
+)
 from sk_hvae._validation import (
+    Architecture,
+    check_callbacks,
     check_network,
     check_rows,
     resolve_autocast,
@@ -32,6 +41,7 @@ from sk_hvae._validation import (
     resolve_epochs,
     resolve_hidden,
     resolve_likelihood,
+    resolve_output_layers,
     resolve_sizes,
     resolve_targets,
     usable_device,
@@ -48,10 +58,11 @@ from sk_hvae.nn.noise import RowNoise
 
 _LN2 = math.log(2)
 _N_DRAWS = 4
+_RAMP_STEPS, _RAMP_BITS_PER_UNIT = 2000, 2.5
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
-_DECAY_ROWS = 400
+_DECAY_ROWS, _MAX_DECAY_PER_STEP = 400, 0.1
 _HISTORY = (
     "train_distortion",
     "train_rates",
@@ -77,6 +88,19 @@ class Goal(NamedTuple):
     def nats(self):
         """Target rates in nats."""
         return [rate * _LN2 for rate in self.layer_rates]
+
+    def ramp(self, n_units, n_steps):
+        """Return the multiple of the targets to begin with: 2, less for few units or steps."""
+        affordable = _RAMP_BITS_PER_UNIT * n_units / sum(self.layer_rates or self.betas)
+        return max(1.0, min(affordable, 2.0 ** min(1.0, n_steps / _RAMP_STEPS)))
+
+
+class Session(NamedTuple):
+    """What ``partial_fit`` goes on with as long as the parameters stay the same."""
+
+    goal: Goal
+    settings: TrainingSettings
+    net: HVAENet
 
 
 class Measurement(NamedTuple):
@@ -106,8 +130,8 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     lower_bound_: float
     converged_: bool
     history_: dict[str, np.ndarray]
-    _hidden_layer_sizes: tuple[int, ...]
-    _net: HVAENet | None
+    _architecture: Architecture
+    _session: Session | None
 
     def _fit(self, X):
         warm = self.warm_start and hasattr(self, "module_")
@@ -115,17 +139,19 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         train, validation = self._split(rows, seed)
         epochs = resolve_epochs(self.max_epochs, len(train), self.batch_size)
         report = FitReport(self, X, epochs)
-        betas = self._continue(goal) if warm else self._start(rows, goal, seed)
+        n_steps = epochs * n_batches(len(train), self.batch_size)
+        n_units = min(*self.n_components_, rows.shape[1])
+        ramp = 1.0 if warm else goal.ramp(n_units, n_steps)
+        betas = self._continue(goal) if warm else self._start(rows, goal, seed, ramp)
         settings = self._training_settings(
             max_epochs=epochs,
-            n_steps=epochs * n_batches(len(train), self.batch_size),
-            weight_decay=_DECAY_ROWS / len(train),
+            n_steps=n_steps,
+            weight_decay=min(_DECAY_ROWS / len(train), _MAX_DECAY_PER_STEP / self.lr),
             on_epoch=report.epoch,
         )
-        self._net = None
-        net = self._build_net(goal, betas, seed, settings, validation)
-        self._train(net, train)
-        self._conclude(net, rows, goal)
+        self._session = None
+        net = self._build_net(goal, betas, seed, settings, validation, ramp)
+        self._train(net, train, rows, goal)
         if net.interrupted_:
             self.converged_ = False
             warnings.warn(
@@ -142,29 +168,44 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     def _partial_fit(self, X):
         first = not hasattr(self, "module_")
         goal, rows, seed = self._prepare(X, first)
-        if first or self._net is None:
+        settings = self._training_settings(max_epochs=1, n_steps=None, weight_decay=0.0)
+        session = getattr(self, "_session", None)
+        if first or session is None or (goal, settings) != (session.goal, session.settings):
             betas = self._start(rows, goal, seed) if first else self._continue(goal)
-            settings = self._training_settings(max_epochs=1, n_steps=None, weight_decay=0.0)
-            self._net = self._build_net(goal, betas, seed, settings)
-        self._train(self._net, Rows(rows))
-        self._conclude(self._net, rows, goal)
+            net = self._build_net(goal, betas, seed, settings)
+            session = Session(goal, settings, net)
+        self._session = None
+        self._train(session.net, Rows(rows), rows, goal)
+        self._session = session
         return self
 
     def _prepare(self, X, first):
         """Check X and the parameters; returns the goal, the rows on the device, and a seed."""
         X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
         goal = Goal(*resolve_targets(self.layer_rates, self.betas))
-        sizes = resolve_sizes(self.n_components, goal.n_layers)
-        hidden = resolve_hidden(self.hidden_layer_sizes)
+        architecture = Architecture(
+            resolve_sizes(self.n_components, goal.n_layers),
+            resolve_hidden(self.hidden_layer_sizes),
+            self.inference,
+            repr(resolve_likelihood(self.likelihood)),
+        )
         check_network(self.network, self.image_shape, X.shape[1])
-        if not first and (sizes, hidden) != (self.n_components_, self._hidden_layer_sizes):
+        resolve_output_layers(self.output_layers, goal.n_layers)
+        if not first and architecture != self._architecture:
+            changed = [
+                f"{name}={new!r} (fitted: {old!r})"
+                for name, new, old in zip(
+                    Architecture._fields, architecture, self._architecture, strict=True
+                )
+                if new != old
+            ]
             raise ValueError(
-                f"the fitted model has layers of {self.n_components_} units and hidden layers "
-                f"of {self._hidden_layer_sizes}; it cannot be trained further with {sizes} and "
-                f"{hidden}. Keep the sizes, or fit anew with warm_start=False."
+                f"the fitted model cannot be trained further with {', '.join(changed)}. Keep "
+                "what it was fitted with, or fit anew with warm_start=False."
             )
         device = resolve_device(self.device)
-        self.n_layers_, self.n_components_, self._hidden_layer_sizes = len(sizes), sizes, hidden
+        self._architecture = architecture
+        self.n_layers_, self.n_components_ = goal.n_layers, architecture.n_components
         self.device_ = str(device)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rows = to_device(as_tensor(X), device)
@@ -186,7 +227,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         order = order.to(rows.device)
         return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
 
-    def _start(self, rows, goal, seed):
+    def _start(self, rows, goal, seed, ramp=1.0):
         """Build the model, start it at PCA, and return the betas to start from."""
         likelihood = resolve_likelihood(self.likelihood).adapt(DataSummary.of(chunks(rows)))
         with _seeded(seed):
@@ -199,7 +240,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if goal.betas:
             start_at_slope(self.module_, sample, components, goal.betas)
             return goal.betas
-        beta = start_at_pca(self.module_, sample, components, goal.nats)
+        beta = start_at_pca(self.module_, sample, components, [ramp * r for r in goal.nats])
         return (beta,) * goal.n_layers
 
     def _continue(self, goal):
@@ -211,7 +252,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         module = mlp_hierarchy(
             self.n_features_in_,
             self.n_components_,
-            self._hidden_layer_sizes,
+            self._architecture.hidden_layer_sizes,
             likelihood,
             self.inference,
         )
@@ -223,14 +264,16 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             batch_size=self.batch_size,
             lr=self.lr,
             device=device,
-            autocast=resolve_autocast(self.precision, device, self._hidden_layer_sizes),
+            autocast=resolve_autocast(
+                self.precision, device, self._architecture.hidden_layer_sizes
+            ),
             patience=self.n_iter_no_change,
-            callbacks=self.callbacks or [],
+            callbacks=check_callbacks(self.callbacks),
             verbose=self.verbose,
             **kwargs,
         )
 
-    def _build_net(self, goal, betas, seed, settings, validation=None):
+    def _build_net(self, goal, betas, seed, settings, validation=None, ramp=1.0):
         def vector(values):
             return torch.tensor(values, dtype=torch.float32, device=settings.device)
 
@@ -238,28 +281,41 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if goal.betas:
             control = FixedMultipliers(vector(betas))
         else:
-            control = RateController(vector(goal.nats), vector(betas), settings.n_steps)
+            control = RateController(vector(goal.nats), vector(betas), settings.n_steps, ramp)
         generator = torch.Generator(settings.device).manual_seed(seed)
         return build_net(self.module_, control, settings, generator, validation)
 
-    def _train(self, net, train):
+    def _train(self, net, train, rows, goal):
+        """Train and conclude; on divergence conclude with the last finite weights and raise."""
+        diverged = ""
+        betas = net.control.betas.double().cpu().numpy()
         try:
             net.partial_fit(train)
         except TrainingDivergedError as error:
-            largest = max(float(chunk.abs().max()) for chunk in chunks(train.rows))
-            message = f"{error} max|X| is {largest:.3g}, lr is {self.lr:g}."
-            raise TrainingDivergedError(message) from None
+            diverged = str(error)
+        self._conclude(net, rows, goal)
+        if not diverged and not math.isfinite(self.lower_bound_):
+            diverged = divergence(len(net.history), self.distortion_, self.rates_)
+            net.restore_snapshot()
+            self._conclude(net, rows, goal)
+        if diverged:
+            self.betas_, self.converged_ = betas, False
+            largest = max(float(chunk.double().abs().max()) for chunk in chunks(rows))
+            raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
 
     def _conclude(self, net, rows, goal):
         """Measure the trained model and set the fitted attributes."""
         for parameter in self.module_.parameters():
             parameter.grad = None
         self.module_.eval()
+        self.module_.set_units(rows[:: math.ceil(len(rows) / _START_ROWS)])
         measured = self._measure(rows)
-        history = net.history
-        self.n_iter_ = len(history)
+        epochs = [row for row in net.history if "betas" in row]
+        self.n_iter_ = len(epochs)
         self.history_ = {
-            name: np.array(history[:, name]) for name in history[-1] if name in _HISTORY
+            name: np.array([row[name] for row in epochs if name in row])
+            for name in _HISTORY
+            if epochs and name in epochs[0]
         }
         self.betas_ = net.control.betas.double().cpu().numpy()
         self.rates_ = measured.rates.mean(0)
@@ -331,7 +387,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = super().__getstate__()
-        state = {name: value for name, value in state.items() if name != "_net"}
+        state = {name: value for name, value in state.items() if name != "_session"}
         if "module_" in state:
             state["module_"] = _on_cpu(state["module_"])
         return state

@@ -10,7 +10,7 @@ from sk_hvae.nn.linear_start import PrincipalComponents
 
 _CHUNK_ELEMENTS = 2**21
 _PCA_ELEMENTS = 8_000_000
-_SMALLEST_VARIANCE = 1e-7
+_SMALLEST_VARIANCE = 1e-6
 
 
 def as_tensor(X):

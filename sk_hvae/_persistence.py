@@ -6,6 +6,7 @@ import json
 import numpy as np
 import torch
 
+from sk_hvae._validation import Architecture
 from sk_hvae.exceptions import UnsupportedFormatError
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood
 
@@ -21,7 +22,7 @@ _SCALARS = (
     "lower_bound_",
     "converged_",
     "device_",
-    "_hidden_layer_sizes",
+    "_architecture",
 )
 _NOT_SAVED = ("callbacks",)
 
@@ -53,22 +54,23 @@ def save_estimator(estimator, path):
 def load_estimator(cls, path):
     """Read an estimator of class ``cls``; the weights must fit the architecture exactly."""
     header, tensors = _read(path)
-    if header["class"] != cls.__name__:
-        raise UnsupportedFormatError(
-            f"the file holds a {header['class']}; load it with {header['class']}.load."
-        )
+    kind = header.get("class", cls.__name__)
+    if kind != cls.__name__:
+        raise UnsupportedFormatError(f"the file holds a {kind}; load it with {kind}.load.")
     try:
+        header["class"]
         params = {name: _from_json(value) for name, value in header["params"].items()}
         estimator = cls(**params)
         for name in _SCALARS:
             setattr(estimator, name, _from_json(header["attributes"][name]))
+        estimator._architecture = Architecture(*estimator._architecture)
         for name in _ARRAYS:
-            setattr(estimator, name, tensors.pop(name).numpy())
+            setattr(estimator, name, tensors.pop(name).reshape(estimator.n_layers_).numpy())
         if header["feature_names"] is not None:
             estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
         estimator.history_ = {
             name.removeprefix("history."): tensors.pop(name).numpy()
-            for name in list(tensors)
+            for name in sorted(tensors)
             if name.startswith("history.")
         }
         blank = DataSummary.of([torch.zeros(1, estimator.n_features_in_)])
@@ -77,7 +79,6 @@ def load_estimator(cls, path):
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UnsupportedFormatError(f"the file is damaged: {error}") from error
     estimator.module_ = module.eval()
-    estimator._net = None
     return estimator
 
 

@@ -222,13 +222,17 @@ class HVAENet(NeuralNet):
 
     def _guard(self, distortion, rates):
         finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
-        if finite and self.n_steps_done_ - self._snapshot_step < _STEPS_PER_SNAPSHOT:
-            return
-        if finite and self._weights_are_finite():
-            self._take_snapshot()
-        else:
+        if not finite:
             self.restore_snapshot()
-            raise TrainingDivergedError(_divergence(len(self.history), distortion, rates))
+            raise TrainingDivergedError(divergence(len(self.history), distortion, rates))
+        if self.n_steps_done_ - self._snapshot_step >= _STEPS_PER_SNAPSHOT:
+            self._guard_weights()
+            self._take_snapshot()
+
+    def _guard_weights(self):
+        if not self._weights_are_finite():
+            self.restore_snapshot()
+            raise TrainingDivergedError(divergence(len(self.history), 0.0, []))
 
     def _weights_are_finite(self):
         norms = [p.detach().norm() for p in self.module_.parameters()]
@@ -248,11 +252,14 @@ class HVAENet(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as stop:
+            if method_name in ("on_train_begin", "on_train_end"):
+                raise
             raise _StopRequest from stop
 
     def fit_loop(self, X, y=None, epochs=None, **kwargs):
         try:
             super().fit_loop(X, y, epochs, **kwargs)
+            self._guard_weights()
         except _StopRequest:
             pass
         except KeyboardInterrupt:
@@ -359,7 +366,8 @@ def build_net(module, control, settings, generator, validation=None):
     return net.initialize()
 
 
-def _divergence(epoch, distortion, rates):
+def divergence(epoch, distortion, rates):
+    """Say what turned non-finite, and what to try."""
     broken = [f"rate of z_{i}" for i, rate in enumerate(rates, 1) if not math.isfinite(rate)]
     if not math.isfinite(distortion):
         broken.append("distortion")

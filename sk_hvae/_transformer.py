@@ -17,6 +17,7 @@ from sk_hvae._persistence import load_estimator, save_estimator
 from sk_hvae._validation import (
     Interval,
     StrOptions,
+    check_feature_names_in,
     check_rows,
     fit_context,
     resolve_output_layers,
@@ -515,8 +516,8 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         (3, 4)
         """
         module = self._module_in_place()
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
         with torch.inference_mode():
             return module.sample(n_samples, self._noise()).cpu().numpy()
 
@@ -690,6 +691,7 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         array(['z1_0', 'z1_15', 'z2_0', 'z2_15'], dtype=object)
         """
         check_is_fitted(self, "module_")
+        check_feature_names_in(self, input_features, generate_names=False)
         names = [
             f"z{n}_{i}" for n in self._output_numbers() for i in range(self.n_components_[n - 1])
         ]

@@ -3,19 +3,24 @@
 import math
 import numbers
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import validate_data
 
 from sk_hvae.exceptions import DeviceWarning
 from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
 __all__ = [
+    "Architecture",
     "Interval",
     "StrOptions",
+    "check_callbacks",
+    "check_feature_names_in",
     "check_network",
     "check_rows",
     "fit_context",
@@ -33,6 +38,15 @@ __all__ = [
 _NATIVE_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
+
+
+class Architecture(NamedTuple):
+    """What cannot change while a model is trained further."""
+
+    n_components: tuple[int, ...]
+    hidden_layer_sizes: tuple[int, ...]
+    inference: str
+    likelihood: str
 
 
 def check_rows(estimator, X, *, reset, min_rows=1):
@@ -133,6 +147,7 @@ def _check_widths(name, widths):
 def check_network(network, image_shape, n_features):
     """Check that the networks asked for exist and fit the data."""
     if image_shape is not None:
+        _check_widths("image_shape", tuple(image_shape))
         if math.prod(image_shape) != n_features:
             raise ValueError(
                 f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} pixels but X has "
@@ -143,6 +158,18 @@ def check_network(network, image_shape, n_features):
                 "convolutional networks are not in this version; pass network='mlp' to train "
                 "perceptrons on flattened images."
             )
+
+
+def check_callbacks(callbacks):
+    """Return the user's skorch callbacks as a list."""
+    for item in callbacks or []:
+        callback = item[1] if isinstance(item, tuple) else item
+        if not hasattr(callback, "on_epoch_end"):
+            raise ValueError(
+                "callbacks must be skorch callbacks, or (name, callback) tuples of them; got "
+                f"{item!r}. scikit-learn's own callbacks are set with set_callbacks."
+            )
+    return list(callbacks or [])
 
 
 def resolve_likelihood(likelihood):
@@ -156,9 +183,7 @@ def resolve_output_layers(output_layers, n_layers):
     """Return the numbers of the layers that ``transform`` puts side by side, in order."""
     if isinstance(output_layers, str):
         return list(range(1, n_layers + 1)) if output_layers == "all" else [n_layers]
-    if isinstance(output_layers, numbers.Integral):
-        output_layers = [output_layers]
-    layers = list(output_layers)
+    layers = [output_layers] if isinstance(output_layers, numbers.Integral) else list(output_layers)
     known = all(isinstance(n, (int, np.integer)) and 1 <= n <= n_layers for n in layers)
     if not layers or not known or len(set(layers)) != len(layers):
         raise ValueError(
@@ -185,12 +210,17 @@ def resolve_device(device):
     """Return the torch device: "auto" takes CUDA, then MPS, then the CPU."""
     if device != "auto":
         try:
-            return torch.device(device)
+            resolved = torch.device(device)
         except RuntimeError as error:
             raise ValueError(
                 "device must be 'auto' or a torch device such as 'cpu', 'cuda', 'cuda:1' or "
                 f"'mps'; got {device!r}."
             ) from error
+        if not _is_available(resolved):
+            raise ValueError(
+                f"device={device!r} is not available here; use device='auto' for the best there is."
+            )
+        return resolved
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -201,11 +231,7 @@ def resolve_device(device):
 def usable_device(device):
     """Return a device that is there: the CPU, with a warning, for an accelerator that is not."""
     device = torch.device(device)
-    if device.type == "cuda":
-        available = torch.cuda.device_count() > (device.index or 0)
-    else:
-        available = device.type != "mps" or torch.backends.mps.is_available()
-    if available:
+    if _is_available(device):
         return device
     warnings.warn(
         f"this estimator was fitted on {str(device)!r}, which is not available here; using 'cpu'.",
@@ -213,6 +239,12 @@ def usable_device(device):
         stacklevel=3,
     )
     return torch.device("cpu")
+
+
+def _is_available(device):
+    if device.type == "cuda":
+        return torch.cuda.device_count() > (device.index or 0)
+    return device.type != "mps" or torch.backends.mps.is_available()
 
 
 def resolve_autocast(precision, device, widths):

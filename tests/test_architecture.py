@@ -19,7 +19,7 @@ FLOORS = {
     "nn": 0,
     "_callbacks": 1,
     "_data": 1,
-    "_persistence": 1,
+    "_persistence": 2,
     "_rate_control": 1,
     "_training": 1,
     "_validation": 1,

@@ -263,7 +263,7 @@ def test_missing_part_of_the_header(path, part):
         ("attributes", {"n_features_in_": -1}),
         ("attributes", {"n_components_": "ab"}),
         ("attributes", {"n_components_": [3]}),
-        ("attributes", {"_hidden_layer_sizes": [9]}),
+        ("attributes", {"_architecture": [[3, 2], [9], "top_down", "Gaussian()"]}),
     ],
     ids=str,
 )

@@ -281,9 +281,17 @@ def test_sampled_latents_scatter_around_their_means(fitted, iris):
     np.testing.assert_array_less(np.abs(samples.mean(0) - means[0]), 5 * standard_error)
 
 
+def test_sampled_latents_have_noise_of_one(fitted, iris):
+    means = np.tile(np.hstack(fitted.latents(iris)), (20, 1))
+    samples = np.hstack(fitted.latents(np.tile(iris, (20, 1)), sample=True))
+    top = slice(3, 5)
+    np.testing.assert_allclose((samples - means)[:, top].std(0), 1, atol=0.05)
+
+
 def test_aggregate_of_sampled_top_latents_has_the_variance_of_the_prior(fitted, iris):
-    # E_x q(z_L | x) is close to the prior N(0, 1) in a trained model.
+    # E_x q(z_L | x) is close to the prior N(0, 1) in a trained model, unit by unit.
     z_2 = fitted.latents(np.tile(iris, (20, 1)), sample=True)[1]
+    z_2 = z_2 * fitted.module_.layers[1].unit.numpy()
     np.testing.assert_allclose(z_2.mean(0), 0, atol=0.25)
     np.testing.assert_allclose(z_2.std(0), 1, atol=0.25)
 
@@ -484,7 +492,7 @@ def test_early_stopping_restores_the_best_epoch(small, iris):
     ).fit(iris)
     best = int(np.argmin(recorder.losses))
     assert model.n_iter_ == len(recorder.losses) == best + 6 < 2000
-    for name, value in model.module_.state_dict().items():
+    for name, value in model.module_.named_parameters():
         assert torch.equal(value, recorder.weights[best][name])
 
 

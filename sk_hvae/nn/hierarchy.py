@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sk_hvae.nn.latents import LATENTS, GaussianLatent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.networks import MLPDecoder, MLPEncoder
+from sk_hvae.nn.noise import RowNoise
 
 
 class HVAEOutput(NamedTuple):
@@ -21,7 +22,7 @@ class HVAEOutput(NamedTuple):
     rates : Tensor of shape (b, n_layers)
         KL divergence of each layer, z_1 first, given the sampled layer above.
     latents : tuple of Tensor of shape (b, n_units)
-        The sampled latents, z_1 first.
+        The sampled latents, z_1 first, on the scale of their priors.
     """
 
     distortion: Tensor
@@ -100,8 +101,35 @@ class HierarchicalVAE(nn.Module):
         return passed[::-1]
 
     def encode(self, x, noise=None):
-        """Infer latents of raw data: a tuple of (b, n_units), z_1 first; means without noise."""
-        return tuple(z for _, z in self.posteriors(self.features(x), noise))
+        """Infer the latents of raw data.
+
+        Parameters
+        ----------
+        x : Tensor of shape (b, n_features)
+            Raw data, any dtype.
+        noise : callable or None
+            As in `posteriors`.
+
+        Returns
+        -------
+        tuple of Tensor of shape (b, n_units)
+            Samples, or means without noise, z_1 first, in the layers' units.
+        """
+        passed = self.posteriors(self.features(x), noise)
+        return tuple(z / layer.unit for (_, z), layer in zip(passed, self.layers, strict=True))
+
+    @torch.no_grad()
+    def set_units(self, x):
+        """Set each layer's unit to the root mean square of its posterior's std on ``x``.
+
+        Latents are then reported with noise of about 1 in every column, as a signal-to-noise
+        ratio: a column that carries many bits varies widely, one that carries none hardly.
+        Rates and distortion do not depend on it.
+        """
+        noise = RowNoise(self.likelihood.link(x))
+        passed = self.posteriors(self.features(x), noise)
+        for (q, _), layer in zip(passed, self.layers, strict=True):
+            layer.unit.copy_(q.std.square().mean(0).sqrt())
 
     def forward(self, x, noise):
         """Sample the latents of raw data and measure distortion and rates.
@@ -133,7 +161,7 @@ class HierarchicalVAE(nn.Module):
         Parameters
         ----------
         z : Tensor of shape (b, n_units of the layer)
-            Latents of ``layer``.
+            Latents of ``layer``, in its units.
         layer : int
             Number of the layer, 1 for z_1; layers below it take their prior mean.
 
@@ -142,6 +170,7 @@ class HierarchicalVAE(nn.Module):
         Tensor of shape (b, n_features)
             On the scale of the data.
         """
+        z = z * self.layers[layer - 1].unit
         for below in reversed(self.layers[: layer - 1]):
             z = below.prior(z, len(z)).mean
         return self.likelihood.mean(self.decoder(z))

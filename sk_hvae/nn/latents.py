@@ -86,7 +86,9 @@ class LayerCode(NamedTuple):
 class GaussianLatent(nn.Module):
     """A layer of Gaussian latents; subclasses say how the posterior is inferred.
 
-    Priors and posteriors are a linear path plus a network that starts at zero.
+    Priors and posteriors are a linear path plus a network that starts at zero. The buffer
+    ``unit`` (n_units,) is the posteriors' typical standard deviation, in which the model
+    reports latents to the outside.
 
     Parameters
     ----------
@@ -98,10 +100,13 @@ class GaussianLatent(nn.Module):
         Widths of the hidden layers of the networks that read the layer above.
     """
 
+    unit: Tensor
+
     def __init__(self, n_units, n_above, head_sizes):
         super().__init__()
         self.n_units = n_units
         self.n_above = n_above
+        self.register_buffer("unit", torch.ones(n_units))
         if n_above:
             self.prior_linear = zero_linear(n_above, 2 * n_units)
             self.prior_net = zero_mlp(n_above, head_sizes, 2 * n_units)
@@ -227,6 +232,7 @@ class LadderLatent(GaussianLatent):
 
     def start_at(self, code):
         self._start_prior(code)
+        self.bottom_up_linear.bias[self.n_units :] = 1 / self._MIN_SIGNAL
         signal = code.signal.clamp(min=self._MIN_SIGNAL)
         _set_diagonal(self.bottom_up_linear, torch.where(code.signal > 0, 1 / signal, 0))
         std = (1 - signal.square()).sqrt() / signal

@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,12 @@ class Likelihood(nn.Module):
     @property
     def config(self):
         """Constructor arguments, a dict."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {
+            name: getattr(self, name)
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if parameter.kind is not parameter.VAR_POSITIONAL
+            and parameter.kind is not parameter.VAR_KEYWORD
+        }
 
     @abstractmethod
     def adapt(self, summary):
@@ -170,6 +175,12 @@ class Gaussian(Likelihood):
                 f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
             )
         scale = summary.std.clone()
+        if not scale.isfinite().all():
+            raise ValueError(
+                "the columns of X vary too much to compute their standard deviation: max|X| is "
+                f"{float(torch.maximum(summary.maximum, -summary.minimum).max()):.3g}. Divide X "
+                "by its scale, for example with MaxAbsScaler."
+            )
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
             scale = scale[scale > 0].square().mean().sqrt().expand_as(scale).clone()
@@ -184,8 +195,8 @@ class Gaussian(Likelihood):
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif self.sigma == "per_feature":
             self.log_sigma = nn.Parameter(torch.zeros(len(self.scale)))
-        elif isinstance(self.sigma, (int, float)) and 0 < self.sigma < math.inf:
-            self.register_buffer("log_sigma", (self.sigma / self.scale).log().float())
+        elif isinstance(self.sigma, SupportsFloat) and 0 < float(self.sigma) < math.inf:
+            self.register_buffer("log_sigma", (float(self.sigma) / self.scale).log().float())
         else:
             raise ValueError(
                 f"sigma must be a positive number, 'learned' or 'per_feature'; got {self.sigma!r}."
@@ -203,7 +214,7 @@ class Gaussian(Likelihood):
             self.log_sigma.copy_((0.5 * mse.log()).clamp(min=_MIN_LOG_SIGMA))
 
     def log_prob(self, x, parameters):
-        log_sigma = self.log_sigma.clamp(min=_MIN_LOG_SIGMA)
+        log_sigma = self._bounded_log_sigma()
         error = (self.link(x) - parameters) * (-log_sigma).exp()
         density = -0.5 * error.square() - log_sigma - 0.5 * math.log(2 * math.pi)
         return density.sum(1) - self.scale.log().sum().float()
@@ -212,7 +223,11 @@ class Gaussian(Likelihood):
         return (parameters * self.scale + self.location).float()
 
     def sample(self, parameters, noise):
-        return self.mean(parameters + self.log_sigma.exp() * noise(parameters))
+        return self.mean(parameters + self._bounded_log_sigma().exp() * noise(parameters))
+
+    def _bounded_log_sigma(self):
+        learned = isinstance(self.log_sigma, nn.Parameter)
+        return self.log_sigma.clamp(min=_MIN_LOG_SIGMA) if learned else self.log_sigma
 
 
 class Bernoulli(Likelihood):

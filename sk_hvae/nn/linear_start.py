@@ -171,7 +171,7 @@ def start_at_pca(model, x, components, layer_rates):
     rows = model.likelihood.link(x)
     smaller = [0.9 * rate for rate in layer_rates]
     start_at_linear_code(model, components, layer_rates)
-    z_1 = model.encode(x, RowNoise(rows))[0]
+    z_1 = model(x, RowNoise(rows)).latents[0]
     model.likelihood.fit_scale(x, model.decoder(z_1))
     distortion = model(x, RowNoise(rows)).distortion.mean()
     start_at_linear_code(model, components, smaller)

@@ -42,8 +42,10 @@ class RowNoise:
 
     def __init__(self, rows, draw=0):
         bits = rows.contiguous().view(torch.int32).long()
-        odd = 2 * torch.arange(bits.shape[1], device=rows.device) + 1
-        self._key = _mix((bits * (odd * _GOLDEN)).sum(1))
+        place = torch.arange(1, bits.shape[1] + 1, device=rows.device) * _GOLDEN
+        hashed = bits + place
+        hashed = (hashed ^ _logical_shift(hashed, 30)) * _MIX_1
+        self._key = _mix((hashed ^ _logical_shift(hashed, 27)).sum(1))
         self._n_drawn = draw << 32
 
     def __call__(self, like):
@@ -52,7 +54,7 @@ class RowNoise:
         first, self._n_drawn = self._n_drawn, self._n_drawn + n_units
         counter = torch.arange(first + 1, first + n_units + 1, device=like.device)
         hashed = _mix(self._key[:, None] + counter * _GOLDEN)
-        uniform = ((hashed & 0xFFFFFF).float() + 0.5) / 0x1000000
+        uniform = ((hashed & 0x7FFFFF).float() + 0.5) / 0x800000
         return torch.erfinv(2 * uniform - 1) * 2**0.5
 
 
