@@ -7,8 +7,6 @@ layer z_2 and 2 bits more in z_1. We check what the layers really carry, on digi
 model has not seen, classify with the latents, and look at what each layer knows.
 """
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -44,22 +42,20 @@ print(f"accuracy of the pipeline on test rows: {pipeline.score(X_test, y_test):.
 # %%
 # What each layer knows
 # ---------------------
-# The second row decodes what z_2 says, 8 bits; the third adds the 2 bits of z_1.
-# ``inverse_transform`` of a lower set of columns than all takes the layer it is given and
-# fills the layers below with their prior means.
-rows = np.array([np.flatnonzero(y_test == digit)[0] for digit in range(10)])
-top = hvae.latents(X_test[rows])[1]
+# ``reconstruct`` decodes z_1, which has heard all 10 bits. With ``output_layers="top"`` the
+# latents are z_2 alone, and decoding them shows what it knows. These are posterior means;
+# samples, ``latents(X, sample=True)``, are what the bits limit.
+images = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
+from_z1 = hvae.reconstruct(images)
 hvae.set_params(output_layers="top")
-pictures = [X_test[rows], hvae.inverse_transform(top), hvae.reconstruct(X_test[rows])]
-labels = ["digit", "from z_2", "from z_1"]
+from_z2 = hvae.inverse_transform(hvae.transform(images))
 
 figure, axes = plt.subplots(3, 10, figsize=(8, 2.7), layout="constrained")
-for line, label, images in zip(axes, labels, pictures, strict=True):
-    for ax, image in zip(line, images, strict=True):
-        ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+lines = {"digit": images, "from z_2": from_z2, "from z_1": from_z1}
+for line, (label, pictures) in zip(axes, lines.items(), strict=True):
+    for ax, picture in zip(line, pictures, strict=True):
+        ax.imshow(picture.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(label)
-figure.suptitle("What 8 bits say of a digit, and what 2 more bits add")
-if plt.get_backend().lower() == "agg":
-    Path("quickstart.png").unlink(missing_ok=True)
+figure.suptitle("What z_2 knows of a digit, and what z_1 adds")
 plt.show()

@@ -22,7 +22,7 @@ from sk_hvae._data import (
     principal_components,
     to_device,
 )
-from sk_hvae._rate_control import FixedMultipliers, RateController
+from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
 from sk_hvae._training import (
     HVAENet,
     Rows,
@@ -58,7 +58,6 @@ from sk_hvae.nn.noise import RowNoise
 
 _LN2 = math.log(2)
 _N_DRAWS = 4
-_RAMP_STEPS, _RAMP_BITS_PER_UNIT = 2000, 2.5
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
@@ -71,28 +70,6 @@ _HISTORY = (
     "betas",
 )
 _BUILDING = threading.Lock()
-
-
-class Goal(NamedTuple):
-    """What training aims at: target rates in bits, or fixed betas; the other is empty."""
-
-    layer_rates: tuple[float, ...]
-    betas: tuple[float, ...]
-
-    @property
-    def n_layers(self):
-        """Number of layers."""
-        return len(self.layer_rates or self.betas)
-
-    @property
-    def nats(self):
-        """Target rates in nats."""
-        return [rate * _LN2 for rate in self.layer_rates]
-
-    def ramp(self, n_units, n_steps):
-        """Return the multiple of the targets to begin with: 2, less for few units or steps."""
-        affordable = _RAMP_BITS_PER_UNIT * n_units / sum(self.layer_rates or self.betas)
-        return max(1.0, min(affordable, 2.0 ** min(1.0, n_steps / _RAMP_STEPS)))
 
 
 class Session(NamedTuple):

@@ -1,17 +1,48 @@
 """Find the multipliers: measured rates and targets in, betas out."""
 
 import math
+from typing import NamedTuple
 
 import torch
 
-_OFFSET = 0.1 * math.log(2)
+_LN2 = math.log(2)
+_OFFSET = 0.1 * _LN2
 _SMOOTHING = 0.9
 _INTEGRAL_GAIN = 0.1
 _PROPORTIONAL_GAIN = 4.0
 _MAX_PUSHED_ERROR = 1.5
-_RAMP_UNTIL = 0.3
+_RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
 _AVERAGE_FROM, _SETTLE_AT = 0.8, 0.9
 _MAX_LOG_BETA = math.log(1e4)
+
+
+class Goal(NamedTuple):
+    """What training aims at: target rates in bits, or fixed betas; the other is empty."""
+
+    layer_rates: tuple[float, ...]
+    betas: tuple[float, ...]
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.layer_rates or self.betas)
+
+    @property
+    def nats(self):
+        """Target rates in nats."""
+        return [rate * _LN2 for rate in self.layer_rates]
+
+    def ramp(self, n_units, n_steps):
+        """Return the multiple of the target rates to begin with.
+
+        2 for 2,000 steps or more, towards 1 for fewer, in which the controller could not come
+        down from more; and no more than 2.5 bits for each of ``n_units``, beyond which codes
+        are hard to train.
+        """
+        if self.betas:
+            return 1.0
+        affordable = _RAMP_BITS_PER_UNIT * n_units / sum(self.layer_rates)
+        return max(1.0, min(affordable, 2.0 ** min(1.0, n_steps / _RAMP_STEPS)))
 
 
 class RateController:

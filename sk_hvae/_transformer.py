@@ -150,8 +150,12 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
     -----
     Only samples of a latent are limited by its rate. ``transform`` returns posterior means,
     which are functions of x and may tell more; take ``latents(X, sample=True)`` where the
-    limit matters, as for bounds, privacy or compression. Units that carry nothing have means
-    near zero, so do not standardise the columns of ``transform``: it blows up their noise.
+    limit matters, as for bounds, privacy or compression.
+
+    Columns are scaled so that one with signal-to-noise ratio s has a standard deviation of
+    about sqrt(s): half-way between whitening and noise of 1 everywhere. Units that carry
+    nothing have means near zero, so do not standardise the columns of ``transform``: it blows
+    up their noise.
 
     References
     ----------

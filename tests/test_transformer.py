@@ -281,11 +281,13 @@ def test_sampled_latents_scatter_around_their_means(fitted, iris):
     np.testing.assert_array_less(np.abs(samples.mean(0) - means[0]), 5 * standard_error)
 
 
-def test_sampled_latents_have_noise_of_one(fitted, iris):
+def test_noise_of_sampled_latents_is_as_large_as_the_unit(fitted, iris):
+    # The unit is the square root of the noise on the scale of the prior.
     means = np.tile(np.hstack(fitted.latents(iris)), (20, 1))
     samples = np.hstack(fitted.latents(np.tile(iris, (20, 1)), sample=True))
     top = slice(3, 5)
-    np.testing.assert_allclose((samples - means)[:, top].std(0), 1, atol=0.05)
+    unit = fitted.module_.layers[1].unit.numpy()
+    np.testing.assert_allclose((samples - means)[:, top].std(0), unit, rtol=0.05)
 
 
 def test_aggregate_of_sampled_top_latents_has_the_variance_of_the_prior(fitted, iris):

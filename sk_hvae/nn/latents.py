@@ -87,8 +87,8 @@ class GaussianLatent(nn.Module):
     """A layer of Gaussian latents; subclasses say how the posterior is inferred.
 
     Priors and posteriors are a linear path plus a network that starts at zero. The buffer
-    ``unit`` (n_units,) is the posteriors' typical standard deviation, in which the model
-    reports latents to the outside.
+    ``unit`` (n_units,) is what latents are divided by when the model reports them to the
+    outside.
 
     Parameters
     ----------
