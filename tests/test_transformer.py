@@ -385,7 +385,7 @@ def test_warm_start_continues(small, iris):
 
 @pytest.mark.slow
 def test_warm_start_reaches_new_rates(small, iris):
-    model = small(warm_start=True, max_epochs=60, n_components=3).fit(iris)
+    model = small(warm_start=True, max_epochs=100, n_components=3).fit(iris)
     module = model.module_
     model.set_params(layer_rates=(3, 1)).fit(iris)
     assert_on_target(model.rates_, (3, 1))

@@ -122,11 +122,12 @@ def start_at_linear_code(model, components, layer_rates):
     model : HierarchicalVAE
         With `MLPEncoder` and `MLPDecoder`; networks are left as they are.
     components : PrincipalComponents
-        On the device of the model; at most as many as the encoder's linear features.
+        On any device, at most as many as the encoder's linear features; the code is planned
+        on the CPU, in float64, which MPS has not got.
     layer_rates : sequence of float
         Rates in nats, z_1 first.
     """
-    directions, variances, mean = components
+    directions, variances, mean = (tensor.cpu() for tensor in components)
     sizes = [layer.n_units for layer in model.layers]
     codes = linear_codes(variances, layer_rates, sizes)
     n = len(variances)
