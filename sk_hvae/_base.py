@@ -22,6 +22,7 @@ from sk_hvae._data import (
     principal_components,
     to_device,
 )
+from sk_hvae._measurement import measure, module_device, place
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
 from sk_hvae._training import (
     HVAENet,
@@ -54,10 +55,7 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.hierarchy import HierarchicalVAE, mlp_hierarchy
 from sk_hvae.nn.likelihoods import DataSummary
 from sk_hvae.nn.linear_start import start_at_pca, start_at_slope
-from sk_hvae.nn.noise import RowNoise
 
-_LN2 = math.log(2)
-_N_DRAWS = 4
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
@@ -80,16 +78,14 @@ class Session(NamedTuple):
     net: HVAENet
 
 
-class Measurement(NamedTuple):
-    """Distortion (n,) and rates (n, n_layers) of rows, in bits, float64 arrays."""
+class Plan(NamedTuple):
+    """What a call of ``fit`` or ``partial_fit`` has to do, resolved."""
 
-    distortion: np.ndarray
-    rates: np.ndarray
-
-    @property
-    def lower_bound(self):
-        """Lower bound on ln p(x) per row, nats, (n,)."""
-        return -_LN2 * (self.distortion + self.rates.sum(1))
+    goal: Goal
+    architecture: Architecture
+    device: torch.device
+    rows: torch.Tensor
+    seed: int
 
 
 class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
@@ -112,23 +108,25 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X):
         warm = self.warm_start and hasattr(self, "module_")
-        goal, rows, seed = self._prepare(X, first=not warm)
-        train, validation = self._split(rows, seed)
-        epochs = resolve_epochs(self.max_epochs, len(train), self.batch_size)
+        plan = self._prepare(X, first=not warm)
+        train, validation = self._split(plan)
+        steps_per_epoch = n_batches(len(train), self.batch_size)
+        epochs = resolve_epochs(self.max_epochs, steps_per_epoch)
+        n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
-        n_steps = epochs * n_batches(len(train), self.batch_size)
-        n_units = min(*self.n_components_, rows.shape[1])
-        ramp = 1.0 if warm else goal.ramp(n_units, n_steps)
-        betas = self._continue(goal) if warm else self._start(rows, goal, seed, ramp)
+        n_units = min(*plan.architecture.n_components, plan.rows.shape[1])
+        ramp = 1.0 if warm else plan.goal.ramp(n_units, n_steps)
+        module, betas = self._continue(plan) if warm else self._start(plan, ramp)
         settings = self._training_settings(
+            plan,
             max_epochs=epochs,
             n_steps=n_steps,
             weight_decay=min(_DECAY_ROWS / len(train), _MAX_DECAY_PER_STEP / self.lr),
             on_epoch=report.epoch,
         )
         self._session = None
-        net = self._build_net(goal, betas, seed, settings, validation, ramp)
-        self._train(net, train, rows, goal)
+        net = self._build_net(plan, module, betas, settings, validation, ramp)
+        self._train(net, train, plan)
         if net.interrupted_:
             self.converged_ = False
             warnings.warn(
@@ -138,26 +136,29 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 stacklevel=3,
             )
         elif not self.converged_:
-            warnings.warn(self._off_target(goal), RateTargetWarning, stacklevel=3)
+            warnings.warn(self._off_target(plan.goal), RateTargetWarning, stacklevel=3)
         report.end()
         return self
 
     def _partial_fit(self, X):
         first = not hasattr(self, "module_")
-        goal, rows, seed = self._prepare(X, first)
-        settings = self._training_settings(max_epochs=1, n_steps=None, weight_decay=0.0)
+        plan = self._prepare(X, first)
+        settings = self._training_settings(plan, max_epochs=1, n_steps=None, weight_decay=0.0)
         session = getattr(self, "_session", None)
-        if first or session is None or (goal, settings) != (session.goal, session.settings):
-            betas = self._start(rows, goal, seed) if first else self._continue(goal)
-            net = self._build_net(goal, betas, seed, settings)
-            session = Session(goal, settings, net)
+        if first or session is None or (plan.goal, settings) != (session.goal, session.settings):
+            module, betas = self._start(plan) if first else self._continue(plan)
+            net = self._build_net(plan, module, betas, settings)
+            session = Session(plan.goal, settings, net)
         self._session = None
-        self._train(session.net, Rows(rows), rows, goal)
+        self._train(session.net, Rows(plan.rows), plan)
         self._session = session
+        if session.net.interrupted_:
+            session.net.interrupted_ = False
+            raise KeyboardInterrupt
         return self
 
     def _prepare(self, X, first):
-        """Check X and the parameters; returns the goal, the rows on the device, and a seed."""
+        """Check X and the parameters; changes nothing but what X's columns are."""
         X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
         goal = Goal(*resolve_targets(self.layer_rates, self.betas))
         architecture = Architecture(
@@ -181,17 +182,15 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 "what it was fitted with, or fit anew with warm_start=False."
             )
         device = resolve_device(self.device)
-        self._architecture = architecture
-        self.n_layers_, self.n_components_ = goal.n_layers, architecture.n_components
-        self.device_ = str(device)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rows = to_device(as_tensor(X), device)
         if not first:
             self.module_.likelihood.check(rows)
-        return goal, rows, seed
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return Plan(goal, architecture, device, rows, seed)
 
-    def _split(self, rows, seed):
+    def _split(self, plan):
         """Hold rows out for early stopping, if it is on; returns `Rows` and `Rows` or None."""
+        rows = plan.rows
         if not self.early_stopping:
             return Rows(rows), None
         n_validation = math.ceil(self.validation_fraction * len(rows))
@@ -200,137 +199,110 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 f"early_stopping=True holds out {n_validation} of {len(rows)} rows, which leaves "
                 "fewer than 2 to train on; lower validation_fraction or pass more rows."
             )
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-        order = order.to(rows.device)
+        generator = torch.Generator().manual_seed(plan.seed)
+        order = torch.randperm(len(rows), generator=generator).to(rows.device)
         return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
 
-    def _start(self, rows, goal, seed, ramp=1.0):
-        """Build the model, start it at PCA, and return the betas to start from."""
-        likelihood = resolve_likelihood(self.likelihood).adapt(DataSummary.of(chunks(rows)))
-        with _seeded(seed):
-            self.module_ = self._build(likelihood).to(self.device_)
-        generator = torch.Generator().manual_seed(seed)
-        n_units = max(self.n_components_)
-        sample = choose_rows(rows, n_pca_rows(self.n_features_in_, n_units), generator)
-        components = principal_components(likelihood.link(sample), n_units, seed)
+    def _start(self, plan, ramp=1.0):
+        """Build a model that starts at PCA; returns it and the betas to start from."""
+        likelihood = resolve_likelihood(self.likelihood).adapt(DataSummary.of(chunks(plan.rows)))
+        with _seeded(plan.seed):
+            module = place(self._build(plan.architecture, likelihood), plan.device)
+        generator = torch.Generator().manual_seed(plan.seed)
+        n_units = max(plan.architecture.n_components)
+        sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
+        components = principal_components(likelihood.link(sample), n_units, plan.seed)
         sample = choose_rows(sample, _START_ROWS, generator)
-        if goal.betas:
-            start_at_slope(self.module_, sample, components, goal.betas)
-            return goal.betas
-        beta = start_at_pca(self.module_, sample, components, [ramp * r for r in goal.nats])
-        return (beta,) * goal.n_layers
+        if plan.goal.betas:
+            start_at_slope(module, sample, components, plan.goal.betas)
+            return module, plan.goal.betas
+        beta = start_at_pca(module, sample, components, [ramp * r for r in plan.goal.nats])
+        return module, (beta,) * plan.goal.n_layers
 
-    def _continue(self, goal):
-        """Return the betas to go on from."""
-        self.module_.to(self.device_)
-        return goal.betas or tuple(self.betas_)
+    def _continue(self, plan):
+        """Return the fitted model and the betas to go on from."""
+        return place(self.module_, plan.device), plan.goal.betas or tuple(self.betas_)
 
-    def _build(self, likelihood):
-        module = mlp_hierarchy(
+    def _build(self, architecture, likelihood):
+        return mlp_hierarchy(
             self.n_features_in_,
-            self.n_components_,
-            self._architecture.hidden_layer_sizes,
+            architecture.n_components,
+            architecture.hidden_layer_sizes,
             likelihood,
-            self.inference,
+            architecture.inference,
         )
-        return module.float() if torch.device(self.device_).type == "mps" else module
 
-    def _training_settings(self, **kwargs):
-        device = torch.device(self.device_)
+    def _training_settings(self, plan, **kwargs):
+        widths = plan.architecture.hidden_layer_sizes
         return TrainingSettings(
             batch_size=self.batch_size,
             lr=self.lr,
-            device=device,
-            autocast=resolve_autocast(
-                self.precision, device, self._architecture.hidden_layer_sizes
-            ),
+            device=plan.device,
+            autocast=resolve_autocast(self.precision, plan.device, widths),
             patience=self.n_iter_no_change,
             callbacks=check_callbacks(self.callbacks),
             verbose=self.verbose,
             **kwargs,
         )
 
-    def _build_net(self, goal, betas, seed, settings, validation=None, ramp=1.0):
+    def _build_net(self, plan, module, betas, settings, validation=None, ramp=1.0):
         def vector(values):
-            return torch.tensor(values, dtype=torch.float32, device=settings.device)
+            return torch.tensor(values, dtype=torch.float32, device=plan.device)
 
         control: RateController | FixedMultipliers
-        if goal.betas:
+        if plan.goal.betas:
             control = FixedMultipliers(vector(betas))
         else:
-            control = RateController(vector(goal.nats), vector(betas), settings.n_steps, ramp)
-        generator = torch.Generator(settings.device).manual_seed(seed)
-        return build_net(self.module_, control, settings, generator, validation)
+            control = RateController(vector(plan.goal.nats), vector(betas), settings.n_steps, ramp)
+        generator = torch.Generator(plan.device).manual_seed(plan.seed)
+        return build_net(module, control, settings, generator, validation)
 
-    def _train(self, net, train, rows, goal):
+    def _train(self, net, train, plan):
         """Train and conclude; on divergence conclude with the last finite weights and raise."""
         diverged = ""
-        betas = net.control.betas.double().cpu().numpy()
+        betas = net.control.betas.cpu().double().numpy()
         try:
             net.partial_fit(train)
         except TrainingDivergedError as error:
             diverged = str(error)
-        self._conclude(net, rows, goal)
+        self._conclude(net, plan)
         if not diverged and not math.isfinite(self.lower_bound_):
-            diverged = divergence(len(net.history), self.distortion_, self.rates_)
+            diverged = divergence(self.n_iter_, self.distortion_, self.rates_)
             net.restore_snapshot()
-            self._conclude(net, rows, goal)
+            self._conclude(net, plan)
         if diverged:
             self.betas_, self.converged_ = betas, False
-            largest = max(float(chunk.double().abs().max()) for chunk in chunks(rows))
+            largest = max(float(chunk.cpu().double().abs().max()) for chunk in chunks(plan.rows))
             raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
 
-    def _conclude(self, net, rows, goal):
-        """Measure the trained model and set the fitted attributes."""
-        for parameter in self.module_.parameters():
+    def _conclude(self, net, plan):
+        """Measure the trained model, then set the fitted attributes, all together."""
+        module = net.module_.eval()
+        for parameter in module.parameters():
             parameter.grad = None
-        self.module_.eval()
-        self.module_.set_units(rows[:: math.ceil(len(rows) / _START_ROWS)])
-        measured = self._measure(rows)
+        module.set_units(plan.rows[:: math.ceil(len(plan.rows) / _START_ROWS)])
+        measured = measure(module, plan.rows)
         epochs = [row for row in net.history if "betas" in row]
-        self.n_iter_ = len(epochs)
-        self.history_ = {
+        history = {
             name: np.array([row[name] for row in epochs if name in row])
             for name in _HISTORY
             if epochs and name in epochs[0]
         }
-        self.betas_ = net.control.betas.double().cpu().numpy()
+        betas = net.control.betas.cpu().double().numpy()
+        self.n_layers_ = plan.goal.n_layers
+        self.n_components_ = plan.architecture.n_components
+        self.device_, self._architecture = str(plan.device), plan.architecture
+        self.n_iter_, self.history_, self.betas_ = len(epochs), history, betas
         self.rates_ = measured.rates.mean(0)
         self.distortion_ = float(measured.distortion.mean())
         self.lower_bound_ = float(measured.lower_bound.mean())
-        self.converged_ = not any(self._misses(goal))
-
-    def _measure(self, rows):
-        """Measure distortion and rates of rows with noise derived from each row."""
-        module = self._module_in_place()
-
-        def measure(x):
-            features, linked = module.features(x), module.likelihood.link(x)
-            draws = [
-                module.measure(x, features, RowNoise(linked, draw)) for draw in range(_N_DRAWS)
-            ]
-            terms = [torch.cat((d.distortion[:, None], d.rates), 1) for d in draws]
-            return torch.stack(terms).mean(0) / _LN2
-
-        bits = self._map_rows(rows, measure, 1 + self.n_layers_).astype(np.float64)
-        return Measurement(bits[:, 0], bits[:, 1:])
+        self.converged_ = not any(self._misses(plan.goal))
+        self.module_ = module
 
     def _module_in_place(self):
         """Return the module on its device, or on the CPU where that is not available."""
         check_is_fitted(self, "module_")
-        return self.module_.to(usable_device(self.device_))
-
-    def _map_rows(self, rows, function, width):
-        """Apply ``function`` to chunks of rows on the device; (n, width) float32 array."""
-        device = module_device(self.module_)
-        result = np.empty((len(rows), width), np.float32)
-        first = 0
-        with torch.inference_mode():
-            for chunk in chunks(rows):
-                part = function(to_device(chunk, device)).cpu().numpy()
-                result[first : first + len(part)] = part
-                first += len(part)
-        return result
+        return place(self.module_, usable_device(self.device_))
 
     def _misses(self, goal):
         """Tell for each layer whether it is off its target by over 5% and 0.1 bit."""
@@ -370,11 +342,6 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         return state
 
 
-def module_device(module):
-    """Return the device of a module's parameters."""
-    return next(module.parameters()).device
-
-
 def _on_cpu(module):
     return copy.deepcopy(module).cpu() if module_device(module).type != "cpu" else module
 
@@ -383,5 +350,5 @@ def _on_cpu(module):
 def _seeded(seed):
     """Seed torch's global generator for building modules, and put it back afterwards."""
     with _BUILDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

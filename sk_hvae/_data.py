@@ -14,7 +14,12 @@ _SMALLEST_VARIANCE = 1e-6
 
 
 def as_tensor(X):
-    """Wrap an array as a CPU tensor without copying, also if it is read-only."""
+    """Wrap an array as a CPU tensor without copying, also if it is read-only.
+
+    A negative stride, which a single reversed row may have, needs a copy.
+    """
+    if min(X.strides) < 0:
+        X = X.copy()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(X)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 
 import numpy as np
 import torch
@@ -48,7 +49,9 @@ def save_estimator(estimator, path):
         "feature_names": None if names is None else list(names),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in (module | arrays).items()}
-    save_file(tensors, path, metadata={_KEY: json.dumps(header)})
+    unfinished = f"{os.fspath(path)}.unfinished"
+    save_file(tensors, unfinished, metadata={_KEY: json.dumps(header)})
+    os.replace(unfinished, path)
 
 
 def load_estimator(cls, path):
@@ -74,7 +77,8 @@ def load_estimator(cls, path):
             if name.startswith("history.")
         }
         blank = DataSummary.of([torch.zeros(1, estimator.n_features_in_)])
-        module = estimator._build(_from_json(header["likelihood"]).adapt(blank))
+        likelihood = _from_json(header["likelihood"]).adapt(blank)
+        module = estimator._build(estimator._architecture, likelihood)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items()})
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UnsupportedFormatError(f"the file is damaged: {error}") from error
@@ -112,7 +116,7 @@ def _to_json(value):
                 f"save() knows the likelihoods of sk_hvae.nn, not {type(value).__name__}; "
                 "pickle the estimator instead."
             )
-        return {"likelihood": name, "config": value.config}
+        return {"likelihood": name, "config": {k: _to_json(v) for k, v in value.config.items()}}
     if isinstance(value, (np.random.RandomState, torch.device)):
         return None if isinstance(value, np.random.RandomState) else str(value)
     if isinstance(value, (list, tuple, np.ndarray)):

@@ -11,8 +11,8 @@ _SMOOTHING = 0.9
 _INTEGRAL_GAIN = 0.1
 _PROPORTIONAL_GAIN = 4.0
 _MAX_PUSHED_ERROR = 1.5
-_RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
-_AVERAGE_FROM, _SETTLE_AT = 0.8, 0.9
+RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
+_AVERAGE_FROM, _SETTLE_AT = 0.88, 0.95
 _MAX_LOG_BETA = math.log(1e4)
 
 
@@ -105,7 +105,7 @@ class RateController:
             self._settle()
             return
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
-        ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
+        ahead = max(0.0, 1 - self._step / (RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead
         error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
         self._log_betas = (self._log_betas + _INTEGRAL_GAIN * error).clamp(

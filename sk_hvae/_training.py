@@ -11,6 +11,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset
 
+from sk_hvae._rate_control import RAMP_UNTIL
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.noise import GeneratorNoise, RowNoise
 from sk_hvae.nn.objective import objective
@@ -171,6 +172,7 @@ class HVAENet(NeuralNet):
         super().initialize_history()
         self.n_steps_done_ = 0
         self.interrupted_ = False
+        self.prices_ = None
         self._take_snapshot()
 
     def train_step_single(self, batch, **fit_params):
@@ -206,19 +208,25 @@ class HVAENet(NeuralNet):
             sums, n_rows = sums + means * len(batch), n_rows + len(batch)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         distortion, *rates = (sums / n_rows).tolist()
-        self._record(prefix, distortion, rates)
         if training:
             self._guard(distortion, rates)
+        self._record(prefix, distortion, rates)
 
     def _record(self, prefix, distortion, rates):
         betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
-        pairs = zip(betas, rates, targets, strict=True)
+        if self.prices_ is None and self.is_past_ramp():
+            self.prices_ = betas
+        pairs = zip(self.prices_ or betas, rates, targets, strict=True)
         loss = distortion + sum(beta * (rate - target) for beta, rate, target in pairs)
         self.history.record(prefix + "_loss", loss)
         self.history.record(prefix + "_distortion", distortion / _LN2)
         self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
         if prefix == "train":
             self.history.record("betas", betas)
+
+    def is_past_ramp(self):
+        """Tell whether the targets have come down to their final values."""
+        return self.n_steps is not None and self.n_steps_done_ >= RAMP_UNTIL * self.n_steps
 
     def _guard(self, distortion, rates):
         finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
@@ -271,6 +279,25 @@ class _StopRequest(Exception):  # noqa: N818
     """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
 
 
+class EarlyStoppingPastRamp(EarlyStopping):
+    """Stop when the objective of the held-out rows, at fixed prices, no longer improves.
+
+    The objective is D + sum_l beta_l (R_l - target_l) with the betas at the end of the ramp:
+    with moving betas it would not compare from epoch to epoch. The betas go back with the
+    weights.
+    """
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.is_past_ramp():
+            super().on_epoch_end(net, **kwargs)
+
+    def on_train_end(self, net, **kwargs):
+        super().on_train_end(net, **kwargs)
+        if self.best_epoch_:
+            betas = net.history[self.best_epoch_ - 1, "betas"]
+            net.control.betas = net.control.betas.new_tensor(betas)
+
+
 class EpochHook(Callback):
     """Tell the estimator of each epoch, and stop if it says so."""
 
@@ -294,12 +321,11 @@ class ProgressLine(Callback):
                 zip(row["train_rates"], targets, strict=True), start=1
             )
         )
-        share = len(net.history) / net.max_epochs
-        bar = "#" * round(20 * share)
-        sys.stderr.write(
-            f"\repoch {len(net.history)}/{net.max_epochs} [{bar:<20}] "
-            f"distortion {row['train_distortion']:.2f}, rates {', '.join(layers)} bits   "
-        )
+        epoch = len(net.history)
+        bar = "#" * round(20 * min(1.0, epoch / net.max_epochs))
+        progress = f"epoch {epoch}/{net.max_epochs} [{bar:<20}]" if net.n_steps else f"pass {epoch}"
+        distortion = f"distortion {row['train_distortion']:.2f}"
+        sys.stderr.write(f"\r{progress} {distortion}, rates {', '.join(layers)} bits   ")
         sys.stderr.flush()
 
     def on_train_end(self, net, **kwargs):
@@ -334,7 +360,7 @@ def build_net(module, control, settings, generator, validation=None):
         callbacks.append(ProgressLine())
     if validation is not None:
         callbacks.append(
-            EarlyStopping(
+            EarlyStoppingPastRamp(
                 patience=settings.patience,
                 threshold=0,
                 threshold_mode="abs",

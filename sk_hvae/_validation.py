@@ -38,6 +38,7 @@ __all__ = [
 _NATIVE_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
+_SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 
 
 class Architecture(NamedTuple):
@@ -81,7 +82,10 @@ def check_rows(estimator, X, *, reset, min_rows=1):
 
 def check_layer_values(name, values, unit):
     """Turn a number or sequence of one positive number per layer into a tuple of floats."""
+    given = values
     try:
+        if any(isinstance(v, (str, bool)) for v in np.asarray(given, dtype=object).flat):
+            raise TypeError
         values = np.atleast_1d(np.asarray(values, dtype=float))
     except (TypeError, ValueError):
         raise ValueError(
@@ -92,9 +96,9 @@ def check_layer_values(name, values, unit):
             f"{name} must hold one number per layer, z_1 (nearest the data) first; got an "
             f"array of shape {values.shape}."
         )
-    if not (np.isfinite(values) & (values > 0)).all():
+    if not ((values >= _SMALLEST_VALUE) & (values <= _LARGEST_VALUE)).all():
         raise ValueError(
-            f"every entry of {name} must be positive and finite ({unit}); got "
+            f"every entry of {name} must be positive and finite ({unit}, 1e-6 to 1e6); got "
             f"{tuple(values.tolist())}. To switch a layer off, leave it out."
         )
     return tuple(values.tolist())
@@ -147,7 +151,10 @@ def _check_widths(name, widths):
 def check_network(network, image_shape, n_features):
     """Check that the networks asked for exist and fit the data."""
     if image_shape is not None:
-        _check_widths("image_shape", tuple(image_shape))
+        if len(_check_widths("image_shape", tuple(image_shape))) != 3:
+            raise ValueError(
+                f"image_shape must be (channels, height, width); got {tuple(image_shape)}."
+            )
         if math.prod(image_shape) != n_features:
             raise ValueError(
                 f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} pixels but X has "
@@ -181,7 +188,7 @@ def resolve_likelihood(likelihood):
 
 def resolve_output_layers(output_layers, n_layers):
     """Return the numbers of the layers that ``transform`` puts side by side, in order."""
-    if isinstance(output_layers, str):
+    if isinstance(output_layers, str) and output_layers in ("all", "top"):
         return list(range(1, n_layers + 1)) if output_layers == "all" else [n_layers]
     layers = [output_layers] if isinstance(output_layers, numbers.Integral) else list(output_layers)
     known = all(isinstance(n, (int, np.integer)) and 1 <= n <= n_layers for n in layers)
@@ -193,7 +200,7 @@ def resolve_output_layers(output_layers, n_layers):
     return sorted(int(n) for n in layers)
 
 
-def resolve_epochs(max_epochs, n_rows, batch_size):
+def resolve_epochs(max_epochs, steps_per_epoch):
     """Return the number of passes.
 
     "auto" is as many as make 2,000 optimiser steps, but at most 100, after which small data
@@ -201,7 +208,6 @@ def resolve_epochs(max_epochs, n_rows, batch_size):
     """
     if max_epochs != "auto":
         return int(max_epochs)
-    steps_per_epoch = math.ceil(n_rows / batch_size)
     steps = min(_STEPS, max(_FEWEST_STEPS, _MOST_EPOCHS * steps_per_epoch))
     return math.ceil(steps / steps_per_epoch)
 
@@ -244,7 +250,7 @@ def usable_device(device):
 def _is_available(device):
     if device.type == "cuda":
         return torch.cuda.device_count() > (device.index or 0)
-    return device.type != "mps" or torch.backends.mps.is_available()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
 
 
 def resolve_autocast(precision, device, widths):

@@ -19,13 +19,14 @@ FLOORS = {
     "nn": 0,
     "_callbacks": 1,
     "_data": 1,
+    "_measurement": 2,
     "_persistence": 2,
     "_rate_control": 1,
-    "_training": 1,
+    "_training": 2,
     "_validation": 1,
-    "_base": 2,
-    "_transformer": 3,
-    "__init__": 4,
+    "_base": 3,
+    "_transformer": 4,
+    "__init__": 5,
 }
 
 

@@ -1,7 +1,7 @@
 """One stochastic layer: its prior, its posterior, their KL divergence and samples."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -83,7 +83,7 @@ class LayerCode(NamedTuple):
     above: Tensor
 
 
-class GaussianLatent(nn.Module):
+class GaussianLatent(nn.Module, ABC):
     """A layer of Gaussian latents; subclasses say how the posterior is inferred.
 
     Priors and posteriors are a linear path plus a network that starts at zero. The buffer
@@ -126,7 +126,7 @@ class GaussianLatent(nn.Module):
         GaussianPrior
         """
         if not self.n_above:
-            mean = self._like().new_zeros(n_rows, self.n_units)
+            mean = self.unit.new_zeros(n_rows, self.n_units)
             return GaussianPrior(mean, torch.ones_like(mean))
         raw = self.prior_linear(z_above).float() + self.prior_net(z_above).float()
         mean, raw_std = raw.chunk(2, 1)
@@ -139,10 +139,6 @@ class GaussianLatent(nn.Module):
     @abstractmethod
     def start_at(self, code):
         """Set the linear paths to a `LayerCode`."""
-
-    @abstractmethod
-    def _like(self):
-        """Return a float32 tensor on the device of the layer."""
 
     def _start_prior(self, code):
         if self.n_above:
@@ -195,9 +191,6 @@ class TopDownLatent(GaussianLatent):
         ratio = (1 + snr * prior_var).rsqrt()
         self.posterior_linear.bias[self.n_units :][: len(ratio)] = inverse_positive(ratio)
 
-    def _like(self):
-        return self.posterior_linear.bias
-
 
 class LadderLatent(GaussianLatent):
     """Gaussian latents whose posterior is the prior times a Gaussian read off the data.
@@ -237,9 +230,6 @@ class LadderLatent(GaussianLatent):
         _set_diagonal(self.bottom_up_linear, torch.where(code.signal > 0, 1 / signal, 0))
         std = (1 - signal.square()).sqrt() / signal
         self.bottom_up_linear.bias[self.n_units :][: len(std)] = inverse_positive(std)
-
-    def _like(self):
-        return self.bottom_up_linear.bias
 
 
 LATENTS: dict[str, type] = {"top_down": TopDownLatent, "ladder": LadderLatent}

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import NamedTuple, SupportsFloat
 
 import torch
@@ -34,7 +34,7 @@ class DataSummary(NamedTuple):
         Parameters
         ----------
         chunks : iterable of Tensor of shape (m, n_features)
-            Parts of the data, any dtype; on MPS they must be float32 or smaller.
+            Parts of the data, any dtype, on any device.
 
         Returns
         -------
@@ -83,7 +83,7 @@ class DataSummary(NamedTuple):
         return bool((common & (span >= 0.5 * widest)).double().mean() >= 0.5)
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """What the decoder's output means; subclasses are final.
 
     A subclass stores its constructor arguments under their own names, registers what it
