@@ -17,7 +17,6 @@ _ARRAYS = ("rates_", "betas_")
 _SCALARS = (
     "n_features_in_",
     "n_layers_",
-    "n_components_",
     "n_iter_",
     "distortion_",
     "lower_bound_",
@@ -67,6 +66,7 @@ def load_estimator(cls, path):
         for name in _SCALARS:
             setattr(estimator, name, _from_json(header["attributes"][name]))
         estimator._architecture = Architecture(*estimator._architecture)
+        estimator.n_components_ = estimator._architecture.n_components
         for name in _ARRAYS:
             setattr(estimator, name, tensors.pop(name).reshape(estimator.n_layers_).numpy())
         if header["feature_names"] is not None:

@@ -11,7 +11,7 @@ _SMOOTHING = 0.9
 _INTEGRAL_GAIN = 0.1
 _PROPORTIONAL_GAIN = 4.0
 _MAX_PUSHED_ERROR = 1.5
-RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
+_RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
 _AVERAGE_FROM, _SETTLE_AT = 0.88, 0.95
 _MAX_LOG_BETA = math.log(1e4)
 
@@ -53,8 +53,8 @@ class RateController:
     drifts. The integral part is dual ascent on the multipliers; the proportional part acts
     as the quadratic term of an augmented Lagrangian and holds the split in place.
 
-    From 90% of the steps on, the betas are settled at their mean over the steps between 80%
-    and 90%, so that training ends on a fixed objective.
+    From 95% of the steps on, the betas are settled at their mean over the steps between 88%
+    and 95%, so that training ends on a fixed objective.
 
     All state lives on the device of the targets, and nothing is read back.
 
@@ -92,6 +92,11 @@ class RateController:
         self._n_summed = 0
         self.betas = betas
 
+    @property
+    def is_ramping(self):
+        """Whether the targets are still coming down."""
+        return self._ramp > 1 and self._step < _RAMP_UNTIL * self._n_steps
+
     def update(self, rates):
         """Move the betas after a batch.
 
@@ -105,7 +110,7 @@ class RateController:
             self._settle()
             return
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
-        ahead = max(0.0, 1 - self._step / (RAMP_UNTIL * self._n_steps))
+        ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead
         error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
         self._log_betas = (self._log_betas + _INTEGRAL_GAIN * error).clamp(
@@ -136,6 +141,11 @@ class FixedMultipliers:
     def __init__(self, betas):
         self.betas = betas
         self.targets = torch.zeros_like(betas)
+
+    @property
+    def is_ramping(self):
+        """Whether targets are still coming down: there are none."""
+        return False
 
     def update(self, rates):
         """Leave the betas as they are, whatever the rates."""

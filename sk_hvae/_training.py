@@ -11,7 +11,6 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset
 
-from sk_hvae._rate_control import RAMP_UNTIL
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.noise import GeneratorNoise, RowNoise
 from sk_hvae.nn.objective import objective
@@ -214,7 +213,7 @@ class HVAENet(NeuralNet):
 
     def _record(self, prefix, distortion, rates):
         betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
-        if self.prices_ is None and self.is_past_ramp():
+        if self.prices_ is None and not self.control.is_ramping:
             self.prices_ = betas
         pairs = zip(self.prices_ or betas, rates, targets, strict=True)
         loss = distortion + sum(beta * (rate - target) for beta, rate, target in pairs)
@@ -223,10 +222,6 @@ class HVAENet(NeuralNet):
         self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
         if prefix == "train":
             self.history.record("betas", betas)
-
-    def is_past_ramp(self):
-        """Tell whether the targets have come down to their final values."""
-        return self.n_steps is not None and self.n_steps_done_ >= RAMP_UNTIL * self.n_steps
 
     def _guard(self, distortion, rates):
         finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
@@ -288,7 +283,7 @@ class EarlyStoppingPastRamp(EarlyStopping):
     """
 
     def on_epoch_end(self, net, **kwargs):
-        if net.is_past_ramp():
+        if not net.control.is_ramping:
             super().on_epoch_end(net, **kwargs)
 
     def on_train_end(self, net, **kwargs):

@@ -50,8 +50,8 @@ class TestRateController:
         targets, scale = torch.tensor([0.5, 2.0, 20.0]), torch.tensor([3.0, 3.0, 3.0])
         control = RateController(targets, torch.full((3,), start), 2000)
         betas, rates = drive(control, lagged_plant(scale, noise=noise), 2000)
-        torch.testing.assert_close(rates[-200:].mean(0), targets, rtol=0.02, atol=0)
-        torch.testing.assert_close(betas[-1], scale / targets, rtol=0.02, atol=0)
+        torch.testing.assert_close(rates[-200:].mean(0), targets, rtol=0.03, atol=0)
+        torch.testing.assert_close(betas[-1], scale / targets, rtol=0.03, atol=0)
 
     @pytest.mark.parametrize("targets", [(4.0, 4.0), (1.0, 8.0), (12.0, 2.0)])
     def test_layers_that_compete_for_the_same_information_keep_their_split(self, targets):
@@ -80,11 +80,11 @@ class TestRateController:
         torch.testing.assert_close(betas, start.expand(100, 2))
 
     @pytest.mark.parametrize("n_steps", [10, 50, 200, 2001])
-    def test_betas_are_constant_over_the_last_tenth_of_the_steps(self, n_steps):
+    def test_betas_are_constant_over_the_last_twentieth_of_the_steps(self, n_steps):
         control = RateController(torch.tensor([1.0, 4.0]), torch.ones(2), n_steps)
         plant = lagged_plant(torch.tensor([3.0, 3.0]), noise=0.3)
         betas, _ = drive(control, plant, n_steps)
-        last = betas[math.ceil(0.9 * n_steps) - 1 :]
+        last = betas[math.ceil(0.95 * n_steps) - 1 :]
         assert torch.equal(last, last[:1].expand_as(last))
         assert not torch.equal(betas[0], betas[1])
 

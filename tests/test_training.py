@@ -392,5 +392,5 @@ class TestStopping:
         small_net(x, control=control, verbose=1, max_epochs=2).partial_fit(Rows(x))
         out, err = capsys.readouterr()
         assert out == ""
-        assert "epoch 2/2" in err
+        assert "pass 2" in err
         assert re.search(r"z1: \d+\.\d\d/1, z2: \d+\.\d\d/2 bits", err)

@@ -574,7 +574,7 @@ def test_silent_by_default(small, iris, capsys, method):
 
 @short_fit
 def test_image_shape_with_perceptrons(small, binary_digits):
-    model = small(image_shape=(8, 8), network="mlp").fit(binary_digits)
+    model = small(image_shape=(1, 8, 8), network="mlp").fit(binary_digits)
     assert model.reconstruct(binary_digits).shape == binary_digits.shape
 
 

@@ -153,10 +153,16 @@ class TopDownLatent(GaussianLatent):
 
     Parameters
     ----------
-    n_units, n_above, head_sizes
-        As in `GaussianLatent`.
-    n_linear, n_hidden : int
-        Widths of the encoder's features.
+    n_units : int
+        Number of latent units.
+    n_above : int
+        Number of units of the layer above; 0 for the top layer.
+    head_sizes : sequence of int
+        Widths of the hidden layers of the networks that read the layer above.
+    n_linear : int
+        Width of the encoder's linear features.
+    n_hidden : int
+        Width of the encoder's hidden features.
     """
 
     def __init__(self, n_units, n_above, head_sizes, n_linear, n_hidden):
@@ -200,10 +206,16 @@ class LadderLatent(GaussianLatent):
 
     Parameters
     ----------
-    n_units, n_above, head_sizes
-        As in `GaussianLatent`.
-    n_linear, n_hidden : int
-        Widths of the encoder's features.
+    n_units : int
+        Number of latent units.
+    n_above : int
+        Number of units of the layer above; 0 for the top layer.
+    head_sizes : sequence of int
+        Widths of the hidden layers of the networks that read the layer above.
+    n_linear : int
+        Width of the encoder's linear features.
+    n_hidden : int
+        Width of the encoder's hidden features.
     """
 
     _MIN_SIGNAL = 0.03

@@ -59,7 +59,7 @@ def water_fill(variances, rate, floor=None):
     --------
     >>> import math, torch
     >>> from sk_hvae.nn.linear_start import water_fill
-    >>> water_fill(torch.tensor([4.0, 1.0, 0.1]), math.log(2)) / math.log(2)
+    >>> (water_fill(torch.tensor([4.0, 1.0, 0.1]), math.log(2)) / math.log(2)).round()
     tensor([1., 0., 0.])
     """
     log_variances = variances.log()
