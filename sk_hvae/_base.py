@@ -18,6 +18,7 @@ from sk_hvae._data import (
     as_tensor,
     choose_rows,
     chunks,
+    cluster_centres,
     n_pca_rows,
     principal_components,
     to_device,
@@ -33,15 +34,14 @@ from sk_hvae._training import (
     n_batches,
 )
 from sk_hvae._validation import (
-    Architecture,
     check_callbacks,
-    check_network,
     check_rows,
     resolve_autocast,
     resolve_device,
     resolve_epochs,
     resolve_hidden,
     resolve_likelihood,
+    resolve_network,
     resolve_output_layers,
     resolve_sizes,
     resolve_targets,
@@ -52,9 +52,11 @@ from sk_hvae.exceptions import (
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
-from sk_hvae.nn.hierarchy import HierarchicalVAE, mlp_hierarchy
-from sk_hvae.nn.likelihoods import DataSummary
-from sk_hvae.nn.linear_start import start_at_pca, start_at_slope
+from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.hierarchy import HierarchicalVAE
+from sk_hvae.nn.hit import PRESETS
+from sk_hvae.nn.likelihoods import DataSummary, Likelihood
+from sk_hvae.nn.linear_start import fit_scale, start_at_clusters, start_at_pca, start_at_slope
 
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
@@ -83,6 +85,7 @@ class Plan(NamedTuple):
 
     goal: Goal
     architecture: Architecture
+    likelihood: Likelihood
     device: torch.device
     rows: torch.Tensor
     seed: int
@@ -114,7 +117,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         epochs = resolve_epochs(self.max_epochs, steps_per_epoch)
         n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
-        n_units = min(*plan.architecture.n_components, plan.rows.shape[1])
+        n_units = min(*plan.architecture.layer_sizes, plan.rows.shape[1])
         ramp = 1.0 if warm else plan.goal.ramp(n_units, n_steps)
         module, betas = self._continue(plan) if warm else self._start(plan, ramp)
         settings = self._training_settings(
@@ -159,34 +162,46 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _prepare(self, X, first):
         """Check X and the parameters; changes nothing but what X's columns are."""
-        X = check_rows(self, X, reset=first, min_rows=2 if first else 1)
+        masked = self.missing == "mask"
+        X = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
         goal = Goal(*resolve_targets(self.layer_rates, self.betas))
-        architecture = Architecture(
-            resolve_sizes(self.n_components, goal.n_layers),
-            resolve_hidden(self.hidden_layer_sizes),
-            self.inference,
-            repr(resolve_likelihood(self.likelihood)),
+        network, image_shape = resolve_network(
+            self.network, self.image_shape, goal.n_layers, self.top_layer, X.shape[1]
         )
-        check_network(self.network, self.image_shape, X.shape[1])
+        architecture = Architecture(
+            PRESETS[network].n_components
+            if network in PRESETS
+            else resolve_sizes(self.n_components, goal.n_layers),
+            resolve_hidden(self.hidden_layer_sizes),
+            network,
+            image_shape,
+            self.inference,
+            self.top_layer,
+            masked,
+        )
+        names = getattr(self, "feature_names_in_", None)
+        likelihood = resolve_likelihood(self.likelihood, names)
         resolve_output_layers(self.output_layers, goal.n_layers)
-        if not first and architecture != self._architecture:
-            changed = [
-                f"{name}={new!r} (fitted: {old!r})"
-                for name, new, old in zip(
-                    Architecture._fields, architecture, self._architecture, strict=True
-                )
-                if new != old
-            ]
+        if not first:
+            self._check_unchanged(architecture, likelihood)
+        device = resolve_device(self.device)
+        rows = to_device(as_tensor(X), device)
+        if not first:
+            for chunk in chunks(rows):
+                self.module_.likelihood.check(chunk)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return Plan(goal, architecture, likelihood, device, rows, seed)
+
+    def _check_unchanged(self, architecture, likelihood):
+        """Raise ValueError unless the fitted model can be trained further as now asked for."""
+        new = {**architecture._asdict(), "likelihood": repr(likelihood)}
+        old = {**self._architecture._asdict(), "likelihood": repr(self.module_.likelihood)}
+        changed = [f"{k}={new[k]!r} (fitted: {old[k]!r})" for k in new if new[k] != old[k]]
+        if changed:
             raise ValueError(
                 f"the fitted model cannot be trained further with {', '.join(changed)}. Keep "
                 "what it was fitted with, or fit anew with warm_start=False."
             )
-        device = resolve_device(self.device)
-        rows = to_device(as_tensor(X), device)
-        if not first:
-            self.module_.likelihood.check(rows)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return Plan(goal, architecture, device, rows, seed)
 
     def _split(self, plan):
         """Hold rows out for early stopping, if it is on; returns `Rows` and `Rows` or None."""
@@ -204,33 +219,39 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
 
     def _start(self, plan, ramp=1.0):
-        """Build a model that starts at PCA; returns it and the betas to start from."""
-        likelihood = resolve_likelihood(self.likelihood).adapt(DataSummary.of(chunks(plan.rows)))
+        """Build a model and start it, at PCA if it can; returns it and the betas to start from."""
+        architecture, goal = plan.architecture, plan.goal
+        n_channels = architecture.image_shape[0] if architecture.image_shape else 1
+        likelihood = plan.likelihood.adapt(DataSummary.of(chunks(plan.rows), n_channels))
         with _seeded(plan.seed):
-            module = place(self._build(plan.architecture, likelihood), plan.device)
+            module = place(build_hierarchy(architecture, likelihood), plan.device)
         generator = torch.Generator().manual_seed(plan.seed)
-        n_units = max(plan.architecture.n_components)
+        n_units = max(architecture.n_components)
         sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
-        components = principal_components(likelihood.link(sample), n_units, plan.seed)
-        sample = choose_rows(sample, _START_ROWS, generator)
-        if plan.goal.betas:
-            start_at_slope(module, sample, components, plan.goal.betas)
-            return module, plan.goal.betas
-        beta = start_at_pca(module, sample, components, [ramp * r for r in plan.goal.nats])
-        return module, (beta,) * plan.goal.n_layers
+        if module.missing is not None:
+            module.missing.fit(likelihood.link(sample), generator)
+        if not module.has_linear_paths:
+            fit_scale(module, choose_rows(sample, _START_ROWS, generator))
+            return module, goal.betas or (1.0,) * goal.n_layers
+        linked = module.inputs(sample)[:, : likelihood.n_linked]
+        components = principal_components(linked, n_units, plan.seed)
+        few = choose_rows(sample, _START_ROWS, generator)
+        if goal.betas:
+            start_at_slope(module, few, components, goal.betas)
+            betas = goal.betas
+        else:
+            beta = start_at_pca(module, few, components, [ramp * r for r in goal.nats])
+            betas = (beta,) * goal.n_layers
+        if architecture.has_categorical_top:
+            n_states = architecture.n_components[-1]
+            centres = cluster_centres(linked, components, n_states, plan.seed)
+            rate = goal.nats[-1] if goal.nats else 0.5 * math.log(n_states)
+            start_at_clusters(module, few, components, centres, rate)
+        return module, betas
 
     def _continue(self, plan):
         """Return the fitted model and the betas to go on from."""
         return place(self.module_, plan.device), plan.goal.betas or tuple(self.betas_)
-
-    def _build(self, architecture, likelihood):
-        return mlp_hierarchy(
-            self.n_features_in_,
-            architecture.n_components,
-            architecture.hidden_layer_sizes,
-            likelihood,
-            architecture.inference,
-        )
 
     def _training_settings(self, plan, **kwargs):
         widths = plan.architecture.hidden_layer_sizes
@@ -280,7 +301,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         module = net.module_.eval()
         for parameter in module.parameters():
             parameter.grad = None
-        module.set_units(plan.rows[:: math.ceil(len(plan.rows) / _START_ROWS)])
+        some = plan.rows[:: math.ceil(len(plan.rows) / _START_ROWS)]
+        if module.likelihood.fits_each_batch:
+            fit_scale(module, some)
+        module.set_units(some)
         measured = measure(module, plan.rows)
         epochs = [row for row in net.history if "betas" in row]
         history = {
@@ -290,7 +314,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         }
         betas = net.control.betas.cpu().double().numpy()
         self.n_layers_ = plan.goal.n_layers
-        self.n_components_ = plan.architecture.n_components
+        self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
         self.n_iter_, self.history_, self.betas_ = len(epochs), history, betas
         self.rates_ = measured.rates.mean(0)

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from sk_hvae.nn.linear_start import PrincipalComponents
@@ -73,6 +74,31 @@ def principal_components(linked, n_components, random_state):
     n = int((variances > _SMALLEST_VARIANCE * variances.max(initial=0.0)).sum())
     arrays = pca.components_[:n], variances[:n], pca.mean_
     return PrincipalComponents(*(torch.from_numpy(a).to(linked) for a in arrays))
+
+
+def cluster_centres(linked, components, n_clusters, random_state):
+    """Find clusters of the principal scores of data on the likelihood's link scale.
+
+    Parameters
+    ----------
+    linked : Tensor of shape (m, n_features), float32
+        The rows to use.
+    components : PrincipalComponents
+        Of the same data.
+    n_clusters : int
+        How many; with fewer different rows, some centres coincide.
+    random_state : int
+        Seed of k-means.
+
+    Returns
+    -------
+    Tensor of shape (n_clusters, n)
+        On the device of ``linked``.
+    """
+    scores = ((linked - components.mean) @ components.directions.T).cpu().numpy()
+    n = min(n_clusters, len(np.unique(scores, axis=0)))
+    centres = KMeans(n, n_init=1, random_state=random_state).fit(scores).cluster_centers_
+    return torch.from_numpy(np.resize(centres, (n_clusters, scores.shape[1]))).to(linked)
 
 
 def n_pca_rows(n_features, n_components):

@@ -82,8 +82,9 @@ def measure(module, rows):
     """
 
     def mean_terms(x):
-        features, linked = module.features(x), module.likelihood.link(x)
-        draws = [module.measure(x, features, RowNoise(linked, draw)) for draw in range(_N_DRAWS)]
+        inputs = module.inputs(x)
+        features = module.encoder(inputs)
+        draws = [module.measure(x, features, RowNoise(inputs, n)) for n in range(_N_DRAWS)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / _LN2
 

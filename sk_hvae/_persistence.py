@@ -7,12 +7,15 @@ import os
 import numpy as np
 import torch
 
-from sk_hvae._validation import Architecture
 from sk_hvae.exceptions import UnsupportedFormatError
-from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood
+from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn import likelihoods
+from sk_hvae.nn.likelihoods import DataSummary, Likelihood
+from sk_hvae.nn.networks import Networks
 
 FORMAT = 1
 _KEY = "sk_hvae"
+_SUMMARY = "summary"
 _ARRAYS = ("rates_", "betas_")
 _SCALARS = (
     "n_features_in_",
@@ -25,6 +28,11 @@ _SCALARS = (
     "_architecture",
 )
 _NOT_SAVED = ("callbacks",)
+_LIKELIHOODS = {
+    name: kind
+    for name, kind in vars(likelihoods).items()
+    if isinstance(kind, type) and issubclass(kind, Likelihood)
+}
 
 
 def save_estimator(estimator, path):
@@ -34,6 +42,7 @@ def save_estimator(estimator, path):
     arrays = {name: getattr(estimator, name) for name in _ARRAYS}
     arrays |= {f"history.{name}": values for name, values in estimator.history_.items()}
     arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+    arrays[_SUMMARY] = torch.stack(estimator.module_.likelihood.summary.statistics)
     names = getattr(estimator, "feature_names_in_", None)
     header = {
         "format": FORMAT,
@@ -66,7 +75,7 @@ def load_estimator(cls, path):
         for name in _SCALARS:
             setattr(estimator, name, _from_json(header["attributes"][name]))
         estimator._architecture = Architecture(*estimator._architecture)
-        estimator.n_components_ = estimator._architecture.n_components
+        estimator.n_components_ = estimator._architecture.layer_sizes
         for name in _ARRAYS:
             setattr(estimator, name, tensors.pop(name).reshape(estimator.n_layers_).numpy())
         if header["feature_names"] is not None:
@@ -76,9 +85,10 @@ def load_estimator(cls, path):
             for name in sorted(tensors)
             if name.startswith("history.")
         }
-        blank = DataSummary.of([torch.zeros(1, estimator.n_features_in_)])
-        likelihood = _from_json(header["likelihood"]).adapt(blank)
-        module = estimator._build(estimator._architecture, likelihood)
+        n_channels = (estimator._architecture.image_shape or (1,))[0]
+        summary = DataSummary(*tensors.pop(_SUMMARY), n_channels)
+        likelihood = _from_json(header["likelihood"]).adapt(summary)
+        module = build_hierarchy(estimator._architecture, likelihood)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items()})
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UnsupportedFormatError(f"the file is damaged: {error}") from error
@@ -109,12 +119,12 @@ def _read(path):
 
 
 def _to_json(value):
-    if isinstance(value, Likelihood):
-        name = next((n for n, kind in LIKELIHOODS.items() if kind is type(value)), None)
-        if name is None:
+    if isinstance(value, (Likelihood, Networks)):
+        name = type(value).__name__
+        if _LIKELIHOODS.get(name) is not type(value):
             raise TypeError(
-                f"save() knows the likelihoods of sk_hvae.nn, not {type(value).__name__}; "
-                "pickle the estimator instead."
+                f"save() writes no code, so it knows the likelihoods and networks of sk_hvae.nn "
+                f"only, not this {name}; pickle the estimator instead."
             )
         return {"likelihood": name, "config": {k: _to_json(v) for k, v in value.config.items()}}
     if isinstance(value, (np.random.RandomState, torch.device)):
@@ -126,7 +136,8 @@ def _to_json(value):
 
 def _from_json(value):
     if isinstance(value, dict):
-        return LIKELIHOODS[value["likelihood"]](**value["config"])
+        config = {name: _from_json(item) for name, item in value["config"].items()}
+        return _LIKELIHOODS[value["likelihood"]](**config)
     return tuple(map(_from_json, value)) if isinstance(value, list) else value
 
 

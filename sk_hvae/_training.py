@@ -12,7 +12,7 @@ from skorch.helper import predefined_split
 from torch.utils.data import Dataset
 
 from sk_hvae.exceptions import TrainingDivergedError
-from sk_hvae.nn.noise import GeneratorNoise, RowNoise
+from sk_hvae.nn.noise import GeneratorNoise
 from sk_hvae.nn.objective import objective
 
 _LN2 = math.log(2)
@@ -20,7 +20,7 @@ _WARM_UP = 0.05
 _DECAY_FROM = 0.5
 _OPEN_ENDED_WARM_UP = 100
 _STEPS_PER_SNAPSHOT = 50
-_NOT_DECAYED = ("*linear.*", "*.bias", "likelihood.*")
+_NOT_DECAYED = ("*linear.*", "*.bias", "*.gain", "likelihood.*")
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,7 @@ class HVAENet(NeuralNet):
 
     def validation_step(self, batch, **fit_params):
         with torch.no_grad():
-            noise = RowNoise(self.module_.likelihood.link(batch))
-            output = self.module_(batch, noise)
+            output = self.module_(batch, self.module_.row_noise(batch))
             terms = self.criterion_(output, self.control.betas)
         return {"loss": terms.loss, "y_pred": terms}
 

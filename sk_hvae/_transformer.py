@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._callbacks import with_callbacks
-from sk_hvae._data import as_tensor
+from sk_hvae._data import as_tensor, chunks
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._persistence import load_estimator, save_estimator
 from sk_hvae._validation import (
@@ -53,21 +53,42 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         then come out as they may, and layers with unequal multipliers tend to collapse.
     n_components : int or sequence of int, default=16
         Number of units of every layer, or of each, z_1 first. Units that a rate does not pay
-        for stay unused, so that more than needed costs time but not quality.
+        for stay unused, so that more than needed costs time but not quality. States of a
+        categorical top layer, and maps of "fully-conv", count as units.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
-        Widths of the encoder's hidden layers; the decoder mirrors them.
-    network : {"auto", "mlp"}, default="auto"
-        Kind of network. "auto" is "mlp", multi-layer perceptrons.
+        Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its
+        convolutions before and after; the other convolutional networks do without.
+    network : str or (encoder, decoder), default="auto"
+        Kind of network. "mlp": multi-layer perceptrons. "conv": convolutions before and after
+        the perceptrons, for ``image_shape``. "fully-conv": every layer of latents is a stack
+        of ``n_components`` maps, z_1 at a quarter of the image's height and width, each layer
+        above at half of the one below; for large images. "hit-mnist" and "hit-cifar": the
+        two-layer models of [1]_ for images of (1, 28, 28) and (3, 32, 32), with their own
+        ``n_components``. Or a pair of your own torch modules or functions that build them,
+        see `sk_hvae.nn.Networks`. "auto" is "conv" if ``image_shape`` is given, else "mlp".
     image_shape : tuple of int (channels, height, width), default=None
-        Shape of the images whose pixels are the columns of X; checked against X. Only
-        perceptrons exist in this version, so it needs ``network="mlp"``.
+        Shape of the images whose flattened pixels are the columns of X.
     inference : {"top_down", "ladder"}, default="top_down"
         Posterior of a layer below the top: a network of its own, q(z_l | z_{l+1}, x), or the
         precision-weighted product of the prior and a Gaussian read off x [3]_.
-    likelihood : {"gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
+        Kind of z_L. "categorical" has one of ``n_components`` states, whose rate is at most
+        log2(n_components) bits; training takes the exact expectation over them, so that a
+        step costs as many passes through the layers below as there are states. "gumbel"
+        trains on one sampled state with straight-through gradients, which is cheaper and
+        noisier.
+    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
         Distribution of the columns of X given z_1. "gaussian" takes raw columns: they are
         standardised inside the model, and one standard deviation is learned. "bernoulli" is
-        for X in [0, 1]. See `sk_hvae.nn.Gaussian` for variants.
+        for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for codes
+        0, 1, 2, ...; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        values, 0 to 255 or those divided by 255. A list says what each column is, by number
+        or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``. See `sk_hvae.nn`
+        for variants of each.
+    missing : {"error", "mask"}, default="error"
+        Whether NaN in X is an error or marks missing cells. These are left out of the
+        distortion, and the encoder reads their expectation under a factor analysis of the
+        training rows, and which they are; ``reconstruct`` imputes them.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side, by number, 1 for z_1. It may be
         changed without fitting again.
@@ -187,10 +208,16 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         "betas": ["array-like", Interval(Real, 0, None, closed="neither"), None],
         "n_components": ["array-like", Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "network": [StrOptions({"auto", "mlp"})],
+        "network": [
+            StrOptions({"auto", "mlp", "conv", "fully-conv", "hit-mnist", "hit-cifar"}),
+            tuple,
+            list,
+        ],
         "image_shape": ["array-like", None],
         "inference": [StrOptions({"top_down", "ladder"})],
-        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "top_layer": [StrOptions({"gaussian", "categorical", "gumbel"})],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list, tuple],
+        "missing": [StrOptions({"error", "mask"})],
         "output_layers": [
             "array-like",
             StrOptions({"all", "top"}),
@@ -220,7 +247,9 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         network="auto",
         image_shape=None,
         inference="top_down",
+        top_layer="gaussian",
         likelihood="gaussian",
+        missing="error",
         output_layers="all",
         max_epochs="auto",
         batch_size=256,
@@ -242,7 +271,9 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         self.network = network
         self.image_shape = image_shape
         self.inference = inference
+        self.top_layer = top_layer
         self.likelihood = likelihood
+        self.missing = missing
         self.output_layers = output_layers
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -792,8 +823,10 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
 
     def _check_new(self, X):
         check_is_fitted(self, "module_")
-        rows = as_tensor(check_rows(self, X, reset=False))
-        self.module_.likelihood.check(rows)
+        allow_nan = self.module_.missing is not None
+        rows = as_tensor(check_rows(self, X, reset=False, allow_nan=allow_nan))
+        for chunk in chunks(rows):
+            self.module_.likelihood.check(chunk)
         return rows
 
     def _noise(self):
@@ -804,4 +837,5 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
         return tags

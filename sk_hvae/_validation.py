@@ -3,7 +3,6 @@
 import math
 import numbers
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +12,16 @@ from sklearn.utils.validation import _check_feature_names_in as check_feature_na
 from sklearn.utils.validation import validate_data
 
 from sk_hvae.exceptions import DeviceWarning
-from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
+from sk_hvae.nn.hit import PRESETS
+from sk_hvae.nn.likelihoods import Likelihood
+from sk_hvae.nn.likelihoods import resolve as likelihood_of
+from sk_hvae.nn.networks import Networks
 
 __all__ = [
-    "Architecture",
     "Interval",
     "StrOptions",
     "check_callbacks",
     "check_feature_names_in",
-    "check_network",
     "check_rows",
     "fit_context",
     "resolve_autocast",
@@ -29,6 +29,7 @@ __all__ = [
     "resolve_epochs",
     "resolve_hidden",
     "resolve_likelihood",
+    "resolve_network",
     "resolve_output_layers",
     "resolve_sizes",
     "resolve_targets",
@@ -41,16 +42,7 @@ _BFLOAT16_WIDTH = 256
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 
 
-class Architecture(NamedTuple):
-    """What cannot change while a model is trained further."""
-
-    n_components: tuple[int, ...]
-    hidden_layer_sizes: tuple[int, ...]
-    inference: str
-    likelihood: str
-
-
-def check_rows(estimator, X, *, reset, min_rows=1):
+def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
     """Validate X without changing its dtype where torch knows it.
 
     Parameters
@@ -64,6 +56,8 @@ def check_rows(estimator, X, *, reset, min_rows=1):
         True in fit, False afterwards.
     min_rows : int, default=1
         Fewest rows allowed.
+    allow_nan : bool, default=False
+        Whether NaN, and pandas' NA, may mark missing cells.
 
     Returns
     -------
@@ -77,6 +71,7 @@ def check_rows(estimator, X, *, reset, min_rows=1):
         dtype=_NATIVE_DTYPES,
         order="C",
         ensure_min_samples=min_rows,
+        ensure_all_finite="allow-nan" if allow_nan else True,
     )
 
 
@@ -148,23 +143,72 @@ def _check_widths(name, widths):
     return tuple(int(w) for w in widths)
 
 
-def check_network(network, image_shape, n_features):
-    """Check that the networks asked for exist and fit the data."""
+def resolve_network(network, image_shape, n_layers, top_layer, n_features):
+    """Return network and image shape, once they fit together and the data.
+
+    Parameters
+    ----------
+    network : str, Networks or tuple of two
+        As the estimators take it.
+    image_shape : tuple of int or None
+        As the estimators take it.
+    n_layers : int
+        Number of layers.
+    top_layer : str
+        Kind of the top layer.
+    n_features : int
+        Number of columns of X.
+
+    Returns
+    -------
+    tuple of (str or Networks, tuple of int or None)
+    """
     if image_shape is not None:
-        if len(_check_widths("image_shape", tuple(image_shape))) != 3:
+        image_shape = _check_widths("image_shape", tuple(image_shape))
+        if len(image_shape) != 3:
+            raise ValueError(f"image_shape must be (channels, height, width); got {image_shape}.")
+    if network == "auto":
+        network = "mlp" if image_shape is None else "conv"
+    if network in PRESETS:
+        preset = PRESETS[network].image_shape
+        if image_shape not in (None, preset):
             raise ValueError(
-                f"image_shape must be (channels, height, width); got {tuple(image_shape)}."
+                f"network={network!r} is for images of shape {preset}; got {image_shape}. "
+                "network='conv' takes images of any shape."
             )
-        if math.prod(image_shape) != n_features:
+        if n_layers != 2:
             raise ValueError(
-                f"image_shape={tuple(image_shape)} has {math.prod(image_shape)} pixels but X has "
-                f"{n_features} columns; rows of X are flattened (channels, height, width)."
+                f"network={network!r} has 2 layers; got {n_layers} rates or betas. "
+                "network='conv' takes any number of layers."
             )
-        if network != "mlp":
-            raise ValueError(
-                "convolutional networks are not in this version; pass network='mlp' to train "
-                "perceptrons on flattened images."
-            )
+        image_shape = preset
+    if image_shape is None and network in ("conv", "fully-conv"):
+        raise ValueError(
+            f"network={network!r} needs image_shape=(channels, height, width) to turn the "
+            "columns of X into images."
+        )
+    if network == "fully-conv" and top_layer != "gaussian":
+        raise ValueError(
+            f"top_layer={top_layer!r} needs a flat top layer, but network='fully-conv' has maps "
+            "in every layer; use network='conv'."
+        )
+    if image_shape is not None and math.prod(image_shape) != n_features:
+        raise ValueError(
+            f"images of shape {image_shape} have {math.prod(image_shape)} pixels but X has "
+            f"{n_features} columns; rows of X are flattened (channels, height, width)."
+        )
+    if isinstance(network, str):
+        return network, image_shape
+    return _check_own_networks(network), image_shape
+
+
+def _check_own_networks(network):
+    if len(network) != 2 or not all(map(callable, network)):
+        raise ValueError(
+            "network must be a name or a pair (encoder, decoder) of torch modules, or of "
+            f"functions that build them, see sk_hvae.nn.Networks; got {network!r}."
+        )
+    return Networks(*network)
 
 
 def check_callbacks(callbacks):
@@ -179,11 +223,38 @@ def check_callbacks(callbacks):
     return list(callbacks or [])
 
 
-def resolve_likelihood(likelihood):
-    """Return a new likelihood from a name or an object, which is left alone."""
-    if isinstance(likelihood, Likelihood):
-        return type(likelihood)(**likelihood.config)
-    return LIKELIHOODS[likelihood]()
+def resolve_likelihood(likelihood, feature_names=None):
+    """Return a new likelihood from what the estimators take.
+
+    Parameters
+    ----------
+    likelihood : str, Likelihood or list of (likelihood, columns)
+        Objects are left alone; columns may be names.
+    feature_names : sequence of str or None
+        Names of the columns of X.
+
+    Returns
+    -------
+    Likelihood
+    """
+    if isinstance(likelihood, (str, Likelihood)):
+        return likelihood_of(likelihood)
+    try:
+        parts = [(part, np.atleast_1d(columns).tolist()) for part, columns in likelihood]
+    except (TypeError, ValueError):
+        raise ValueError(
+            "a list as likelihood must hold pairs of a likelihood and its columns, for example "
+            f"[('gaussian', [0, 1]), ('bernoulli', [2])]; got {likelihood!r}."
+        ) from None
+    known = {} if feature_names is None else {name: i for i, name in enumerate(feature_names)}
+    for _, columns in parts:
+        unknown = [c for c in columns if isinstance(c, str) and c not in known]
+        if unknown:
+            raise ValueError(
+                f"likelihood names the columns {unknown}, but X has "
+                + (f"the columns {list(known)}." if known else "no column names; use numbers.")
+            )
+    return likelihood_of([(part, [known.get(c, c) for c in columns]) for part, columns in parts])
 
 
 def resolve_output_layers(output_layers, n_layers):

@@ -1,24 +1,31 @@
 """The torch half of the library: models, likelihoods and the objective, all in nats."""
 
-from sk_hvae.nn.hierarchy import HierarchicalVAE, HVAEOutput, mlp_hierarchy
+from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.categorical import CategoricalLatent
+from sk_hvae.nn.hierarchy import HierarchicalVAE, HVAEOutput
 from sk_hvae.nn.latents import LadderLatent, TopDownLatent
-from sk_hvae.nn.likelihoods import Bernoulli, DataSummary, Gaussian, Likelihood
-from sk_hvae.nn.networks import Features, MLPDecoder, MLPEncoder
+from sk_hvae.nn.likelihoods import (
+    Bernoulli,
+    DataSummary,
+    Gaussian,
+    Likelihood,
+)
+from sk_hvae.nn.networks import Networks
 from sk_hvae.nn.objective import LossTerms, objective
 
 __all__ = [
+    "Architecture",
     "Bernoulli",
+    "CategoricalLatent",
     "DataSummary",
-    "Features",
     "Gaussian",
     "HVAEOutput",
     "HierarchicalVAE",
     "LadderLatent",
     "Likelihood",
     "LossTerms",
-    "MLPDecoder",
-    "MLPEncoder",
+    "Networks",
     "TopDownLatent",
-    "mlp_hierarchy",
+    "build_hierarchy",
     "objective",
 ]

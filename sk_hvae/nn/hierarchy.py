@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.latents import LATENTS, GaussianLatent
+from sk_hvae.nn.categorical import CategoricalLatent
+from sk_hvae.nn.latents import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
-from sk_hvae.nn.networks import MLPDecoder, MLPEncoder
+from sk_hvae.nn.missing import MissingCells
 from sk_hvae.nn.noise import RowNoise
 
 
@@ -18,16 +19,59 @@ class HVAEOutput(NamedTuple):
     Attributes
     ----------
     distortion : Tensor of shape (b,)
-        -ln p(x | z_1) of the sampled z_1, summed over the features.
+        -ln p(x | z_1) of the sampled z_1, summed over the features that are not missing.
     rates : Tensor of shape (b, n_layers)
         KL divergence of each layer, z_1 first, given the sampled layer above.
     latents : tuple of Tensor of shape (b, n_units)
-        The sampled latents, z_1 first, on the scale of their priors.
+        The sampled latents, z_1 first, on the scale of their priors. If the states of a
+        categorical top layer are enumerated, b * n_states rows: all states of the first row
+        of the batch, then of the second.
     """
 
     distortion: Tensor
     rates: Tensor
     latents: tuple[Tensor, ...]
+
+
+class Parts(NamedTuple):
+    """What a family of networks supplies to a model.
+
+    Attributes
+    ----------
+    encoder : nn.Module
+        Maps what `HierarchicalVAE.inputs` gives to a tuple of tensors (b, ...).
+    layers : list of Latent
+        z_1 first.
+    decoder : nn.Module
+        Maps z_1 (b, n_units) to the likelihood's parameters (b, n_outputs).
+    """
+
+    encoder: nn.Module
+    layers: list[Latent]
+    decoder: nn.Module
+
+
+class Inference(NamedTuple):
+    """The layers inferred from the top down.
+
+    Attributes
+    ----------
+    posteriors : list of GaussianPosterior or CategoricalPosterior
+        z_1 first.
+    latents : list of Tensor
+        What each layer passed on to the next, z_1 first.
+    weights : Tensor of shape (b, n_states) or None
+        Probabilities of the states of an enumerated top layer; all else then has
+        b * n_states rows, but the posterior of the top layer.
+    """
+
+    posteriors: list
+    latents: list[Tensor]
+    weights: Tensor | None
+
+    def expect(self, values):
+        """Average over the enumerated states: (b * n_states, ...) to (b, ...)."""
+        return values if self.weights is None else _expect(values, self.weights)
 
 
 class HierarchicalVAE(nn.Module):
@@ -40,65 +84,94 @@ class HierarchicalVAE(nn.Module):
     Parameters
     ----------
     encoder : nn.Module
-        Maps data on the likelihood's link scale (b, n_features) to
+        Maps what `inputs` gives to a tuple of tensors (b, ...), such as
         `sk_hvae.nn.networks.Features`.
-    layers : iterable of GaussianLatent
+    layers : iterable of Latent
         The layers of latents, z_1 first.
     decoder : nn.Module
-        Maps z_1 to the likelihood's parameters.
+        Maps z_1 to the likelihood's parameters, (b, n_outputs).
     likelihood : Likelihood
         Adapted to the training data.
+    missing : MissingCells, default=None
+        What to put for cells that are missing; None if there are none.
 
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae.nn import Bernoulli, DataSummary, mlp_hierarchy
+    >>> from sk_hvae.nn import Architecture, Bernoulli, DataSummary, build_hierarchy
     >>> x = torch.rand(100, 5).round()
     >>> likelihood = Bernoulli().adapt(DataSummary.of([x]))
-    >>> model = mlp_hierarchy(5, (4, 2), (16,), likelihood)
+    >>> model = build_hierarchy(Architecture(n_components=(4, 2)), likelihood)
     >>> output = model(x, torch.randn_like)
     >>> output.rates.shape
     torch.Size([100, 2])
     """
 
     encoder: nn.Module
-    layers: Sequence[GaussianLatent]
+    layers: Sequence[Latent]
     decoder: nn.Module
     likelihood: Likelihood
+    missing: MissingCells | None
 
-    def __init__(self, encoder, layers, decoder, likelihood):
+    def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
         self.encoder = encoder
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
         self.decoder = decoder
         self.likelihood = likelihood
+        self.missing = missing
+
+    @property
+    def has_linear_paths(self):
+        """Whether the model can start at a linear code."""
+        return hasattr(self.encoder, "linear")
+
+    def inputs(self, x):
+        """Map raw data (b, n_features) to what the encoder reads: the link of the data.
+
+        If cells may be missing, they are filled in, and columns follow that mark them.
+        """
+        if self.missing is None:
+            return self.likelihood.link(x)
+        return self.missing.mark(self.likelihood.link(x))
 
     def features(self, x):
         """Encode raw data (b, n_features) as far as it does not depend on any latent."""
-        return self.encoder(self.likelihood.link(x))
+        return self.encoder(self.inputs(x))
 
-    def posteriors(self, features, noise=None):
+    def infer(self, features, noise=None, enumerate_states=True):
         """Infer the layers from the top down, each given the one above.
 
         Parameters
         ----------
-        features : Features
+        features : tuple of Tensor
             Output of `features`.
         noise : callable or None
             Maps a tensor to standard normal noise of its shape; None passes the posterior
             mean of each layer on to the next instead of a sample.
+        enumerate_states : bool
+            Whether to go on with every state of a categorical top layer, instead of with a
+            sample or the mean.
 
         Returns
         -------
-        list of (GaussianPosterior, Tensor of shape (b, n_units))
-            Posterior, and what was passed on; z_1 first.
+        Inference
         """
-        passed, z = [], None
+        posteriors, latents, z, weights = [], [], None, None
         for layer in reversed(self.layers):
             q = layer.posterior(features, z)
-            z = q.mean if noise is None else q.sample(noise(q.offset))
-            passed.append((q, z))
-        return passed[::-1]
+            if enumerate_states and isinstance(layer, CategoricalLatent):
+                weights = q.mean
+                z = _every_state(weights)
+                features = tuple.__new__(
+                    type(features), (f.repeat_interleave(layer.n_units, 0) for f in features)
+                )
+                noise = noise and _same_for_every_state(noise, layer.n_units)
+            else:
+                z = q.mean if noise is None else q.sample(noise)
+            posteriors.append(q)
+            latents.append(z)
+        return Inference(posteriors[::-1], latents[::-1], weights)
 
     def encode(self, x, noise=None):
         """Infer the latents of raw data.
@@ -108,19 +181,23 @@ class HierarchicalVAE(nn.Module):
         x : Tensor of shape (b, n_features)
             Raw data, any dtype.
         noise : callable or None
-            As in `posteriors`.
+            Maps a tensor to standard normal noise of its shape, to sample; None takes means.
 
         Returns
         -------
         tuple of Tensor of shape (b, n_units)
-            Samples, or means without noise, z_1 first, in the layers' units.
+            Samples, or means without noise, z_1 first, in the layers' units. The mean of a
+            categorical layer are the probabilities of its states.
         """
-        passed = self.posteriors(self.features(x), noise)
-        return tuple(z / layer.unit for (_, z), layer in zip(passed, self.layers, strict=True))
+        inference = self.infer(self.features(x), noise, enumerate_states=noise is None)
+        return tuple(
+            inference.expect(z) / layer.unit
+            for z, layer in zip(inference.latents, self.layers, strict=True)
+        )
 
     @torch.no_grad()
     def set_units(self, x):
-        """Set each layer's unit to the square root of its posterior's typical std on ``x``.
+        """Set each Gaussian layer's unit to the root of its posterior's typical std on ``x``.
 
         Half-way between the scale of the prior, where every column that carries something has
         a std of 1, and that of the noise, where a column's std is its signal-to-noise ratio.
@@ -128,10 +205,14 @@ class HierarchicalVAE(nn.Module):
         on Fashion-MNIST logistic regression scores like on the scale of the noise, in a
         quarter of the iterations. Rates and distortion do not depend on it.
         """
-        noise = RowNoise(self.likelihood.link(x))
-        passed = self.posteriors(self.features(x), noise)
-        for (q, _), layer in zip(passed, self.layers, strict=True):
-            layer.unit.copy_(q.std.square().mean(0) ** 0.25)
+        inference = self.infer(self.features(x), self.row_noise(x))
+        for q, layer in zip(inference.posteriors, self.layers, strict=True):
+            if isinstance(layer, GaussianLatent):
+                layer.unit.copy_(inference.expect(q.std.square()).mean(0) ** 0.25)
+
+    def row_noise(self, x):
+        """Derive noise from the rows of raw data (b, n_features)."""
+        return RowNoise(self.inputs(x))
 
     def forward(self, x, noise):
         """Sample the latents of raw data and measure distortion and rates.
@@ -151,11 +232,27 @@ class HierarchicalVAE(nn.Module):
 
     def measure(self, x, features, noise):
         """Do the part of `forward` that depends on the noise."""
-        passed = self.posteriors(features, noise)
-        rates = torch.stack([q.kl() for q, _ in passed], 1)
-        latents = tuple(z for _, z in passed)
-        distortion = -self.likelihood.log_prob(x, self.decoder(latents[0]))
-        return HVAEOutput(distortion, rates, latents)
+        top = self.layers[-1]
+        enumerate_states = isinstance(top, CategoricalLatent) and top.enumerates
+        inference = self.infer(features, noise, enumerate_states)
+        *below, top_q = inference.posteriors
+        rates = [inference.expect(q.kl()) for q in below]
+        rates.append(top_q.kl())
+        if inference.weights is not None:
+            x = x.repeat_interleave(top.n_units, 0)
+        distortion = self.distortion(x, self.decoder(inference.latents[0]))
+        return HVAEOutput(
+            inference.expect(distortion), torch.stack(rates, 1), tuple(inference.latents)
+        )
+
+    def distortion(self, x, parameters):
+        """Sum -ln p(x | parameters) over the cells that are not missing: (b,)."""
+        if self.training and self.likelihood.fits_each_batch:
+            self.likelihood.fit_scale(x, parameters.detach())
+        if self.missing is None:
+            return -self.likelihood.log_prob(x, parameters).sum(1)
+        cells = self.likelihood.log_prob(self.missing.complete(x), parameters)
+        return -cells.masked_fill(x.isnan(), 0.0).sum(1)
 
     def decode(self, z, layer=1):
         """Map latents of a layer to the mean of the data.
@@ -163,7 +260,7 @@ class HierarchicalVAE(nn.Module):
         Parameters
         ----------
         z : Tensor of shape (b, n_units of the layer)
-            Latents of ``layer``, in its units.
+            Latents of ``layer``, in its units; of a categorical layer, probabilities.
         layer : int
             Number of the layer, 1 for z_1; layers below it take their prior mean.
 
@@ -172,45 +269,33 @@ class HierarchicalVAE(nn.Module):
         Tensor of shape (b, n_features)
             On the scale of the data.
         """
+        weights = None
+        if isinstance(self.layers[layer - 1], CategoricalLatent):
+            weights, z = z, _every_state(z)
         z = z * self.layers[layer - 1].unit
         for below in reversed(self.layers[: layer - 1]):
             z = below.prior(z, len(z)).mean
-        return self.likelihood.mean(self.decoder(z))
+        mean = self.likelihood.mean(self.decoder(z))
+        return mean if weights is None else _expect(mean, weights)
 
     def sample(self, n_samples, noise):
         """Sample data from the prior: (n_samples, n_features), on the scale of the data."""
         z = None
         for layer in reversed(self.layers):
-            prior = layer.prior(z, n_samples)
-            z = prior.sample(noise(prior.mean))
+            z = layer.prior(z, n_samples).sample(noise)
         return self.likelihood.sample(self.decoder(z), noise)
 
 
-def mlp_hierarchy(n_features, n_components, hidden_layer_sizes, likelihood, inference="top_down"):
-    """Build a hierarchical VAE of multi-layer perceptrons.
+def _every_state(probabilities):
+    """Return all states, one-hot, for every row: (b * n_states, n_states)."""
+    n_rows, n_states = probabilities.shape
+    return torch.eye(n_states, device=probabilities.device).repeat(n_rows, 1)
 
-    Parameters
-    ----------
-    n_features : int
-        Width of the data.
-    n_components : sequence of int
-        Number of units of each layer, z_1 first.
-    hidden_layer_sizes : sequence of int
-        Widths of the encoder's hidden layers; the decoder mirrors them.
-    likelihood : Likelihood
-        Adapted to the training data.
-    inference : {"top_down", "ladder"}
-        Form of the posteriors.
 
-    Returns
-    -------
-    HierarchicalVAE
-    """
-    encoder = MLPEncoder(n_features, max(n_components), hidden_layer_sizes)
-    head_sizes = hidden_layer_sizes[-1:]
-    layers = (
-        LATENTS[inference](n_units, n_above, head_sizes, encoder.n_linear, encoder.n_hidden)
-        for n_units, n_above in zip(n_components, (*n_components[1:], 0), strict=True)
-    )
-    decoder = MLPDecoder(n_components[0], hidden_layer_sizes[::-1], n_features)
-    return HierarchicalVAE(encoder, layers, decoder, likelihood)
+def _same_for_every_state(noise, n_states):
+    return lambda like: noise(like[::n_states]).repeat_interleave(n_states, 0)
+
+
+def _expect(values, weights):
+    by_state = values.unflatten(0, weights.shape)
+    return (by_state * weights.view(*weights.shape, *(1,) * (values.dim() - 1))).sum(1)

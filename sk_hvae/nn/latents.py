@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sk_hvae.nn.networks import zero_linear, zero_mlp
-
 _MIN_STD = 1e-3
 _SOFTPLUS_AT_ONE = math.log(math.expm1(1.0 - _MIN_STD))
 
@@ -21,8 +19,8 @@ class GaussianPrior(NamedTuple):
     std: Tensor
 
     def sample(self, noise):
-        """Map standard normal noise (b, n_units) to a sample of p."""
-        return self.mean + self.std * noise
+        """Sample p; ``noise`` maps a tensor to standard normal noise of its shape."""
+        return self.mean + self.std * noise(self.mean)
 
 
 class GaussianPosterior(NamedTuple):
@@ -45,7 +43,7 @@ class GaussianPosterior(NamedTuple):
     @property
     def mean(self):
         """Mean of q, (b, n_units)."""
-        return self.prior.sample(self.offset)
+        return self.prior.mean + self.prior.std * self.offset
 
     @property
     def std(self):
@@ -53,8 +51,9 @@ class GaussianPosterior(NamedTuple):
         return self.prior.std * self.ratio
 
     def sample(self, noise):
-        """Map standard normal noise (b, n_units) to a sample of q."""
-        return self.prior.sample(self.offset + self.ratio * noise)
+        """Sample q; ``noise`` maps a tensor to standard normal noise of its shape."""
+        relative = self.offset + self.ratio * noise(self.offset)
+        return self.prior.mean + self.prior.std * relative
 
     def kl(self):
         """KL(q || p) in nats, summed over the units, (b,).
@@ -83,36 +82,28 @@ class LayerCode(NamedTuple):
     above: Tensor
 
 
-class GaussianLatent(nn.Module, ABC):
-    """A layer of Gaussian latents; subclasses say how the posterior is inferred.
+class Latent(nn.Module, ABC):
+    """A stochastic layer: what the model asks of each, whatever its distribution.
 
-    Priors and posteriors are a linear path plus a network that starts at zero. The buffer
-    ``unit`` (n_units,) is what latents are divided by when the model reports them to the
-    outside.
+    The buffer ``unit`` (n_units,) is what latents are divided by when the model reports them
+    to the outside.
 
     Parameters
     ----------
     n_units : int
         Number of latent units.
-    n_above : int
-        Number of units of the layer above; 0 for the top layer, whose prior is N(0, 1).
-    head_sizes : sequence of int
-        Widths of the hidden layers of the networks that read the layer above.
     """
 
     unit: Tensor
 
-    def __init__(self, n_units, n_above, head_sizes):
+    def __init__(self, n_units):
         super().__init__()
         self.n_units = n_units
-        self.n_above = n_above
         self.register_buffer("unit", torch.ones(n_units))
-        if n_above:
-            self.prior_linear = zero_linear(n_above, 2 * n_units)
-            self.prior_net = zero_mlp(n_above, head_sizes, 2 * n_units)
 
+    @abstractmethod
     def prior(self, z_above, n_rows):
-        """Build p(z_l | z_{l+1}).
+        """Build the prior.
 
         Parameters
         ----------
@@ -123,29 +114,48 @@ class GaussianLatent(nn.Module, ABC):
 
         Returns
         -------
-        GaussianPrior
+        GaussianPrior or CategoricalPrior
         """
-        if not self.n_above:
-            mean = self.unit.new_zeros(n_rows, self.n_units)
-            return GaussianPrior(mean, torch.ones_like(mean))
-        raw = self.prior_linear(z_above).float() + self.prior_net(z_above).float()
-        mean, raw_std = raw.chunk(2, 1)
-        return GaussianPrior(mean, positive(raw_std))
 
     @abstractmethod
     def posterior(self, features, z_above):
-        """Build q(z_l | z_{l+1}, x) from `Features` and the layer above."""
+        """Build the posterior from the encoder's features and the layer above."""
+
+
+class GaussianLatent(Latent):
+    """A layer of Gaussian latents; subclasses say how the posterior is inferred.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of latent units.
+    prior_net : nn.Module or None
+        Maps the layer above (b, n_above) to means and raw standard deviations of the prior,
+        (b, 2 n_units); None for the top layer, whose prior is N(0, 1).
+    """
+
+    def __init__(self, n_units, prior_net):
+        super().__init__(n_units)
+        self.prior_net = prior_net
+
+    def prior(self, z_above, n_rows):
+        if self.prior_net is None:
+            mean = self.unit.new_zeros(n_rows, self.n_units)
+            return GaussianPrior(mean, torch.ones_like(mean))
+        mean, raw_std = self.prior_net(z_above).float().chunk(2, 1)
+        return GaussianPrior(mean, positive(raw_std))
 
     @abstractmethod
     def start_at(self, code):
-        """Set the linear paths to a `LayerCode`."""
+        """Set the linear paths of the networks to a `LayerCode`."""
 
     def _start_prior(self, code):
-        if self.n_above:
-            n = min(len(code.above), self.n_above)
-            _set_diagonal(self.prior_linear, code.above[:n])
+        if self.prior_net is not None:
+            linear = self.prior_net.linear
+            n = min(len(code.above), linear.in_features)
+            _set_diagonal(linear, code.above[:n])
             std = (1 - code.above.square()).sqrt()
-            self.prior_linear.bias[self.n_units :][: len(std)] = inverse_positive(std)
+            linear.bias[self.n_units :][: len(std)] = inverse_positive(std)
 
 
 class TopDownLatent(GaussianLatent):
@@ -155,33 +165,21 @@ class TopDownLatent(GaussianLatent):
     ----------
     n_units : int
         Number of latent units.
-    n_above : int
-        Number of units of the layer above; 0 for the top layer.
-    head_sizes : sequence of int
-        Widths of the hidden layers of the networks that read the layer above.
-    n_linear : int
-        Width of the encoder's linear features.
-    n_hidden : int
-        Width of the encoder's hidden features.
+    prior_net : nn.Module or None
+        As in `GaussianLatent`.
+    posterior_net : nn.Module
+        Maps features and the layer above to offsets and raw ratios of the posterior relative
+        to the prior, (b, 2 n_units).
     """
 
-    def __init__(self, n_units, n_above, head_sizes, n_linear, n_hidden):
-        super().__init__(n_units, n_above, head_sizes)
-        self.n_linear = n_linear
-        self.posterior_linear = zero_linear(n_linear + n_above, 2 * n_units)
-        self.posterior_net = zero_mlp(
-            n_hidden + n_above, head_sizes if n_above else (), 2 * n_units
-        )
+    def __init__(self, n_units, prior_net, posterior_net):
+        super().__init__(n_units, prior_net)
+        self.posterior_net = posterior_net
 
     def posterior(self, features, z_above):
-        linear, hidden = features
-        prior = self.prior(z_above, len(linear))
-        if self.n_above:
-            linear = torch.cat((linear, z_above), 1)
-            hidden = torch.cat((hidden, z_above.to(hidden.dtype)), 1)
-        raw = self.posterior_linear(linear).float() + self.posterior_net(hidden).float()
+        raw = self.posterior_net(features, z_above).float()
         offset, raw_ratio = raw.chunk(2, 1)
-        return GaussianPosterior(prior, offset, positive(raw_ratio))
+        return GaussianPosterior(self.prior(z_above, len(raw)), offset, positive(raw_ratio))
 
     def start_at(self, code):
         self._start_prior(code)
@@ -191,11 +189,15 @@ class TopDownLatent(GaussianLatent):
         pull = gain / prior_var.sqrt()
         seen = code.signal > 0
         from_data = torch.where(seen, pull / code.signal.where(seen, 1), 0)
-        _set_diagonal(self.posterior_linear, from_data)
-        n = min(len(code.above), self.n_above)
-        _set_diagonal(self.posterior_linear, (-pull * code.above)[:n], first_input=self.n_linear)
+        linear = self.posterior_net.linear
+        _set_diagonal(linear, from_data)
+        if self.prior_net is not None:
+            n_above = self.prior_net.linear.in_features
+            n = min(len(code.above), n_above)
+            from_above = (-pull * code.above)[:n]
+            _set_diagonal(linear, from_above, first_input=linear.in_features - n_above)
         ratio = (1 + snr * prior_var).rsqrt()
-        self.posterior_linear.bias[self.n_units :][: len(ratio)] = inverse_positive(ratio)
+        linear.bias[self.n_units :][: len(ratio)] = inverse_positive(ratio)
 
 
 class LadderLatent(GaussianLatent):
@@ -208,28 +210,22 @@ class LadderLatent(GaussianLatent):
     ----------
     n_units : int
         Number of latent units.
-    n_above : int
-        Number of units of the layer above; 0 for the top layer.
-    head_sizes : sequence of int
-        Widths of the hidden layers of the networks that read the layer above.
-    n_linear : int
-        Width of the encoder's linear features.
-    n_hidden : int
-        Width of the encoder's hidden features.
+    prior_net : nn.Module or None
+        As in `GaussianLatent`.
+    bottom_up_net : nn.Module
+        Maps features to means and raw standard deviations of the Gaussian read off the data,
+        (b, 2 n_units).
     """
 
     _MIN_SIGNAL = 0.03
 
-    def __init__(self, n_units, n_above, head_sizes, n_linear, n_hidden):
-        super().__init__(n_units, n_above, head_sizes)
-        self.bottom_up_linear = zero_linear(n_linear, 2 * n_units)
-        self.bottom_up_net = zero_linear(n_hidden, 2 * n_units)
+    def __init__(self, n_units, prior_net, bottom_up_net):
+        super().__init__(n_units, prior_net)
+        self.bottom_up_net = bottom_up_net
 
     def posterior(self, features, z_above):
-        linear, hidden = features
-        prior = self.prior(z_above, len(linear))
-        raw = self.bottom_up_linear(linear).float() + self.bottom_up_net(hidden).float()
-        mean, raw_std = raw.chunk(2, 1)
+        mean, raw_std = self.bottom_up_net(features).float().chunk(2, 1)
+        prior = self.prior(z_above, len(mean))
         variance = positive(raw_std).square()
         total = variance + prior.std.square()
         offset = (mean - prior.mean) * prior.std / total
@@ -237,14 +233,34 @@ class LadderLatent(GaussianLatent):
 
     def start_at(self, code):
         self._start_prior(code)
-        self.bottom_up_linear.bias[self.n_units :] = 1 / self._MIN_SIGNAL
+        linear = self.bottom_up_net.linear
+        linear.bias[self.n_units :] = 1 / self._MIN_SIGNAL
         signal = code.signal.clamp(min=self._MIN_SIGNAL)
-        _set_diagonal(self.bottom_up_linear, torch.where(code.signal > 0, 1 / signal, 0))
+        _set_diagonal(linear, torch.where(code.signal > 0, 1 / signal, 0))
         std = (1 - signal.square()).sqrt() / signal
-        self.bottom_up_linear.bias[self.n_units :][: len(std)] = inverse_positive(std)
+        linear.bias[self.n_units :][: len(std)] = inverse_positive(std)
 
 
-LATENTS: dict[str, type] = {"top_down": TopDownLatent, "ladder": LadderLatent}
+def gaussian_latent(inference, n_units, prior_net, posterior_net):
+    """Build a layer of Gaussian latents.
+
+    Parameters
+    ----------
+    inference : {"top_down", "ladder"}
+        Form of the posterior.
+    n_units : int
+        Number of latent units.
+    prior_net : nn.Module or None
+        As in `GaussianLatent`.
+    posterior_net : nn.Module
+        ``posterior_net`` of `TopDownLatent` or ``bottom_up_net`` of `LadderLatent`.
+
+    Returns
+    -------
+    GaussianLatent
+    """
+    kind = {"top_down": TopDownLatent, "ladder": LadderLatent}[inference]
+    return kind(n_units, prior_net, posterior_net)
 
 
 def positive(raw):

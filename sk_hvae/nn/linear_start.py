@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sk_hvae.nn.latents import LayerCode
-from sk_hvae.nn.noise import RowNoise
+from sk_hvae.nn.categorical import CategoricalPosterior
+from sk_hvae.nn.latents import GaussianLatent, LayerCode
 
 _MAX_NATS_PER_UNIT = 6.0
 
@@ -115,12 +115,12 @@ def linear_codes(variances, layer_rates, n_components):
 
 @torch.no_grad()
 def start_at_linear_code(model, components, layer_rates):
-    """Set the linear paths of a model of perceptrons to the best linear code.
+    """Set the linear paths of a model to the best linear code.
 
     Parameters
     ----------
     model : HierarchicalVAE
-        With `MLPEncoder` and `MLPDecoder`; networks are left as they are.
+        With linear paths; networks, and a categorical top layer, are left as they are.
     components : PrincipalComponents
         On any device, at most as many as the encoder's linear features; the code is planned
         on the CPU, in float64, which MPS has not got.
@@ -128,19 +128,21 @@ def start_at_linear_code(model, components, layer_rates):
         Rates in nats, z_1 first.
     """
     directions, variances, mean = (tensor.cpu() for tensor in components)
-    sizes = [layer.n_units for layer in model.layers]
-    codes = linear_codes(variances, layer_rates, sizes)
+    gaussian = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
+    sizes = [layer.n_units for layer in gaussian]
+    codes = linear_codes(variances, layer_rates[: len(sizes)], sizes)
     n = len(variances)
     whiten = directions / variances.sqrt()[:, None]
     model.encoder.linear.weight[:n] = whiten
     model.encoder.linear.bias[:n] = -(whiten @ mean)
-    for layer, code in zip(model.layers, codes, strict=True):
+    for layer, code in zip(gaussian, codes, strict=True):
         layer.start_at(LayerCode(*(value.float() for value in code)))
-    signal = codes[0].signal.float()
-    n = len(signal)
-    scale = signal * variances[:n].sqrt()
-    model.decoder.linear.weight[:, :n] = (directions[:n] * scale[:, None]).T
     model.decoder.linear.bias.copy_(mean)
+    if codes:
+        signal = codes[0].signal.float()
+        n = len(signal)
+        scale = signal * variances[:n].sqrt()
+        model.decoder.linear.weight[:, :n] = (directions[:n] * scale[:, None]).T
 
 
 @torch.no_grad()
@@ -169,17 +171,58 @@ def start_at_pca(model, x, components, layer_rates):
     """
     if not len(components.variances):
         return 1.0
-    rows = model.likelihood.link(x)
     smaller = [0.9 * rate for rate in layer_rates]
     start_at_linear_code(model, components, layer_rates)
-    z_1 = model(x, RowNoise(rows)).latents[0]
-    model.likelihood.fit_scale(x, model.decoder(z_1))
-    distortion = model(x, RowNoise(rows)).distortion.mean()
+    fit_scale(model, x)
+    distortion = model(x, model.row_noise(x)).distortion.mean()
     start_at_linear_code(model, components, smaller)
-    rise = model(x, RowNoise(rows)).distortion.mean() - distortion
+    rise = model(x, model.row_noise(x)).distortion.mean() - distortion
     start_at_linear_code(model, components, layer_rates)
     slope = float(rise) / (sum(layer_rates) - sum(smaller))
     return max(slope, 1e-2) if math.isfinite(slope) else 1.0
+
+
+@torch.no_grad()
+def fit_scale(model, x):
+    """Let the likelihood fit its scale to what a model leaves of raw data (b, n_features)."""
+    z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].unit
+    model.likelihood.fit_scale(x, model.decoder(z_1))
+
+
+@torch.no_grad()
+def start_at_clusters(model, x, components, centres, rate):
+    """Set a categorical top layer to soft assignments to clusters of the data.
+
+    q(c | x) is the softmax of -|s - centre_c|^2 / (2 temperature), which is linear in the
+    principal scores s but for a common term; the temperature gives the rate.
+
+    Parameters
+    ----------
+    model : HierarchicalVAE
+        Started at PCA.
+    x : Tensor of shape (b, n_features)
+        Raw data to measure on.
+    components : PrincipalComponents
+        As in `start_at_linear_code`.
+    centres : Tensor of shape (n_states, n)
+        Clusters of the principal scores.
+    rate : float
+        Rate of the layer in nats.
+    """
+    linear = model.layers[-1].logits_net.linear
+    n = centres.shape[1]
+    weight = centres * components.variances.sqrt().to(centres)
+    bias = -0.5 * centres.square().sum(1)
+    logits = model.features(x).linear[:, :n] @ weight.T + bias
+    low, high = -20.0, 20.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if float(CategoricalPosterior((logits * math.exp(middle)).log_softmax(1)).kl().mean()) > rate:
+            high = middle
+        else:
+            low = middle
+    linear.weight[:, :n] = weight * math.exp(low)
+    linear.bias.copy_(bias * math.exp(low))
 
 
 def start_at_slope(model, x, components, betas):

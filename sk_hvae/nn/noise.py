@@ -1,10 +1,17 @@
 """Sources of standard normal noise: a generator for training, the rows themselves for scoring."""
 
+import math
+
 import torch
 
 _GOLDEN = -7046029254386353131
 _MIX_1 = -4658895280553007687
 _MIX_2 = -7723592293110705685
+
+
+def uniform(noise):
+    """Turn standard normal noise into uniform noise of the same shape, inside (0, 1)."""
+    return (0.5 * torch.erfc(-noise / math.sqrt(2))).clamp(1e-7, 1 - 1e-7)
 
 
 class GeneratorNoise:

@@ -6,7 +6,19 @@ import torch
 from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
-from sk_hvae.nn import Bernoulli, DataSummary, Gaussian
+from sk_hvae.nn import likelihoods
+from sk_hvae.nn.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DataSummary,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    NegativeBinomial,
+    PerColumn,
+    Poisson,
+    resolve,
+)
 
 
 def correlated_columns(n_rows=50, seed=0):
@@ -20,7 +32,7 @@ def adapted(likelihood, x):
 
 
 def gaussian_truth(x, loc, sigma):
-    return norm(loc, sigma).logpdf(x).sum(1)
+    return norm(loc, sigma).logpdf(x)
 
 
 def numpy_scale(x, scaling):
@@ -158,6 +170,45 @@ class TestGaussian:
         result = likelihood.log_sigma.detach().exp()
         np.testing.assert_allclose(result, expected, rtol=1e-4)
 
+    @pytest.mark.parametrize("sigma", ["learned", "per_feature", "optimal"])
+    def test_missing_cells_do_not_count_in_fit_scale(self, sigma):
+        x = torch.tensor(correlated_columns(), dtype=torch.float32)
+        torch.manual_seed(0)
+        errors = torch.randn(len(x), 3)
+        likelihood = adapted(Gaussian(sigma), x)
+        parameters = likelihood.link(x) + errors
+        missing = torch.rand(len(x), 3) < 0.3
+
+        likelihood.fit_scale(x.masked_fill(missing, math.nan), parameters)
+
+        of_columns = [errors[~missing[:, j], j] for j in range(3)]
+        parts = of_columns if sigma == "per_feature" else [torch.cat(of_columns)]
+        expected = torch.stack([part.square().mean().sqrt() for part in parts]).squeeze()
+        torch.testing.assert_close(likelihood.log_sigma.detach().exp(), expected, rtol=1e-4, atol=0)
+
+    def test_optimal_sigma_is_fitted_to_each_batch_and_is_not_trained(self):
+        x = torch.tensor([[0.0, 3.0], [1.0, -5.0]])
+        likelihood = adapted(Gaussian("optimal"), x)
+        assert list(likelihood.parameters()) == []
+        assert likelihood.fits_each_batch
+        assert not adapted(Gaussian("learned"), x).fits_each_batch
+        parameters = likelihood.link(x)
+        for error in (0.5, 0.1):
+            likelihood.fit_scale(x, parameters + error)
+            fitted = likelihood.log_prob(x, parameters + error).sum()
+            for factor in (0.9, 1.1):
+                other = Gaussian("learned").adapt(likelihood.summary)
+                other.log_sigma.data.fill_(math.log(factor * error))
+                assert other.log_prob(x, parameters + error).sum() < fitted
+
+    def test_missing_cells_are_missing_from_the_link(self):
+        x = torch.tensor([[math.nan, 3.0], [1.0, -5.0], [2.0, math.nan]])
+        for likelihood in (adapted(Gaussian(), x), adapted(Bernoulli(), x.sign().clamp(min=0))):
+            likelihood.check(x.sign().clamp(min=0))
+            assert torch.equal(likelihood.link(x).isnan(), x.isnan())
+            assert likelihood.column_of_link.tolist() == [0, 1]
+            assert likelihood.n_outputs == likelihood.n_linked == 2
+
     def test_fit_scale_leaves_a_given_sigma_alone(self):
         x = torch.tensor(correlated_columns())
         likelihood = adapted(Gaussian(0.71), x)
@@ -176,15 +227,15 @@ class TestGaussian:
             draws = likelihood.sample(parameters, torch.randn_like).double()
             mean = likelihood.mean(parameters[:1])[0].double()
             # The mean of ln p over its own samples is minus the entropy, (1 + ln 2 pi s^2) / 2.
-            log_prob = likelihood.log_prob(draws, parameters).double()
+            log_prob = likelihood.log_prob(draws, parameters).double().sum(1)
         std = draws.std(0)
         assert ((draws.mean(0) - mean).abs() < 5 * std / math.sqrt(n)).all()
         entropy = 0.5 * (1 + (2 * math.pi * std.square()).log()).sum()
         assert abs(log_prob.mean() + entropy) < 5 * log_prob.std() / math.sqrt(n)
 
-    @pytest.mark.parametrize("sigma", [0, -1.0, math.inf, math.nan, "optimal", None])
+    @pytest.mark.parametrize("sigma", [0, -1.0, math.inf, math.nan, "fitted", None])
     def test_other_sigmas_are_refused(self, sigma):
-        with pytest.raises(ValueError, match="sigma must be a positive number, 'learned' or"):
+        with pytest.raises(ValueError, match="sigma must be a positive number, 'learned', "):
             adapted(Gaussian(sigma), torch.eye(3))
 
     def test_other_scalings_are_refused(self):
@@ -200,7 +251,7 @@ class TestBernoulli:
         parameters = torch.randn(20, 4)
         logits = parameters + torch.logit(0.05 + 0.9 * x.mean(0))
 
-        expected = torch.distributions.Bernoulli(logits=logits).log_prob(x).sum(1)
+        expected = torch.distributions.Bernoulli(logits=logits).log_prob(x)
 
         torch.testing.assert_close(likelihood.log_prob(x, parameters), expected)
 
@@ -210,7 +261,7 @@ class TestBernoulli:
         parameters = 2 * torch.randn(20, 4)
         p = likelihood.mean(parameters)
         ones = likelihood.log_prob(torch.ones(20, 4), parameters)
-        torch.testing.assert_close(ones, p.log().sum(1))
+        torch.testing.assert_close(ones, p.log())
 
     def test_intensities_between_0_and_1_get_the_cross_entropy(self):
         torch.manual_seed(0)
@@ -218,7 +269,7 @@ class TestBernoulli:
         likelihood = adapted(Bernoulli(), x)
         parameters = torch.randn(20, 4)
         p = likelihood.mean(parameters).double()
-        expected = (x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+        expected = x * p.log() + (1 - x) * (1 - p).log()
         torch.testing.assert_close(likelihood.log_prob(x, parameters).double(), expected)
 
     def test_parameters_of_zero_give_the_mean_of_the_data_pulled_off_the_borders(self):
@@ -265,7 +316,19 @@ class TestBernoulli:
 
 
 @pytest.mark.parametrize(
-    "likelihood", [Gaussian(), Gaussian(0.71, "shared"), Gaussian("per_feature"), Bernoulli()]
+    "likelihood",
+    [
+        Gaussian(),
+        Gaussian(0.71, "shared"),
+        Gaussian("per_feature"),
+        Bernoulli(),
+        Poisson(),
+        NegativeBinomial("shared"),
+        Categorical(),
+        DiscretizedLogistic(16, 1.0),
+        DiscretizedLogisticMixture(3, 16, 15),
+        PerColumn([("gaussian", 0), (NegativeBinomial("shared"), [1, 2])]),
+    ],
 )
 class TestConfig:
     def test_config_makes_an_equal_likelihood(self, likelihood):
@@ -273,9 +336,27 @@ class TestConfig:
         assert again.config == likelihood.config
 
     def test_repr_can_be_read_back(self, likelihood):
-        names = {"Gaussian": Gaussian, "Bernoulli": Bernoulli}
-        again = eval(repr(likelihood), names)  # noqa: S307
+        again = eval(repr(likelihood), vars(likelihoods).copy())  # noqa: S307
+        assert type(again) is type(likelihood)
+        assert repr(again) == repr(likelihood)
+
+    def test_resolve_makes_a_new_one_that_knows_no_data(self, likelihood):
+        again = resolve(likelihood)
+        assert again is not likelihood
+        assert type(again) is type(likelihood)
         assert again.config == likelihood.config
+        assert not hasattr(again, "summary")
+
+
+class TestResolve:
+    def test_names_give_likelihoods_of_default_arguments(self):
+        for name, kind in likelihoods.LIKELIHOODS.items():
+            assert repr(resolve(name)) == repr(kind())
+
+    @pytest.mark.parametrize("spec", ["normal", None, {}, 3])
+    def test_anything_else_is_refused_with_the_names_there_are(self, spec):
+        with pytest.raises(ValueError, match="there is no likelihood .*; pass one of 'gaussian', "):
+            resolve(spec)
 
 
 class TestDataSummary:
@@ -313,6 +394,28 @@ class TestDataSummary:
     def test_pixels_share_a_scale_and_tables_do_not(self, load, shared):
         summary = DataSummary.of([torch.tensor(load().data)])
         assert summary.has_shared_scale is shared
+
+    @pytest.mark.parametrize("sizes", [[40], [1, 39], [13, 13, 14], [1] * 40])
+    def test_missing_cells_do_not_count(self, sizes):
+        x = correlated_columns(40)
+        x[np.random.default_rng(0).random(x.shape) < 0.4] = np.nan
+        summary = DataSummary.of(torch.tensor(x).split(sizes))
+        np.testing.assert_allclose(summary.mean, np.nanmean(x, 0), rtol=1e-12)
+        np.testing.assert_allclose(summary.std, np.nanstd(x, 0), rtol=1e-9)
+        np.testing.assert_array_equal(summary.minimum, np.nanmin(x, 0))
+        np.testing.assert_array_equal(summary.maximum, np.nanmax(x, 0))
+
+    def test_columns_without_any_value_are_refused(self):
+        x = torch.tensor([[1.0, math.nan, math.nan], [2.0, math.nan, math.nan]])
+        with pytest.raises(ValueError, match=r"columns \[1, 2\] of X have no value in any row"):
+            DataSummary.of([x])
+
+    def test_of_columns_is_the_summary_of_these_columns(self):
+        x = torch.tensor(correlated_columns())
+        columns = torch.tensor([2, 0])
+        part = DataSummary.of([x], n_channels=3).of_columns(columns)
+        for found, expected in zip(part, DataSummary.of([x[:, columns]]), strict=True):
+            torch.testing.assert_close(found, expected)
 
     def test_data_without_variance_share_no_scale(self):
         assert not DataSummary.of([torch.ones(4, 2)]).has_shared_scale

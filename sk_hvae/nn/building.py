@@ -1,0 +1,160 @@
+"""Architectures by name, and the models that they stand for."""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+from sk_hvae.nn.categorical import top_latent
+from sk_hvae.nn.convolution import conv_networks
+from sk_hvae.nn.hierarchy import HierarchicalVAE, Parts
+from sk_hvae.nn.hit import PRESETS, hit_parts
+from sk_hvae.nn.latents import gaussian_latent
+from sk_hvae.nn.missing import MissingCells
+from sk_hvae.nn.networks import (
+    Networks,
+    SkipDecoder,
+    SkipEncoder,
+    SkipPosterior,
+    SkipPrior,
+    mlp_networks,
+    output_width,
+    own_networks,
+)
+from sk_hvae.nn.spatial import layer_shapes, spatial_parts
+
+
+class Architecture(NamedTuple):
+    """Everything that fixes the shape of a model, but its likelihood.
+
+    Attributes
+    ----------
+    n_components : tuple of int
+        Units of each layer, z_1 first; planes of each layer for "fully-conv". The presets
+        have their own.
+    hidden_layer_sizes : tuple of int
+        Widths of the perceptrons of "mlp" and "conv".
+    network : str or Networks
+        "mlp", "conv", "fully-conv", "hit-mnist", "hit-cifar", or networks of your own.
+    image_shape : tuple of int or None
+        (channels, height, width) for the convolutional ones.
+    inference : {"top_down", "ladder"}
+        Form of the posteriors.
+    top_layer : {"gaussian", "categorical", "gumbel"}
+        Kind of the top layer; "gumbel" is a categorical one trained on samples.
+    missing : bool
+        Whether cells may be missing.
+    """
+
+    n_components: tuple[int, ...]
+    hidden_layer_sizes: tuple[int, ...] = (256, 256)
+    network: str | Networks = "mlp"
+    image_shape: tuple[int, ...] | None = None
+    inference: str = "top_down"
+    top_layer: str = "gaussian"
+    missing: bool = False
+
+    @property
+    def has_categorical_top(self):
+        """Whether the top layer has states instead of Gaussian units."""
+        return self.top_layer != "gaussian"
+
+    @property
+    def layer_sizes(self):
+        """Number of units of each layer, z_1 first."""
+        if self.network in PRESETS:
+            return PRESETS[self.network].n_components
+        if self.network == "fully-conv":
+            shapes = layer_shapes(self.image_shape[1:], self.n_components)
+            return tuple(math.prod(shape) for shape in shapes)
+        return self.n_components
+
+
+def build_hierarchy(architecture, likelihood):
+    """Build a hierarchical VAE.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What to build.
+    likelihood : Likelihood
+        Adapted to the training data.
+
+    Returns
+    -------
+    HierarchicalVAE
+
+    Raises
+    ------
+    ValueError
+        If networks of one's own do not fit the data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn import Architecture, Bernoulli, DataSummary, build_hierarchy
+    >>> likelihood = Bernoulli().adapt(DataSummary.of([torch.rand(10, 784)]))
+    >>> model = build_hierarchy(Architecture((), network="hit-mnist"), likelihood)
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    122713
+    """
+    missing = None
+    n_inputs, n_outputs = likelihood.n_linked, likelihood.n_outputs
+    if architecture.missing:
+        missing = MissingCells(likelihood.column_of_link, likelihood.summary.minimum)
+        n_inputs += missing.n_marks
+    network, inference = architecture.network, architecture.inference
+    if network in PRESETS:
+        top_layer = architecture.top_layer
+        parts = hit_parts(PRESETS[network], n_inputs, n_outputs, inference, top_layer)
+    elif network == "fully-conv":
+        size = architecture.image_shape[1:]
+        parts = spatial_parts(size, architecture.n_components, n_inputs, n_outputs, inference)
+    else:
+        parts = _skip_parts(architecture, n_inputs, likelihood.n_linked, n_outputs)
+    return HierarchicalVAE(*parts, likelihood, missing)
+
+
+def _networks(architecture):
+    """Return the `Networks` that an architecture with linear paths is made of."""
+    if architecture.network == "mlp":
+        return mlp_networks(architecture.hidden_layer_sizes)
+    if architecture.network == "conv":
+        return conv_networks(architecture.image_shape[1:], architecture.hidden_layer_sizes)
+    return own_networks(architecture.network)
+
+
+def _skip_parts(architecture, n_inputs, n_linked, n_outputs):
+    """Put linear paths beside encoder and decoder, and perceptrons between the layers."""
+    networks, sizes = _networks(architecture), architecture.n_components
+    n_linear = max(sizes)
+    encoder = SkipEncoder(n_linked, n_linear, networks.encoder(n_inputs))
+    n_hidden = output_width(encoder.net, n_inputs, "encoder")
+    head_sizes = architecture.hidden_layer_sizes[-1:]
+    layers = []
+    for n_units, n_above in pairwise(sizes):
+        top_down = architecture.inference == "top_down"
+        posterior = SkipPosterior(
+            n_linear,
+            n_hidden,
+            n_above if top_down else 0,
+            head_sizes if top_down else (),
+            2 * n_units,
+        )
+        prior = SkipPrior(n_above, head_sizes, 2 * n_units)
+        layers.append(gaussian_latent(architecture.inference, n_units, prior, posterior))
+    layers.append(
+        top_latent(
+            architecture.top_layer,
+            architecture.inference,
+            sizes[-1],
+            lambda n: SkipPosterior(n_linear, n_hidden, 0, (), n),
+        )
+    )
+    net = networks.decoder(sizes[0], n_outputs)
+    width = output_width(net, sizes[0], "decoder")
+    if width != n_outputs:
+        raise ValueError(
+            f"the decoder of network= must map (b, {sizes[0]}) to (b, {n_outputs}), the number "
+            f"of parameters of the likelihood; it made {width} columns."
+        )
+    return Parts(encoder, layers, SkipDecoder(sizes[0], n_linked, net))

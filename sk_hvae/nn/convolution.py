@@ -1,0 +1,126 @@
+"""Convolutional encoders and decoders with flat latents, for images of any height and width."""
+
+import math
+from itertools import pairwise
+
+from torch import nn
+
+from sk_hvae.nn.networks import Networks, hidden_layers
+
+_FIRST_CHANNELS, _MOST_CHANNELS = 16, 64
+_SMALLEST_MAP = 4
+
+
+class ConvEncoder(nn.Module):
+    """Halve images by strided convolutions, then pass them to a perceptron.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Width of a row: planes of height times width, one after the other.
+    size : tuple of int (height, width)
+        Size of the planes.
+    hidden_layer_sizes : sequence of int
+        Widths of the perceptron.
+    """
+
+    def __init__(self, n_inputs, size, hidden_layer_sizes):
+        super().__init__()
+        sizes = halved_sizes(size)
+        planes = (n_inputs // math.prod(size), *channels(len(sizes) - 1))
+        stages = [halving(before, after) for before, after in pairwise(planes)]
+        self.convolutions = nn.Sequential(
+            nn.Unflatten(1, (planes[0], *size)), *stages, nn.Flatten()
+        )
+        self.hidden = hidden_layers(planes[-1] * math.prod(sizes[-1]), hidden_layer_sizes)
+
+    def forward(self, x):
+        """Map rows (b, n_inputs) to (b, n_hidden)."""
+        return self.hidden(self.convolutions(x))
+
+
+class ConvDecoder(nn.Module):
+    """Mirror of `ConvEncoder`: a perceptron, then convolutions that double the images.
+
+    Parameters
+    ----------
+    n_units : int
+        Width of z_1.
+    n_outputs : int
+        Number of parameters: planes of height times width, one after the other.
+    size : tuple of int (height, width)
+        Size of the planes.
+    hidden_layer_sizes : sequence of int
+        Widths of the perceptron, from z_1 to the convolutions.
+    """
+
+    def __init__(self, n_units, n_outputs, size, hidden_layer_sizes):
+        super().__init__()
+        sizes = halved_sizes(size)[::-1]
+        planes = (*channels(len(sizes) - 1)[::-1], n_outputs // math.prod(size))
+        width = planes[0] * math.prod(sizes[0])
+        self.hidden = hidden_layers(n_units, (*hidden_layer_sizes, width))
+        stages = [
+            stage
+            for (before, after), to in zip(pairwise(planes), sizes[1:], strict=True)
+            for stage in (Doubling(before, after, to), nn.SiLU())
+        ]
+        last = stages[-2] if stages else self.hidden[-2]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.convolutions = nn.Sequential(
+            nn.Unflatten(1, (planes[0], *sizes[0])), *stages[:-1], nn.Flatten()
+        )
+
+    def forward(self, z):
+        """Map z_1 (b, n_units) to parameters (b, n_outputs), which start at zero."""
+        return self.convolutions(self.hidden(z))
+
+
+class Doubling(nn.ConvTranspose2d):
+    """Transposed convolution to twice the size, cropped to an odd one.
+
+    Parameters
+    ----------
+    before, after : int
+        Number of planes that come in and go out.
+    size : tuple of int (height, width)
+        Size that goes out.
+    """
+
+    def __init__(self, before, after, size):
+        super().__init__(before, after, 4, stride=2, padding=1)
+        self.size = size
+
+    def forward(self, x):
+        """Map (b, before, h, w) to (b, after, height, width)."""
+        height, width = self.size
+        return super().forward(x)[:, :, :height, :width]
+
+
+def halving(before, after):
+    """Build a convolution to half the size, rounded up, and a SiLU."""
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU())
+
+
+def halved_sizes(size):
+    """List the sizes of the maps: halved, rounded up, until height and width are at most 4."""
+    sizes = [tuple(size)]
+    while max(sizes[-1]) > _SMALLEST_MAP:
+        sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
+    return sizes
+
+
+def channels(n_stages):
+    """List the number of planes after each halving: 16, 32, 64, and no more."""
+    return tuple(min(_FIRST_CHANNELS * 2**i, _MOST_CHANNELS) for i in range(n_stages))
+
+
+def conv_networks(size, hidden_layer_sizes):
+    """Return the `Networks` of convolutions followed by perceptrons."""
+    return Networks(
+        lambda n_inputs: ConvEncoder(n_inputs, size, hidden_layer_sizes),
+        lambda n_units, n_outputs: ConvDecoder(
+            n_units, n_outputs, size, hidden_layer_sizes[::-1]
+        ),
+    )

@@ -1,0 +1,222 @@
+"""Likelihoods for counts."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sk_hvae.nn.likelihoods.base import Likelihood, check_whole
+from sk_hvae.nn.likelihoods.numerics import fit_parameter, quantile
+from sk_hvae.nn.noise import uniform
+
+_PSEUDOCOUNT = 0.5
+_MIN_MEAN = 1e-6
+_HEADROOM = 10.0
+_SERIES_FROM = 8.0
+_MIN_LOG_R, _MAX_LOG_R = math.log(1e-3), math.log(1e5)
+# -ln of the smallest probability that `uniform` leaves in a tail.
+_TAIL = 17.0
+
+
+class _Counts(Likelihood):
+    """What the likelihoods of counts share: a log link and a bounded mean.
+
+    The mean is exp(parameter) times the column's mean; beyond ten times the largest training
+    value it goes on linearly, so that nothing overflows and the gradient does not vanish.
+    """
+
+    column_mean: Tensor
+    log_limit: Tensor
+
+    _NAME: str
+
+    def learn(self, summary):
+        self.check(torch.stack((summary.minimum, summary.maximum)))
+        self.register_buffer("column_mean", summary.mean.float())
+        limit = _HEADROOM * summary.maximum.clamp(min=1)
+        self.register_buffer("log_limit", limit.log().float())
+
+    def check(self, x):
+        check_whole(
+            x, self._NAME, "Pass raw counts, not scaled or averaged, or use likelihood='gaussian'."
+        )
+
+    def link(self, x):
+        return ((x.float() + _PSEUDOCOUNT) / (self.column_mean + _PSEUDOCOUNT)).log()
+
+    def mean(self, parameters):
+        return self._log_mean(parameters).exp()
+
+    def _log_mean(self, parameters):
+        log_mean = parameters + self.column_mean.clamp(min=_MIN_MEAN).log()
+        beyond = (log_mean - self.log_limit).clamp(min=0)
+        return torch.minimum(log_mean, self.log_limit) + beyond.log1p()
+
+
+class Poisson(_Counts):
+    """Independent Poisson counts; the decoder's output is ln of their mean over the column's.
+
+    For whole numbers from 0 whose variance is about their mean given the latents. Log
+    probabilities are in nats.
+
+    Notes
+    -----
+    The linear paths work on ln((x + 1/2) / (column's mean + 1/2)): finite for zeros, and 1/2 is
+    the constant for which E ln(x + c) = ln(mean) + (c - 1/2) / mean + ... is unbiased to first
+    order. Means above ten times the largest training value grow linearly with the output
+    rather than exponentially. A column of zeros is taken to have the mean 1e-6.
+
+    Samples invert the distribution function, an incomplete gamma function, in float64 on the
+    CPU; they are float32.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn import DataSummary
+    >>> from sk_hvae.nn.likelihoods import Poisson
+    >>> x = torch.tensor([[0.0, 3.0], [4.0, 5.0]])
+    >>> Poisson().adapt(DataSummary.of([x])).mean(torch.zeros(1, 2)).round(decimals=3)
+    tensor([[2., 4.]])
+    """
+
+    _NAME = "poisson"
+
+    def log_prob(self, x, parameters):
+        x, log_mean = x.float(), self._log_mean(parameters)
+        log_ratio = log_mean - x.clamp(min=1).log()
+        some = x * (log_ratio - log_ratio.expm1()) - _stirling_rest(x)
+        return torch.where(x > 0, some, -log_mean.exp())
+
+    def sample(self, parameters, noise):
+        return _sample_poisson(self.mean(parameters), noise(parameters))
+
+
+class NegativeBinomial(_Counts):
+    """Independent overdispersed counts, Poisson with a gamma-distributed rate.
+
+    The decoder's output is ln of their mean over the column's, as for `Poisson`; the variance
+    is mean + mean**2 / r with a learned inverse dispersion r between 1e-3 and 1e5, at which
+    the distribution is practically Poisson. Log probabilities are in nats.
+
+    Parameters
+    ----------
+    dispersion : {"per_feature", "shared"}, default="per_feature"
+        Whether every column learns its own r, as columns of counts differ in how bursty they
+        are, or all share one, which needs less data.
+
+    Notes
+    -----
+    Link and mean are those of `Poisson`. Log probabilities are sums of ratios near 1 and of
+    Stirling's series in place of differences of ln Gamma, so that float32 suffices for large
+    counts and large r [1]_. Samples draw the rate, then the count, both by inverting
+    incomplete gamma functions in float64 on the CPU.
+
+    References
+    ----------
+    .. [1] C. Loader, "Fast and Accurate Computation of Binomial Probabilities", 2000.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn import DataSummary
+    >>> from sk_hvae.nn.likelihoods import NegativeBinomial
+    >>> x = torch.tensor([[0.0, 3.0], [40.0, 5.0]])
+    >>> likelihood = NegativeBinomial().adapt(DataSummary.of([x]))
+    >>> likelihood.fit_scale(x, torch.zeros(2, 2))
+    >>> likelihood.log_r[0] < likelihood.log_r[1]
+    tensor(True)
+    """
+
+    log_r: Tensor
+
+    _NAME = "negative_binomial"
+
+    def __init__(self, dispersion="per_feature"):
+        super().__init__()
+        self.dispersion = dispersion
+
+    def learn(self, summary):
+        if self.dispersion not in ("per_feature", "shared"):
+            raise ValueError(
+                f"dispersion must be 'per_feature' or 'shared'; got {self.dispersion!r}."
+            )
+        super().learn(summary)
+        shape = () if self.dispersion == "shared" else summary.mean.shape
+        self.log_r = nn.Parameter(torch.zeros(shape))
+
+    def fit_scale(self, x, parameters):
+        log_mean = self._log_mean(parameters)
+        fit_parameter(
+            self.log_r,
+            _MIN_LOG_R,
+            _MAX_LOG_R,
+            lambda x, log_r: _log_negative_binomial(x.float(), log_mean, log_r),
+            x,
+        )
+
+    def log_prob(self, x, parameters):
+        return _log_negative_binomial(x.float(), self._log_mean(parameters), self._bounded_log_r())
+
+    def sample(self, parameters, noise):
+        mean = self.mean(parameters)
+        r = self._bounded_log_r().exp().expand_as(mean)
+        rate = mean * (_sample_gamma(r, noise(parameters)) / r)
+        return _sample_poisson(rate, noise(parameters))
+
+    def _bounded_log_r(self):
+        return self.log_r.clamp(_MIN_LOG_R, _MAX_LOG_R)
+
+
+def _log_negative_binomial(x, log_mean, log_r):
+    """Compute r ln((r+x)/(r+mean)) + x ln(mean (r+x)/(x (r+mean))) + ..., which do not cancel."""
+    mean, r, some = log_mean.exp(), log_r.exp(), x.clamp(min=1)
+    total, log_total, log_sum = x + r, (x + r).log(), (r + mean).log()
+    failures = _log_ratio((x - mean) / (r + mean), log_total - log_sum)
+    successes = _log_ratio(
+        r * (mean - some) / (some * (r + mean)), log_mean + log_total - some.log() - log_sum
+    )
+    rest = _stirling_rest(total) - _stirling_rest(r) - _stirling_rest(x)
+    return r * failures + x * successes + rest - (log_total - log_r)
+
+
+def _log_ratio(excess, log):
+    """Compute ln(1 + excess), which is ``log``, the more exact way."""
+    near = excess.abs() < 0.5
+    return torch.where(near, excess.clamp(-0.5, 0.5).log1p(), log)
+
+
+def _stirling_rest(x):
+    """Compute ln x! - (x ln x - x), by Stirling's series where ln Gamma would cancel."""
+    low, high = x.clamp(max=_SERIES_FROM), x.clamp(min=_SERIES_FROM)
+    exact = torch.lgamma(low + 1) - torch.xlogy(low, low) + low
+    per_square = high.reciprocal().square()
+    series = (1 / 12 - per_square * (1 / 360 - per_square / 1260)) / high
+    return torch.where(x < _SERIES_FROM, exact, 0.5 * (2 * math.pi * high).log() + series)
+
+
+def _sample_poisson(rate, noise):
+    """Draw the smallest k with P(X <= k) >= uniform noise."""
+    wide = rate.cpu().double().clamp(min=1e-30)
+    # P(X <= k) is the regularised upper incomplete gamma function of k + 1; Bernstein's
+    # inequality bounds the tail.
+    k = quantile(
+        lambda k: torch.special.gammaincc(k.floor() + 1, wide),
+        uniform(noise.cpu().double()),
+        torch.full_like(wide, -1.0),
+        wide + (2 * _TAIL * wide).sqrt() + _TAIL,
+    )
+    return k.floor().to(rate)
+
+
+def _sample_gamma(shape, noise):
+    """Draw from gamma distributions of scale 1 by their quantiles."""
+    wide, probability = shape.cpu().double(), uniform(noise.cpu().double())
+    # x**a / Gamma(a + 1) bounds the distribution function from above; for the other tail see
+    # Laurent & Massart, Annals of Statistics 28 (2000), lemma 1.
+    log_draw = quantile(
+        lambda log: torch.special.gammainc(wide, log.exp()),
+        probability,
+        (probability.log() + torch.lgamma(wide + 1)) / wide - 1e-6,
+        (wide + (2 * _TAIL * wide).sqrt() + _TAIL).log(),
+    )
+    return log_draw.exp().to(shape)

@@ -1,0 +1,124 @@
+"""Missing cells: filled in by factor analysis before encoding, and left out of the distortion."""
+
+import torch
+from torch import Tensor, nn
+
+_MAX_FACTORS = 32
+_N_ITERATIONS = 50
+_N_SUBSPACE_ITERATIONS = 10
+_MIN_NOISE = 1e-3
+_RIDGE = 1e-2
+
+
+class MissingCells(nn.Module):
+    """What stands for missing cells, which are NaN in raw data.
+
+    The encoder reads their expectation given the cells that are there, under a factor
+    analysis of the training data on the scale of the likelihood's link (Rubin & Thayer,
+    Psychometrika 1982): x = mean + W y + noise of one variance per column. Beside the data it
+    reads which cells are missing.
+
+    Parameters
+    ----------
+    column_of_link : Tensor of shape (n_linked,)
+        Column of the data that each column of the link belongs to.
+    placeholders : Tensor of shape (n_features,)
+        A value for each column that the likelihood can produce.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn.missing import MissingCells
+    >>> x = torch.randn(200, 1) * torch.tensor([1.0, 1.0, -1.0])
+    >>> cells = MissingCells(torch.arange(3), torch.zeros(3))
+    >>> cells.fit(x, torch.Generator().manual_seed(0))
+    >>> cells.mark(torch.tensor([[2.0, torch.nan, -2.0]])).round()
+    tensor([[ 2.,  2., -2.,  0.,  1.,  0.]])
+    """
+
+    column_of_link: Tensor
+    placeholders: Tensor
+    mean: Tensor
+    loadings: Tensor
+    noise: Tensor
+
+    def __init__(self, column_of_link, placeholders):
+        super().__init__()
+        n_linked = len(column_of_link)
+        self.register_buffer("column_of_link", column_of_link)
+        self.register_buffer("placeholders", placeholders.double())
+        self.register_buffer("mean", torch.zeros(n_linked))
+        self.register_buffer("loadings", torch.zeros(n_linked, min(n_linked, _MAX_FACTORS)))
+        self.register_buffer("noise", torch.ones(n_linked))
+
+    @property
+    def n_marks(self):
+        """Number of columns that mark missing cells."""
+        return len(self.placeholders)
+
+    def complete(self, x):
+        """Put placeholders for the missing cells of raw data (b, n_features)."""
+        return torch.where(x.isnan(), self.placeholders.to(x.dtype), x)
+
+    def mark(self, linked):
+        """Fill in linked data (b, n_linked), and append 1 for each missing cell, else 0."""
+        missing = linked.isnan()
+        marks = linked.new_zeros(len(linked), self.n_marks)
+        marks[:, self.column_of_link] = missing.float()
+        return torch.cat((self.fill(linked), marks), 1)
+
+    def fill(self, linked):
+        """Replace NaN in linked data (b, n_linked) by its expectation given the rest."""
+        missing = linked.isnan()
+        factors = self._infer(linked.masked_fill(missing, 0.0), ~missing)[0]
+        return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
+
+    @torch.no_grad()
+    def fit(self, linked, generator):
+        """Fit the factor analysis by expectation maximisation.
+
+        Parameters
+        ----------
+        linked : Tensor of shape (b, n_linked)
+            NaN where missing.
+        generator : torch.Generator
+            Seeds the search for the principal subspace to start from, on the CPU.
+        """
+        seen = (~linked.isnan()).float()
+        count = seen.sum(0).clamp(min=1)
+        filled = linked.nan_to_num(0.0)
+        self.mean.copy_(filled.sum(0) / count)
+        residual = (filled - self.mean) * seen
+        self.noise.copy_((residual.square().sum(0) / count).clamp(min=_MIN_NOISE))
+        self.loadings.copy_(_principal_loadings(residual, self.loadings.shape[1], generator))
+        ridge = _RIDGE * torch.eye(self.loadings.shape[1], device=linked.device)
+        for _ in range(_N_ITERATIONS):
+            factors, covariance = self._infer(filled, seen)
+            moments = factors[:, :, None] * factors[:, None, :] + covariance
+            gram = (seen.T @ moments.flatten(1)).unflatten(1, moments.shape[1:])
+            cross = ((filled - self.mean) * seen).T @ factors
+            self.loadings.copy_(torch.linalg.solve(gram + ridge, cross))
+            residual = (filled - self.mean - factors @ self.loadings.T) * seen
+            spread = (seen.T @ covariance.flatten(1)).unflatten(1, covariance.shape[1:])
+            spread = torch.einsum("dk,dkl,dl->d", self.loadings, spread, self.loadings)
+            noise = (residual.square().sum(0) + spread) / count
+            self.noise.copy_(noise.clamp(min=_MIN_NOISE))
+            self.mean.add_(residual.sum(0) / count)
+
+    def _infer(self, filled, seen):
+        """Return mean (b, k) and covariance (b, k, k) of the factors given the seen cells."""
+        n_factors = self.loadings.shape[1]
+        weights = seen / self.noise
+        products = self.loadings[:, :, None] * self.loadings[:, None, :]
+        precision = (weights @ products.flatten(1)).unflatten(1, (n_factors, n_factors))
+        covariance = torch.linalg.inv(precision + torch.eye(n_factors, device=filled.device))
+        pull = ((filled - self.mean) * weights) @ self.loadings
+        return (covariance @ pull[:, :, None])[:, :, 0], covariance
+
+
+def _principal_loadings(centred, n_factors, generator):
+    """Find the principal directions by subspace iteration, scaled by their std."""
+    basis = torch.randn(centred.shape[1], n_factors, generator=generator).to(centred)
+    for _ in range(_N_SUBSPACE_ITERATIONS):
+        basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
+    return basis * (centred @ basis).square().mean(0).sqrt()
