@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sk_hvae.nn.categorical import top_latent
+from sk_hvae.nn.convolution import Doubling
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
 
@@ -199,9 +200,9 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
         nn.Unflatten(1, (c, _SIDE, _SIDE)),
         preset.middle_up(),
         nn.ReLU(),
-        nn.ConvTranspose2d(c, c, 4, 2, 1),
+        Doubling(c, c, tuple(side // 2 for side in preset.image_shape[1:])),
         nn.ReLU(),
-        nn.ConvTranspose2d(c, n_outputs // n_pixels, 4, 2, 1),
+        Doubling(c, n_outputs // n_pixels, preset.image_shape[1:]),
         nn.Flatten(),
     )
     return Parts(

@@ -189,8 +189,7 @@ def _stirling_rest(x):
     """Compute ln x! - (x ln x - x), by Stirling's series where ln Gamma would cancel."""
     low, high = x.clamp(max=_SERIES_FROM), x.clamp(min=_SERIES_FROM)
     exact = torch.lgamma(low + 1) - torch.xlogy(low, low) + low
-    per_square = high.reciprocal().square()
-    series = (1 / 12 - per_square * (1 / 360 - per_square / 1260)) / high
+    series = (1 / 12 - high.square().reciprocal() / 360) / high
     return torch.where(x < _SERIES_FROM, exact, 0.5 * (2 * math.pi * high).log() + series)
 
 
