@@ -117,8 +117,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         epochs = resolve_epochs(self.max_epochs, steps_per_epoch)
         n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
-        n_units = min(*plan.architecture.layer_sizes, plan.rows.shape[1])
-        ramp = 1.0 if warm else plan.goal.ramp(n_units, n_steps)
+        ramp = () if warm else self._ramp(plan, n_steps)
         module, betas = self._continue(plan) if warm else self._start(plan, ramp)
         settings = self._training_settings(
             plan,
@@ -218,11 +217,21 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
         return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
 
-    def _start(self, plan, ramp=1.0):
+    def _ramp(self, plan, n_steps):
+        """Return the multiple of each target to begin with; states have no more to give."""
+        sizes = plan.architecture.layer_sizes
+        ramp = [plan.goal.ramp(min(*sizes, plan.rows.shape[1]), n_steps)] * len(sizes)
+        if plan.architecture.has_categorical_top:
+            ramp[-1] = 1.0
+        return ramp
+
+    def _start(self, plan, ramp=()):
         """Build a model and start it, at PCA if it can; returns it and the betas to start from."""
         architecture, goal = plan.architecture, plan.goal
         n_channels = architecture.image_shape[0] if architecture.image_shape else 1
         likelihood = plan.likelihood.adapt(DataSummary.of(chunks(plan.rows), n_channels))
+        for chunk in chunks(plan.rows):
+            likelihood.check(chunk)
         with _seeded(plan.seed):
             module = place(build_hierarchy(architecture, likelihood), plan.device)
         generator = torch.Generator().manual_seed(plan.seed)
@@ -240,7 +249,8 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             start_at_slope(module, few, components, goal.betas)
             betas = goal.betas
         else:
-            beta = start_at_pca(module, few, components, [ramp * r for r in goal.nats])
+            rates = [m * r for m, r in zip(ramp, goal.nats, strict=True)] if ramp else goal.nats
+            beta = start_at_pca(module, few, components, rates)
             betas = (beta,) * goal.n_layers
         if architecture.has_categorical_top:
             n_states = architecture.n_components[-1]
@@ -266,7 +276,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             **kwargs,
         )
 
-    def _build_net(self, plan, module, betas, settings, validation=None, ramp=1.0):
+    def _build_net(self, plan, module, betas, settings, validation=None, ramp=()):
         def vector(values):
             return torch.tensor(values, dtype=torch.float32, device=plan.device)
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sk_hvae.exceptions import UnsupportedFormatError
-from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn import likelihoods
+from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
 from sk_hvae.nn.networks import Networks
 

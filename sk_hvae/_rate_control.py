@@ -66,10 +66,10 @@ class RateController:
         Multipliers to start from.
     n_steps : int or None
         Number of optimiser steps to come; None never settles.
-    ramp : float, default=1.0
-        Multiple of the targets to begin with. It falls to 1 over the first 30% of the steps,
-        if there is an end to them: a code that starts rich finds structure that a poor one
-        does not see.
+    ramp : sequence of float, default=()
+        Multiple of each target to begin with; none for 1. They fall to 1 over the first 30%
+        of the steps, if there is an end to them: a code that starts rich finds structure that
+        a poor one does not see.
 
     Examples
     --------
@@ -81,12 +81,13 @@ class RateController:
     True
     """
 
-    def __init__(self, targets, betas, n_steps, ramp=1.0):
+    def __init__(self, targets, betas, n_steps, ramp=()):
         self.targets = targets
         self._n_steps = math.inf if n_steps is None else n_steps
         self._step = 0
-        self._ramp = ramp
-        self._smoothed = targets * ramp
+        self._has_ramp = max(ramp, default=1.0) > 1
+        self._ramp = targets.new_tensor(ramp) if ramp else torch.ones_like(targets)
+        self._smoothed = targets * self._ramp
         self._log_betas = betas.log()
         self._sum = torch.zeros_like(betas)
         self._n_summed = 0
@@ -95,7 +96,7 @@ class RateController:
     @property
     def is_ramping(self):
         """Whether the targets are still coming down."""
-        return self._ramp > 1 and self._step < _RAMP_UNTIL * self._n_steps
+        return self._has_ramp and self._step < _RAMP_UNTIL * self._n_steps
 
     def update(self, rates):
         """Move the betas after a batch.
@@ -103,12 +104,13 @@ class RateController:
         Parameters
         ----------
         rates : Tensor of shape (n_layers,)
-            Rates of the batch in nats, without gradient.
+            Rates of the batch in nats, without gradient; any that is not finite is ignored.
         """
         self._step += 1
         if self._step >= _SETTLE_AT * self._n_steps:
             self._settle()
             return
+        rates = torch.where(rates.isfinite(), rates, self._smoothed)
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
         ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead

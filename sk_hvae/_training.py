@@ -1,5 +1,6 @@
 """The training loop: skorch's, with batches cut from a resident tensor and no host sync."""
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
 from torch.utils.data import Dataset
 
+from sk_hvae._gradients import GradientGuard
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.noise import GeneratorNoise
 from sk_hvae.nn.objective import objective
@@ -169,6 +171,7 @@ class HVAENet(NeuralNet):
 
     def initialize_history(self):
         super().initialize_history()
+        self.guard_ = GradientGuard(self.module_.parameters())
         self.n_steps_done_ = 0
         self.interrupted_ = False
         self.prices_ = None
@@ -182,6 +185,7 @@ class HVAENet(NeuralNet):
             output = self.module_(batch, self.noise)
         terms = self.criterion_(output, self.control.betas)
         terms.loss.backward()
+        self.guard_.inspect(self.optimizer_)
         self.control.update(terms.rates.detach())
         self.n_steps_done_ += 1
         return {"loss": terms.loss, "y_pred": terms}
@@ -196,16 +200,16 @@ class HVAENet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        sums = torch.zeros(1 + len(self.control.betas), device=self.control.betas.device)
-        n_rows = 0
+        sums = torch.zeros(2 + len(self.control.betas), device=self.control.betas.device)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             terms = step["y_pred"]
-            means = torch.cat((terms.distortion.detach().view(1), terms.rates.detach()))
-            sums, n_rows = sums + means * len(batch), n_rows + len(batch)
+            row = torch.cat((torch.ones_like(sums[:1]), terms.distortion.view(1), terms.rates))
+            row = row.detach() * len(batch)
+            sums = torch.where(row.isfinite().all(), sums + row, sums)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        distortion, *rates = (sums / n_rows).tolist()
+        _, distortion, *rates = (sums / sums[0]).tolist()
         if training:
             self._guard(distortion, rates)
         self._record(prefix, distortion, rates)
@@ -224,7 +228,7 @@ class HVAENet(NeuralNet):
 
     def _guard(self, distortion, rates):
         finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
-        if not finite:
+        if not finite or self.guard_.is_exhausted():
             self.restore_snapshot()
             raise TrainingDivergedError(divergence(len(self.history), distortion, rates))
         if self.n_steps_done_ - self._snapshot_step >= _STEPS_PER_SNAPSHOT:
@@ -242,13 +246,16 @@ class HVAENet(NeuralNet):
 
     def _take_snapshot(self):
         self._snapshot_step = self.n_steps_done_
-        self._snapshot = [p.detach().clone() for p in self.module_.parameters()]
+        self._snapshot = [tensor.detach().clone() for tensor in self._state()]
+
+    def _state(self):
+        return itertools.chain(self.module_.parameters(), self.module_.buffers())
 
     @torch.no_grad()
     def restore_snapshot(self):
         """Go back to the last weights that were known to be finite."""
-        for parameter, kept in zip(self.module_.parameters(), self._snapshot, strict=True):
-            parameter.copy_(kept)
+        for tensor, kept in zip(self._state(), self._snapshot, strict=True):
+            tensor.copy_(kept)
 
     def notify(self, method_name, **cb_kwargs):
         try:

@@ -19,6 +19,7 @@ FLOORS = {
     "nn": 0,
     "_callbacks": 1,
     "_data": 1,
+    "_gradients": 1,
     "_measurement": 2,
     "_persistence": 2,
     "_rate_control": 1,

@@ -6,9 +6,15 @@ from sk_hvae.nn.hierarchy import HierarchicalVAE, HVAEOutput
 from sk_hvae.nn.latents import LadderLatent, TopDownLatent
 from sk_hvae.nn.likelihoods import (
     Bernoulli,
+    Categorical,
     DataSummary,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     Gaussian,
     Likelihood,
+    NegativeBinomial,
+    PerColumn,
+    Poisson,
 )
 from sk_hvae.nn.networks import Networks
 from sk_hvae.nn.objective import LossTerms, objective
@@ -16,15 +22,21 @@ from sk_hvae.nn.objective import LossTerms, objective
 __all__ = [
     "Architecture",
     "Bernoulli",
+    "Categorical",
     "CategoricalLatent",
     "DataSummary",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
     "Gaussian",
     "HVAEOutput",
     "HierarchicalVAE",
     "LadderLatent",
     "Likelihood",
     "LossTerms",
+    "NegativeBinomial",
     "Networks",
+    "PerColumn",
+    "Poisson",
     "TopDownLatent",
     "build_hierarchy",
     "objective",

@@ -22,6 +22,8 @@ from sk_hvae.nn.networks import (
 )
 from sk_hvae.nn.spatial import layer_shapes, spatial_parts
 
+_CONVOLUTIONAL = ("conv", "fully-conv", *PRESETS)
+
 
 class Architecture(NamedTuple):
     """Everything that fixes the shape of a model, but its likelihood.
@@ -63,7 +65,7 @@ class Architecture(NamedTuple):
         """Number of units of each layer, z_1 first."""
         if self.network in PRESETS:
             return PRESETS[self.network].n_components
-        if self.network == "fully-conv":
+        if self.network == "fully-conv" and self.image_shape:
             shapes = layer_shapes(self.image_shape[1:], self.n_components)
             return tuple(math.prod(shape) for shape in shapes)
         return self.n_components
@@ -103,6 +105,11 @@ def build_hierarchy(architecture, likelihood):
         missing = MissingCells(likelihood.column_of_link, likelihood.summary.minimum)
         n_inputs += missing.n_marks
     network, inference = architecture.network, architecture.inference
+    if network in _CONVOLUTIONAL and likelihood.n_linked != len(likelihood.summary.mean):
+        raise ValueError(
+            f"network={network!r} needs a likelihood with one number for each pixel, which "
+            f"{likelihood} has not; use network='mlp'."
+        )
     if network in PRESETS:
         top_layer = architecture.top_layer
         parts = hit_parts(PRESETS[network], n_inputs, n_outputs, inference, top_layer)

@@ -4,7 +4,6 @@ import math
 from itertools import pairwise
 
 from torch import nn
-from torch.nn import functional
 
 from sk_hvae.nn.networks import Networks, hidden_layers
 
@@ -81,16 +80,12 @@ class ConvDecoder(nn.Module):
 class Doubling(nn.ConvTranspose2d):
     """Transposed convolution to twice the size, cropped to an odd one.
 
-    Kernel 4, stride 2, padding 1. It is computed as one convolution with 2x2 kernels, which
-    gives the four pixels of every new 2x2 block as planes: CPUs have fast code for those, but
-    not for training transposed convolutions.
-
     Parameters
     ----------
     before, after : int
         Number of planes that come in and go out.
     size : tuple of int (height, width)
-        Size that goes out: twice that which comes in, or one less.
+        Size that goes out.
     """
 
     def __init__(self, before, after, size):
@@ -100,10 +95,7 @@ class Doubling(nn.ConvTranspose2d):
     def forward(self, x):
         """Map (b, before, h, w) to (b, after, height, width)."""
         height, width = self.size
-        kernels = self.weight.roll((2, 2), (2, 3)).unflatten(3, (2, 2)).unflatten(2, (2, 2))
-        kernels = kernels.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
-        blocks = functional.conv2d(x, kernels, self.bias.repeat_interleave(4), padding=1)
-        return functional.pixel_shuffle(blocks, 2)[:, :, 1 : 1 + height, 1 : 1 + width]
+        return super().forward(x)[:, :, :height, :width]
 
 
 def halving(before, after):
@@ -128,7 +120,5 @@ def conv_networks(size, hidden_layer_sizes):
     """Return the `Networks` of convolutions followed by perceptrons."""
     return Networks(
         lambda n_inputs: ConvEncoder(n_inputs, size, hidden_layer_sizes),
-        lambda n_units, n_outputs: ConvDecoder(
-            n_units, n_outputs, size, hidden_layer_sizes[::-1]
-        ),
+        lambda n_units, n_outputs: ConvDecoder(n_units, n_outputs, size, hidden_layer_sizes[::-1]),
     )

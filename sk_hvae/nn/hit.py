@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from sk_hvae.nn.categorical import top_latent
-from sk_hvae.nn.convolution import Doubling
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
 
@@ -75,7 +74,7 @@ class HitFeatures(NamedTuple):
 
 
 class HitEncoder(nn.Module):
-    """Convolutions on the data: own ones for each layer, or shared ones for the ladder.
+    """Convolutions on the data: own ones for each layer, side by side, or shared ones.
 
     Parameters
     ----------
@@ -89,20 +88,22 @@ class HitEncoder(nn.Module):
 
     def __init__(self, preset, n_planes, ladder):
         super().__init__()
-        self.shape = (n_planes, *preset.image_shape[1:])
         c = preset.channels
-        self.to_quarter = _quarter(n_planes, c)
-        self.to_z2 = nn.Sequential(preset.middle(c, c), nn.ReLU())
-        self.to_z1 = (
-            nn.Sequential(preset.middle(c, c), nn.ReLU()) if ladder else _quarter(n_planes, c)
+        self.n_stacks = 1 if ladder else 2
+        self.to_quarter = nn.Sequential(
+            nn.Unflatten(1, (n_planes, *preset.image_shape[1:])),
+            nn.Conv2d(n_planes, self.n_stacks * c, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(self.n_stacks * c, self.n_stacks * c, 4, 2, 1, groups=self.n_stacks),
+            nn.ReLU(),
         )
-        self.ladder = ladder
+        self.to_z2 = nn.Sequential(preset.middle(c, c), nn.ReLU())
+        self.to_z1 = nn.Sequential(preset.middle(c, c), nn.ReLU()) if ladder else nn.Identity()
 
     def forward(self, x):
         """Map rows (b, n_inputs) to `HitFeatures`."""
-        images = x.unflatten(1, self.shape)
-        quarter = self.to_quarter(images)
-        return HitFeatures(self.to_z1(quarter if self.ladder else images), self.to_z2(quarter))
+        stacks = self.to_quarter(x).chunk(self.n_stacks, 1)
+        return HitFeatures(self.to_z1(stacks[0]), self.to_z2(stacks[-1]))
 
 
 class HitPosterior2(nn.Module):
@@ -200,9 +201,9 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
         nn.Unflatten(1, (c, _SIDE, _SIDE)),
         preset.middle_up(),
         nn.ReLU(),
-        Doubling(c, c, tuple(side // 2 for side in preset.image_shape[1:])),
+        nn.ConvTranspose2d(c, c, 4, 2, 1),
         nn.ReLU(),
-        Doubling(c, n_outputs // n_pixels, preset.image_shape[1:]),
+        nn.ConvTranspose2d(c, n_outputs // n_pixels, 4, 2, 1),
         nn.Flatten(),
     )
     return Parts(
@@ -212,13 +213,4 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
             top_latent(top_layer, inference, n_top, lambda n: HitPosterior2(preset, n)),
         ],
         decoder,
-    )
-
-
-def _quarter(before, after):
-    return nn.Sequential(
-        nn.Conv2d(before, after, 4, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(after, after, 4, 2, 1),
-        nn.ReLU(),
     )

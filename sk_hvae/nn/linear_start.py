@@ -217,7 +217,8 @@ def start_at_clusters(model, x, components, centres, rate):
     low, high = -20.0, 20.0
     for _ in range(40):
         middle = (low + high) / 2
-        if float(CategoricalPosterior((logits * math.exp(middle)).log_softmax(1)).kl().mean()) > rate:
+        q = CategoricalPosterior((logits * math.exp(middle)).log_softmax(1))
+        if float(q.kl().mean()) > rate:
             high = middle
         else:
             low = middle
