@@ -86,7 +86,7 @@ def load_estimator(cls, path):
             if name.startswith("history.")
         }
         n_channels = (estimator._architecture.image_shape or (1,))[0]
-        summary = DataSummary(*tensors.pop(_SUMMARY), n_channels)
+        summary = DataSummary(*tensors.pop(_SUMMARY))._replace(n_channels=n_channels)
         likelihood = _from_json(header["likelihood"]).adapt(summary)
         module = build_hierarchy(estimator._architecture, likelihood)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items()})

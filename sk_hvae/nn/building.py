@@ -118,7 +118,7 @@ def build_hierarchy(architecture, likelihood):
         parts = spatial_parts(size, architecture.n_components, n_inputs, n_outputs, inference)
     else:
         parts = _skip_parts(architecture, n_inputs, likelihood.n_linked, n_outputs)
-    return HierarchicalVAE(*parts, likelihood, missing)
+    return HierarchicalVAE(parts.encoder, parts.layers, parts.decoder, likelihood, missing)
 
 
 def _networks(architecture):

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from sk_hvae.nn.networks import Networks, hidden_layers
+from sk_hvae.nn.networks import Networks, hidden_layers, zeroed
 
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 64
 _SMALLEST_MAP = 4
@@ -65,9 +65,7 @@ class ConvDecoder(nn.Module):
             for (before, after), to in zip(pairwise(planes), sizes[1:], strict=True)
             for stage in (Doubling(before, after, to), nn.SiLU())
         ]
-        last = stages[-2] if stages else self.hidden[-2]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        zeroed(stages[-2] if stages else self.hidden[-2])
         self.convolutions = nn.Sequential(
             nn.Unflatten(1, (planes[0], *sizes[0])), *stages[:-1], nn.Flatten()
         )
@@ -77,7 +75,7 @@ class ConvDecoder(nn.Module):
         return self.convolutions(self.hidden(z))
 
 
-class Doubling(nn.ConvTranspose2d):
+class Doubling(nn.Module):
     """Transposed convolution to twice the size, cropped to an odd one.
 
     Parameters
@@ -85,17 +83,18 @@ class Doubling(nn.ConvTranspose2d):
     before, after : int
         Number of planes that come in and go out.
     size : tuple of int (height, width)
-        Size that goes out.
+        Size that goes out: twice that which comes in, or one less.
     """
 
     def __init__(self, before, after, size):
-        super().__init__(before, after, 4, stride=2, padding=1)
+        super().__init__()
         self.size = size
+        self.convolution = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
 
     def forward(self, x):
         """Map (b, before, h, w) to (b, after, height, width)."""
         height, width = self.size
-        return super().forward(x)[:, :, :height, :width]
+        return self.convolution(x)[:, :, :height, :width]
 
 
 def halving(before, after):

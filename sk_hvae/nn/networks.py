@@ -243,9 +243,13 @@ def hidden_layers(n_inputs, hidden_layer_sizes):
 
 def zero_linear(n_inputs, n_outputs):
     """Build a linear layer whose weights and biases start at zero."""
-    layer = nn.Linear(n_inputs, n_outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    return zeroed(nn.Linear(n_inputs, n_outputs))
+
+
+def zeroed(layer):
+    """Set all weights and biases of a layer to zero; returns the layer."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

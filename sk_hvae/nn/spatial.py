@@ -13,6 +13,7 @@ from torch import nn
 from sk_hvae.nn.convolution import Doubling, halving
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
+from sk_hvae.nn.networks import zeroed
 
 _PLANES = 64
 
@@ -61,7 +62,7 @@ class SpatialPrior(nn.Module):
             nn.Unflatten(1, above),
             Doubling(above[0], _PLANES, below[1:]),
             nn.SiLU(),
-            _zero_conv(_PLANES, 2 * below[0]),
+            zeroed(nn.Conv2d(_PLANES, 2 * below[0], 3, padding=1)),
             nn.Flatten(),
         )
 
@@ -94,7 +95,7 @@ class SpatialPosterior(nn.Module):
         self.join = nn.Sequential(
             nn.Conv2d(_PLANES * (1 if above is None else 2), _PLANES, 3, padding=1), nn.SiLU()
         )
-        self.heads = _zero_conv(_PLANES, 2 * shape[0])
+        self.heads = zeroed(nn.Conv2d(_PLANES, 2 * shape[0], 3, padding=1))
 
     def forward(self, features, z_above=None):
         """Map features and the layer above to (b, 2 n_units)."""
@@ -158,10 +159,3 @@ def spatial_parts(size, n_planes, n_inputs, n_outputs, inference):
         nn.Flatten(),
     )
     return Parts(SpatialEncoder(n_inputs // n_pixels, size, len(n_planes)), layers, decoder)
-
-
-def _zero_conv(before, after):
-    conv = nn.Conv2d(before, after, 3, padding=1)
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
-    return conv
