@@ -238,7 +238,8 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         n_units = max(architecture.n_components)
         sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
         if module.missing is not None:
-            module.missing.fit(likelihood.link(sample), generator)
+            some = choose_rows(sample, module.missing.n_fit_rows, generator)
+            module.missing.fit(likelihood.link(some), generator)
         if not module.has_linear_paths:
             fit_scale(module, choose_rows(sample, _START_ROWS, generator))
             return module, goal.betas or (1.0,) * goal.n_layers

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 _MAX_FACTORS = 32
+_BLOCK_ELEMENTS = 8_000_000
 _N_ITERATIONS = 50
 _N_SUBSPACE_ITERATIONS = 10
 _MIN_NOISE = 1e-3
@@ -69,6 +70,14 @@ class MissingCells(nn.Module):
 
     def fill(self, linked):
         """Replace NaN in linked data (b, n_linked) by its expectation given the rest."""
+        return torch.cat([self._fill_block(block) for block in linked.split(self.n_fit_rows)])
+
+    @property
+    def n_fit_rows(self):
+        """Number of rows whose covariances of the factors are 8 million numbers."""
+        return max(_BLOCK_ELEMENTS // self.loadings.shape[1] ** 2, 1)
+
+    def _fill_block(self, linked):
         missing = linked.isnan()
         factors = self._infer(linked.masked_fill(missing, 0.0), ~missing)[0]
         return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
@@ -80,7 +89,7 @@ class MissingCells(nn.Module):
         Parameters
         ----------
         linked : Tensor of shape (b, n_linked)
-            NaN where missing.
+            NaN where missing; ``n_fit_rows`` are enough.
         generator : torch.Generator
             Seeds the search for the principal subspace to start from, on the CPU.
         """
