@@ -8,8 +8,8 @@ import torch
 _LN2 = math.log(2)
 _OFFSET = 0.1 * _LN2
 _SMOOTHING = 0.9
-_INTEGRAL_GAIN = 0.1
-_PROPORTIONAL_GAIN = 4.0
+_INTEGRAL_GAIN, _SETTLED_INTEGRAL_GAIN = 0.1, 0.03
+_PROPORTIONAL_GAIN = 2.0
 _MAX_PUSHED_ERROR = 1.5
 _RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
 _AVERAGE_FROM, _SETTLE_AT = 0.88, 0.95
@@ -51,7 +51,9 @@ class RateController:
     A proportional-integral controller on log beta. Layers compete for the same information:
     once their betas are equal, the distortion depends on the total rate alone, and the split
     drifts. The integral part is dual ascent on the multipliers; the proportional part acts
-    as the quadratic term of an augmented Lagrangian and holds the split in place.
+    as the quadratic term of an augmented Lagrangian and holds the split in place. The integral
+    part is strong until 30% of the steps, to find the level of the betas, and weaker after
+    that: many layers answer slowly, and would go round in cycles.
 
     From 95% of the steps on, the betas are settled at their mean over the steps between 88%
     and 95%, so that training ends on a fixed objective.
@@ -115,9 +117,8 @@ class RateController:
         ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead
         error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
-        self._log_betas = (self._log_betas + _INTEGRAL_GAIN * error).clamp(
-            -_MAX_LOG_BETA, _MAX_LOG_BETA
-        )
+        gain = _INTEGRAL_GAIN if ahead else _SETTLED_INTEGRAL_GAIN
+        self._log_betas = (self._log_betas + gain * error).clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
         push = _PROPORTIONAL_GAIN * error.clamp(-_MAX_PUSHED_ERROR, _MAX_PUSHED_ERROR)
         self.betas = (self._log_betas + push).exp()
         if self._step >= _AVERAGE_FROM * self._n_steps:
