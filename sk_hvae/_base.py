@@ -165,7 +165,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         X = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
         goal = Goal(*resolve_targets(self.layer_rates, self.betas))
         network, image_shape = resolve_network(
-            self.network, self.image_shape, goal.n_layers, self.top_layer, X.shape[1]
+            self.network, self.image_shape, goal.n_layers, X.shape[1]
         )
         architecture = Architecture(
             PRESETS[network].n_components

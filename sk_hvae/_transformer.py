@@ -38,7 +38,8 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
 
     Training starts at probabilistic PCA: linear paths through encoder, priors and decoder
     hold the best linear-Gaussian code at the target rates (reverse water-filling on the
-    principal components [2]_), and networks that start at zero add what is not linear. The
+    principal components [2]_), and networks that start at zero add what is not linear; only
+    the presets and "fully-conv" have no linear paths and start at random. The
     targets start at up to twice their value and come down over the first 30% of the steps,
     which finds structure that a poor code does not see; the networks' weights decay, the more
     the fewer rows there are.
@@ -296,8 +297,8 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite numbers, at least 2 rows. float64, float32, float16, uint8, int8, int16 and
-            bool arrays are not copied.
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+            float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
         y : None
             Ignored; here for scikit-learn's interface.
 
@@ -492,7 +493,7 @@ class HierarchicalVAETransformer(TransformerMixin, BaseHierarchicalVAE):
         return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
 
     def reconstruct(self, X) -> np.ndarray:
-        """Decode the posterior mean of z_1.
+        """Decode the posterior mean of z_1; with ``missing="mask"``, this imputes missing cells.
 
         Parameters
         ----------

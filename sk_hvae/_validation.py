@@ -143,7 +143,7 @@ def _check_widths(name, widths):
     return tuple(int(w) for w in widths)
 
 
-def resolve_network(network, image_shape, n_layers, top_layer, n_features):
+def resolve_network(network, image_shape, n_layers, n_features):
     """Return network and image shape, once they fit together and the data.
 
     Parameters
@@ -154,8 +154,6 @@ def resolve_network(network, image_shape, n_layers, top_layer, n_features):
         As the estimators take it.
     n_layers : int
         Number of layers.
-    top_layer : str
-        Kind of the top layer.
     n_features : int
         Number of columns of X.
 
@@ -186,11 +184,6 @@ def resolve_network(network, image_shape, n_layers, top_layer, n_features):
         raise ValueError(
             f"network={network!r} needs image_shape=(channels, height, width) to turn the "
             "columns of X into images."
-        )
-    if network == "fully-conv" and top_layer != "gaussian":
-        raise ValueError(
-            f"top_layer={top_layer!r} needs a flat top layer, but network='fully-conv' has maps "
-            "in every layer; use network='conv'."
         )
     if image_shape is not None and math.prod(image_shape) != n_features:
         raise ValueError(

@@ -4,8 +4,10 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from torch import nn
 
 from sk_hvae import HierarchicalVAETransformer
+from sk_hvae.nn import Gaussian, Networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -16,12 +18,27 @@ def small(**params):
     )
 
 
+def encoder(n_inputs):
+    return nn.Sequential(nn.Linear(n_inputs, 8), nn.Tanh())
+
+
+def decoder(n_units, n_outputs):
+    return nn.Sequential(nn.Linear(n_units, 8), nn.Tanh(), nn.Linear(8, n_outputs))
+
+
 ESTIMATORS = {
     "one layer": small(layer_rates=3),
     "two layers": small(layer_rates=(1, 2)),
     "three layers": small(layer_rates=(1, 2, 1)),
     "ladder": small(layer_rates=(1, 2), inference="ladder"),
     "betas": small(layer_rates=None, betas=(0.5, 2.0)),
+    "own networks": small(layer_rates=(1, 2), network=Networks(encoder, decoder)),
+    "categorical top": small(layer_rates=(2, 0.5), top_layer="categorical"),
+    "gumbel top": small(layer_rates=(2, 0.5), top_layer="gumbel"),
+    "missing": small(layer_rates=(1, 2), missing="mask"),
+    "fixed sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma=0.5)),
+    "sigma per feature": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="per_feature")),
+    "optimal sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="optimal")),
 }
 
 # scikit-learn runs these on its own estimators only.

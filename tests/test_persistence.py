@@ -12,10 +12,20 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
+from sklearn.base import clone
 
 from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import DeviceWarning, UnsupportedFormatError
-from sk_hvae.nn import Bernoulli, Gaussian, Likelihood
+from sk_hvae.nn import (
+    Bernoulli,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+    Gaussian,
+    Likelihood,
+    NegativeBinomial,
+    PerColumn,
+    Poisson,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -107,6 +117,82 @@ def test_round_trip(small, iris, tmp_path, params, way):
         likelihood.state_dict().items(), restored.state_dict().items(), strict=True
     ):
         assert value.dtype == same.dtype
+
+
+# Kinds of models: parameters, and how to make data for them of 0s and 1s.
+
+FAMILY = {
+    "categorical": {"likelihood": "categorical"},
+    "counts": {"likelihood": NegativeBinomial(dispersion="shared")},
+    "levels": {"likelihood": DiscretizedLogistic(n_levels=17, maximum=1.0)},
+    "mixture of 3 channels": {
+        "likelihood": DiscretizedLogisticMixture(n_mixtures=2),
+        "image_shape": (3, 4, 4),
+    },
+    "columns by name": {
+        "likelihood": [
+            ("gaussian", ["c3", "c0"]),
+            (Gaussian(sigma=0.3), ["c1"]),
+            ("categorical", ["c2"]),
+            (Poisson(), [f"c{i}" for i in range(4, 48)]),
+        ]
+    },
+    "columns by number": {
+        "likelihood": [("bernoulli", range(40)), ("gaussian", np.arange(40, 48))]
+    },
+    "PerColumn": {"likelihood": PerColumn([("bernoulli", range(40)), ("poisson", range(40, 48))])},
+    "conv": {"image_shape": (3, 4, 4)},
+    "conv, one layer": {"image_shape": np.array([1, 6, 8]), "layer_rates": 2},
+    "fully-conv": {"network": "fully-conv", "image_shape": (3, 4, 4), "n_components": (2, 3)},
+    "categorical top": {"top_layer": "categorical", "n_components": (2, 4)},
+    "gumbel top": {"top_layer": "gumbel", "inference": "ladder"},
+    "missing": {"missing": "mask"},
+    "missing, by column": {
+        "missing": "mask",
+        "likelihood": [("categorical", [5]), ("gaussian", [*range(5), *range(6, 48)])],
+    },
+    "missing, conv": {"missing": "mask", "image_shape": (3, 4, 4)},
+}
+
+
+def binary_table(params, n_columns=48):
+    X = np.random.default_rng(0).integers(0, 2, (40, n_columns)).astype(float)
+    if params.get("missing") == "mask":
+        X[3:30:2, 4:20] = np.nan
+    return pd.DataFrame(X, columns=[f"c{i}" for i in range(n_columns)])
+
+
+@pytest.mark.parametrize("variant", FAMILY)
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_round_trip_of_every_kind(small, tmp_path, variant, way):
+    params = FAMILY[variant]
+    X = binary_table(params)
+    model = small(**params).fit(X)
+    other = pickled(model) if way == "pickle" else saved(model, tmp_path / "model")
+    assert_same_use(model, other, X)
+    np.testing.assert_array_equal(model.reconstruct(X), other.reconstruct(X))
+    assert other.get_params().keys() == model.get_params().keys()
+    # What was restored can be fitted anew, to the same model.
+    np.testing.assert_array_equal(clone(other).fit(X).transform(X), model.transform(X))
+
+
+@pytest.mark.parametrize("variant", FAMILY)
+def test_training_goes_on_after_loading(small, tmp_path, variant):
+    params = FAMILY[variant]
+    X = binary_table(params)
+    model = saved(small(**params, warm_start=True).fit(X), tmp_path / "model")
+    module = model.module_
+    assert model.fit(X).partial_fit(X).module_ is module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["hit-mnist", "hit-cifar"])
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_round_trip_of_published_models(small, tmp_path, network, way):
+    X = np.random.default_rng(0).random((6, 784 if network == "hit-mnist" else 3072))
+    model = small(network=network, likelihood="bernoulli", max_epochs=1).fit(X)
+    other = pickled(model) if way == "pickle" else saved(model, tmp_path / "model")
+    assert_same_use(model, other, X)
 
 
 def test_save_keeps_parameters(small, iris, tmp_path):
@@ -277,14 +363,14 @@ def widen(tensors, name):
     tensors[name] = torch.zeros(tensors[name].numel() + 1)
 
 
-@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_", "betas_"])
+@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_", "betas_", "summary"])
 def test_tensor_of_the_wrong_shape(path, name):
     rewrite(path, tensors=lambda tensors: widen(tensors, name))
     with pytest.raises(UnsupportedFormatError, match="damaged"):
         load(path)
 
 
-@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_"])
+@pytest.mark.parametrize("name", ["module.decoder.linear.weight", "rates_", "summary"])
 def test_missing_tensor(path, name):
     rewrite(path, tensors=lambda tensors: tensors.pop(name))
     with pytest.raises(UnsupportedFormatError, match="damaged"):
@@ -317,7 +403,7 @@ class Foreign(Gaussian):
 def test_foreign_likelihood_is_not_saved(small, iris, tmp_path):
     model = small(likelihood=Foreign()).fit(iris)
     assert isinstance(model.module_.likelihood, Likelihood)
-    with pytest.raises(TypeError, match="not Foreign; pickle the estimator instead"):
+    with pytest.raises(TypeError, match="not this Foreign; pickle the estimator instead"):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -16,7 +16,7 @@ from sk_hvae._training import (
     n_batches,
 )
 from sk_hvae.exceptions import TrainingDivergedError
-from sk_hvae.nn import DataSummary, Gaussian, mlp_hierarchy
+from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
 
 LN2 = math.log(2)
 
@@ -33,7 +33,7 @@ def small_net(x, *, sizes=(2, 2), control=None, validation=None, **settings):
     """A net around a model that has not been started: its rates and its output are 0."""
     torch.manual_seed(0)
     likelihood = Gaussian(scaling="columns").adapt(DataSummary.of([x]))
-    model = mlp_hierarchy(x.shape[1], sizes, (8,), likelihood)
+    model = build_hierarchy(Architecture(sizes, (8,)), likelihood)
     defaults = {"max_epochs": 3, "batch_size": 60, "n_steps": None, "lr": 1e-2, "weight_decay": 0.0}
     return build_net(
         model,
@@ -166,8 +166,8 @@ class TestTraining:
     def test_targets_are_reached(self):
         x = curved_data()
         targets = torch.tensor([1.0, 0.7])
-        control = RateController(targets, torch.ones(2), 400)
-        net = small_net(x, control=control, max_epochs=100, n_steps=400)
+        control = RateController(targets, torch.ones(2), 800)
+        net = small_net(x, control=control, max_epochs=200, n_steps=800)
         net.partial_fit(Rows(x))
         rates = np.array(net.history[-10:, "train_rates"]).mean(0) * LN2
         np.testing.assert_allclose(rates, targets, rtol=0.1)
@@ -238,7 +238,7 @@ class TestHistory:
             for parameter in net.module_.layers.parameters():
                 parameter.add_(torch.randn_like(parameter))
             # The decoder's output is 0 for all latents, and sigma is 1.
-            ((q, _),) = net.module_.posteriors(net.module_.features(x))
+            (q,) = net.module_.infer(net.module_.features(x)).posteriors
         expected = torch.distributions.Normal(x.mean(0), x.std(0, correction=0))
         distortion = -expected.log_prob(x).sum(1).mean().item()
 
@@ -282,7 +282,7 @@ class TestDivergence:
     def break_layer(layer):
         def break_it(net):
             with torch.no_grad():
-                net.module_.layers[layer].posterior_linear.bias[0] = math.nan
+                net.module_.layers[layer].posterior_net.linear.bias[0] = math.nan
 
         return break_it
 
@@ -315,11 +315,12 @@ class TestDivergence:
             net.partial_fit(Rows(x))
         assert same(weights(net), kept)
 
-    def test_divergence_in_the_first_epoch_goes_back_to_the_start(self):
+    def test_divergence_in_the_first_steps_goes_back_to_the_start(self):
         x = curved_data()
         net = small_net(x, lr=1e30)
         start = weights(net)
-        with pytest.raises(TrainingDivergedError, match="epoch 1"):
+        # The first step, from finite gradients, breaks the weights.
+        with pytest.raises(TrainingDivergedError, match="epoch 2"):
             net.partial_fit(Rows(x))
         assert same(weights(net), start)
 

@@ -88,7 +88,7 @@ def build_hierarchy(architecture, likelihood):
     Raises
     ------
     ValueError
-        If networks of one's own do not fit the data.
+        If network, top layer and likelihood do not fit together.
 
     Examples
     --------
@@ -109,6 +109,11 @@ def build_hierarchy(architecture, likelihood):
         raise ValueError(
             f"network={network!r} needs a likelihood with one number for each pixel, which "
             f"{likelihood} has not; use network='mlp'."
+        )
+    if network == "fully-conv" and architecture.has_categorical_top:
+        raise ValueError(
+            f"top_layer={architecture.top_layer!r} needs a flat top layer, but "
+            "network='fully-conv' has maps in every layer; use network='conv'."
         )
     if network in PRESETS:
         top_layer = architecture.top_layer

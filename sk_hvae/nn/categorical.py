@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sk_hvae.nn.latents import Latent, gaussian_latent
-from sk_hvae.nn.noise import uniform
+from sk_hvae.nn.noise import gumbel
 
 
 class CategoricalPrior(NamedTuple):
@@ -115,6 +115,5 @@ def top_latent(kind, inference, n_units, head):
 
 
 def _one_hot_sample(log_probs, noise):
-    gumbel = -(-uniform(noise(log_probs)).log()).log()
-    states = (log_probs + gumbel).argmax(1)
+    states = (log_probs + gumbel(noise(log_probs))).argmax(1)
     return functional.one_hot(states, log_probs.shape[1]).to(log_probs)

@@ -4,11 +4,13 @@ import math
 from itertools import pairwise
 
 from torch import nn
+from torch.nn import functional
 
 from sk_hvae.nn.networks import Networks, hidden_layers, zeroed
 
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 64
 _SMALLEST_MAP = 4
+_FEW_PLANES = 4
 
 
 class ConvEncoder(nn.Module):
@@ -58,16 +60,16 @@ class ConvDecoder(nn.Module):
         super().__init__()
         sizes = halved_sizes(size)[::-1]
         planes = (*channels(len(sizes) - 1)[::-1], n_outputs // math.prod(size))
-        width = planes[0] * math.prod(sizes[0])
-        self.hidden = hidden_layers(n_units, (*hidden_layer_sizes, width))
+        to_maps = hidden_layers(n_units, (*hidden_layer_sizes, planes[0] * math.prod(sizes[0])))
         stages = [
             stage
             for (before, after), to in zip(pairwise(planes), sizes[1:], strict=True)
-            for stage in (Doubling(before, after, to), nn.SiLU())
+            for stage in (nn.SiLU(), Doubling(before, after, to))
         ]
-        zeroed(stages[-2] if stages else self.hidden[-2])
+        zeroed(stages[-1] if stages else to_maps[-2])
+        self.hidden = to_maps[:-1]
         self.convolutions = nn.Sequential(
-            nn.Unflatten(1, (planes[0], *sizes[0])), *stages[:-1], nn.Flatten()
+            nn.Unflatten(1, (planes[0], *sizes[0])), *stages, nn.Flatten()
         )
 
     def forward(self, z):
@@ -77,6 +79,9 @@ class ConvDecoder(nn.Module):
 
 class Doubling(nn.Module):
     """Transposed convolution to twice the size, cropped to an odd one.
+
+    To few planes, it is computed as one convolution with 2x2 kernels that gives the four
+    pixels of every new block as planes, which takes a third of the time on CPUs.
 
     Parameters
     ----------
@@ -94,7 +99,17 @@ class Doubling(nn.Module):
     def forward(self, x):
         """Map (b, before, h, w) to (b, after, height, width)."""
         height, width = self.size
-        return self.convolution(x)[:, :, :height, :width]
+        if self.convolution.out_channels > _FEW_PLANES:
+            return self.convolution(x)[:, :, :height, :width]
+        return self._by_blocks(x)[:, :, 1 : 1 + height, 1 : 1 + width]
+
+    def _by_blocks(self, x):
+        """Compute the result with a margin of 1, (b, after, 2 h + 2, 2 w + 2)."""
+        weight, bias = self.convolution.parameters()
+        kernels = weight.roll((2, 2), (2, 3)).unflatten(3, (2, 2)).unflatten(2, (2, 2))
+        kernels = kernels.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+        blocks = functional.conv2d(x, kernels, bias.repeat_interleave(4), padding=1)
+        return functional.pixel_shuffle(blocks, 2)
 
 
 def halving(before, after):

@@ -240,15 +240,19 @@ class HierarchicalVAE(nn.Module):
         rates.append(top_q.kl())
         if inference.weights is not None:
             x = x.repeat_interleave(top.n_units, 0)
-        distortion = self.distortion(x, self.decoder(inference.latents[0]))
+        parameters = self.decoder(inference.latents[0])
+        if self.training and self.likelihood.fits_each_batch:
+            drawn = slice(None)
+            if inference.weights is not None:
+                drawn = top_q.sample(noise).detach().flatten().bool()
+            self.likelihood.fit_scale(x[drawn], parameters.detach()[drawn])
+        distortion = self.distortion(x, parameters)
         return HVAEOutput(
             inference.expect(distortion), torch.stack(rates, 1), tuple(inference.latents)
         )
 
     def distortion(self, x, parameters):
         """Sum -ln p(x | parameters) over the cells that are not missing: (b,)."""
-        if self.training and self.likelihood.fits_each_batch:
-            self.likelihood.fit_scale(x, parameters.detach())
         if self.missing is None:
             return -self.likelihood.log_prob(x, parameters).sum(1)
         cells = self.likelihood.log_prob(self.missing.complete(x), parameters)
@@ -269,14 +273,15 @@ class HierarchicalVAE(nn.Module):
         Tensor of shape (b, n_features)
             On the scale of the data.
         """
-        weights = None
-        if isinstance(self.layers[layer - 1], CategoricalLatent):
-            weights, z = z, _every_state(z)
-        z = z * self.layers[layer - 1].unit
+        start = self.layers[layer - 1]
+        if isinstance(start, CategoricalLatent):
+            return z @ self._decode(torch.eye(start.n_units, device=z.device), layer)
+        return self._decode(z * start.unit, layer)
+
+    def _decode(self, z, layer):
         for below in reversed(self.layers[: layer - 1]):
             z = below.prior(z, len(z)).mean
-        mean = self.likelihood.mean(self.decoder(z))
-        return mean if weights is None else _expect(mean, weights)
+        return self.likelihood.mean(self.decoder(z))
 
     def sample(self, n_samples, noise):
         """Sample data from the prior: (n_samples, n_features), on the scale of the data."""

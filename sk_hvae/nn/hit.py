@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sk_hvae.nn.categorical import top_latent
+from sk_hvae.nn.convolution import Doubling
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
 
@@ -93,12 +94,14 @@ class HitEncoder(nn.Module):
         self.to_quarter = nn.Sequential(
             nn.Unflatten(1, (n_planes, *preset.image_shape[1:])),
             nn.Conv2d(n_planes, self.n_stacks * c, 4, 2, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(self.n_stacks * c, self.n_stacks * c, 4, 2, 1, groups=self.n_stacks),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
-        self.to_z2 = nn.Sequential(preset.middle(c, c), nn.ReLU())
-        self.to_z1 = nn.Sequential(preset.middle(c, c), nn.ReLU()) if ladder else nn.Identity()
+        self.to_z2 = nn.Sequential(preset.middle(c, c), nn.ReLU(inplace=True))
+        self.to_z1 = (
+            nn.Sequential(preset.middle(c, c), nn.ReLU(inplace=True)) if ladder else nn.Identity()
+        )
 
     def forward(self, x):
         """Map rows (b, n_inputs) to `HitFeatures`."""
@@ -140,12 +143,12 @@ class HitPosterior1(nn.Module):
         c = preset.channels
         self.from_z2 = nn.Sequential(
             nn.Linear(preset.n_top, preset.n_components[0]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Unflatten(1, (c, _SIDE, _SIDE)),
             preset.middle_up(),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
-        self.join = nn.Sequential(preset.middle(2 * c, c), nn.ReLU())
+        self.join = nn.Sequential(preset.middle(2 * c, c), nn.ReLU(inplace=True))
         self.heads = nn.Conv2d(c, 2 * c, 3, padding=1)
 
     def forward(self, features, z_above):
@@ -194,16 +197,16 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
     ladder = inference == "ladder"
     n_pixels = preset.image_shape[1] * preset.image_shape[2]
     prior = nn.Sequential(
-        nn.Linear(n_top, n_units // 2), nn.ReLU(), nn.Linear(n_units // 2, 2 * n_units)
+        nn.Linear(n_top, n_units // 2), nn.ReLU(inplace=True), nn.Linear(n_units // 2, 2 * n_units)
     )
     posterior = HitBottomUp1(preset) if ladder else HitPosterior1(preset)
     decoder = nn.Sequential(
         nn.Unflatten(1, (c, _SIDE, _SIDE)),
         preset.middle_up(),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.ConvTranspose2d(c, c, 4, 2, 1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(c, n_outputs // n_pixels, 4, 2, 1),
+        nn.ReLU(inplace=True),
+        Doubling(c, n_outputs // n_pixels, preset.image_shape[1:]),
         nn.Flatten(),
     )
     return Parts(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_MIN_STD = 1e-3
+_MIN_STD, _MAX_STD = 1e-3, 1e2
 _SOFTPLUS_AT_ONE = math.log(math.expm1(1.0 - _MIN_STD))
 
 
@@ -264,8 +264,8 @@ def gaussian_latent(inference, n_units, prior_net, posterior_net):
 
 
 def positive(raw):
-    """Map any real number to a standard deviation: 0 to 1, and never below 1e-3."""
-    return functional.softplus(raw + _SOFTPLUS_AT_ONE) + _MIN_STD
+    """Map any real number to a standard deviation between 1e-3 and 100, and 0 to 1."""
+    return functional.softplus(raw + _SOFTPLUS_AT_ONE).clamp(max=_MAX_STD - _MIN_STD) + _MIN_STD
 
 
 def inverse_positive(std):

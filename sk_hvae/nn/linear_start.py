@@ -17,6 +17,7 @@ from sk_hvae.nn.categorical import CategoricalPosterior
 from sk_hvae.nn.latents import GaussianLatent, LayerCode
 
 _MAX_NATS_PER_UNIT = 6.0
+_MAX_LOGIT_STD = 10.0
 
 
 class PrincipalComponents(NamedTuple):
@@ -128,7 +129,7 @@ def start_at_linear_code(model, components, layer_rates):
         Rates in nats, z_1 first.
     """
     directions, variances, mean = (tensor.cpu() for tensor in components)
-    gaussian = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
+    gaussian = _gaussian_layers(model)
     sizes = [layer.n_units for layer in gaussian]
     codes = linear_codes(variances, layer_rates[: len(sizes)], sizes)
     n = len(variances)
@@ -143,6 +144,10 @@ def start_at_linear_code(model, components, layer_rates):
         n = len(signal)
         scale = signal * variances[:n].sqrt()
         model.decoder.linear.weight[:, :n] = (directions[:n] * scale[:, None]).T
+
+
+def _gaussian_layers(model):
+    return [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
 
 
 @torch.no_grad()
@@ -171,6 +176,7 @@ def start_at_pca(model, x, components, layer_rates):
     """
     if not len(components.variances):
         return 1.0
+    layer_rates = layer_rates[: len(_gaussian_layers(model))]
     smaller = [0.9 * rate for rate in layer_rates]
     start_at_linear_code(model, components, layer_rates)
     fit_scale(model, x)
@@ -178,6 +184,8 @@ def start_at_pca(model, x, components, layer_rates):
     start_at_linear_code(model, components, smaller)
     rise = model(x, model.row_noise(x)).distortion.mean() - distortion
     start_at_linear_code(model, components, layer_rates)
+    if not layer_rates:
+        return 1.0
     slope = float(rise) / (sum(layer_rates) - sum(smaller))
     return max(slope, 1e-2) if math.isfinite(slope) else 1.0
 
@@ -207,14 +215,16 @@ def start_at_clusters(model, x, components, centres, rate):
     centres : Tensor of shape (n_states, n)
         Clusters of the principal scores.
     rate : float
-        Rate of the layer in nats.
+        Rate of the layer in nats. Assignments stay soft enough to learn where it is out of
+        reach.
     """
     linear = model.layers[-1].logits_net.linear
     n = centres.shape[1]
     weight = centres * components.variances.sqrt().to(centres)
     bias = -0.5 * centres.square().sum(1)
     logits = model.features(x).linear[:, :n] @ weight.T + bias
-    low, high = -20.0, 20.0
+    spread = float((logits - logits.mean(1, keepdim=True)).std())
+    low, high = -20.0, math.log(_MAX_LOGIT_STD / max(spread, 1e-6))
     for _ in range(40):
         middle = (low + high) / 2
         q = CategoricalPosterior((logits * math.exp(middle)).log_softmax(1))

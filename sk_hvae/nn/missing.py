@@ -78,9 +78,11 @@ class MissingCells(nn.Module):
         return max(_BLOCK_ELEMENTS // self.loadings.shape[1] ** 2, 1)
 
     def _fill_block(self, linked):
-        missing = linked.isnan()
-        factors = self._infer(linked.masked_fill(missing, 0.0), ~missing)[0]
-        return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
+        with torch.autocast(linked.device.type, enabled=False):
+            missing = linked.isnan()
+            precision, pull = self._observe(linked.masked_fill(missing, 0.0), ~missing)
+            factors = torch.linalg.solve(precision, pull)
+            return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
 
     @torch.no_grad()
     def fit(self, linked, generator):
@@ -102,7 +104,9 @@ class MissingCells(nn.Module):
         self.loadings.copy_(_principal_loadings(residual, self.loadings.shape[1], generator))
         ridge = _RIDGE * torch.eye(self.loadings.shape[1], device=linked.device)
         for _ in range(_N_ITERATIONS):
-            factors, covariance = self._infer(filled, seen)
+            precision, pull = self._observe(filled, seen)
+            covariance = torch.linalg.inv(precision)
+            factors = (covariance @ pull[:, :, None])[:, :, 0]
             moments = factors[:, :, None] * factors[:, None, :] + covariance
             gram = (seen.T @ moments.flatten(1)).unflatten(1, moments.shape[1:])
             cross = ((filled - self.mean) * seen).T @ factors
@@ -114,15 +118,14 @@ class MissingCells(nn.Module):
             self.noise.copy_(noise.clamp(min=_MIN_NOISE))
             self.mean.add_(residual.sum(0) / count)
 
-    def _infer(self, filled, seen):
-        """Return mean (b, k) and covariance (b, k, k) of the factors given the seen cells."""
+    def _observe(self, filled, seen):
+        """Return the factors' precision (b, k, k), and its product with their mean (b, k)."""
         n_factors = self.loadings.shape[1]
         weights = seen / self.noise
         products = self.loadings[:, :, None] * self.loadings[:, None, :]
         precision = (weights @ products.flatten(1)).unflatten(1, (n_factors, n_factors))
-        covariance = torch.linalg.inv(precision + torch.eye(n_factors, device=filled.device))
-        pull = ((filled - self.mean) * weights) @ self.loadings
-        return (covariance @ pull[:, :, None])[:, :, 0], covariance
+        precision = precision + torch.eye(n_factors, device=filled.device)
+        return precision, ((filled - self.mean) * weights) @ self.loadings
 
 
 def _principal_loadings(centred, n_factors, generator):

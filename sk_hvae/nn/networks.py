@@ -216,8 +216,8 @@ def output_width(net, n_inputs, role):
         If it does not take (b, n_inputs), or does not give (b, any width).
     """
     try:
-        shape = tuple(net(torch.zeros(2, n_inputs)).shape)
-    except RuntimeError as error:
+        shape = tuple(net.eval()(torch.zeros(2, n_inputs)).shape)
+    except Exception as error:
         raise ValueError(
             f"the {role} of network= must take a tensor of shape (b, {n_inputs}); it raised: "
             f"{error}"
@@ -227,6 +227,7 @@ def output_width(net, n_inputs, role):
             f"the {role} of network= must map (b, {n_inputs}) to (b, width); it made {shape} of "
             f"(2, {n_inputs})."
         )
+    net.train()
     return shape[1]
 
 

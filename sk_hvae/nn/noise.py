@@ -14,6 +14,14 @@ def uniform(noise):
     return (0.5 * torch.erfc(-noise / math.sqrt(2))).clamp(1e-7, 1 - 1e-7)
 
 
+def gumbel(noise):
+    """Turn standard normal noise into standard Gumbel noise of the same shape.
+
+    Added to logits, it makes the largest a draw from their softmax.
+    """
+    return -(-uniform(noise).log()).log()
+
+
 class GeneratorNoise:
     """Draw noise from a generator on the device that the noise is for.
 

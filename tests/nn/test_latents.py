@@ -14,7 +14,7 @@ from sk_hvae.nn.latents import (
     inverse_positive,
     positive,
 )
-from sk_hvae.nn.networks import Features
+from sk_hvae.nn.networks import Features, SkipPosterior, SkipPrior
 
 KINDS = pytest.mark.parametrize("kind", [TopDownLatent, LadderLatent])
 
@@ -27,9 +27,17 @@ def random_posterior(seed, n_rows=5, n_units=3):
     )
 
 
+def new_layer(kind, n_units=3, n_above=2, n_linear=4, n_hidden=5):
+    """A layer with the networks of a perceptron; no layer above for ``n_above`` 0."""
+    prior_net = SkipPrior(n_above, (6,), 2 * n_units) if n_above else None
+    n_read = n_above if kind is TopDownLatent else 0
+    posterior_net = SkipPosterior(n_linear, n_hidden, n_read, (6,), 2 * n_units)
+    return kind(n_units, prior_net, posterior_net)
+
+
 def random_layer(kind, n_units=3, n_above=2, seed=0):
     torch.manual_seed(seed)
-    layer = kind(n_units, n_above, (6,), n_linear=4, n_hidden=5)
+    layer = new_layer(kind, n_units, n_above)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -57,17 +65,19 @@ class TestGaussianPosterior:
         q = random_posterior(seed)
         torch.manual_seed(seed)
         noise = torch.randn(5, 3)
-        torch.testing.assert_close(q.sample(noise), q.mean + q.std * noise)
-        torch.testing.assert_close(q.prior.sample(noise), q.prior.mean + q.prior.std * noise)
+        sample, prior_sample = q.sample(lambda like: noise), q.prior.sample(lambda like: noise)
+        torch.testing.assert_close(sample, q.mean + q.std * noise)
+        torch.testing.assert_close(prior_sample, q.prior.mean + q.prior.std * noise)
 
 
 class TestPositive:
     def test_zero_maps_to_one(self):
         assert positive(torch.zeros(())).item() == pytest.approx(1, abs=1e-6)
 
-    def test_values_are_increasing_and_never_below_the_floor(self):
+    def test_values_are_increasing_from_the_floor_to_the_ceiling(self):
         values = positive(torch.linspace(-200, 200, 401))
         assert values.min() == pytest.approx(1e-3)
+        assert values.max() == pytest.approx(100, rel=1e-3)
         assert (values.diff() >= 0).all()
 
     def test_inverse_positive_solves_positive(self):
@@ -89,7 +99,7 @@ class TestLayers:
 
     @KINDS
     def test_a_new_layer_has_no_rate_to_speak_of(self, kind):
-        layer = kind(3, 2, (6,), n_linear=4, n_hidden=5)
+        layer = new_layer(kind)
         torch.manual_seed(0)
         q = layer.posterior(random_features(7), torch.randn(7, 2))
         # A new ladder layer multiplies N(0, 1) by N(0, 1): that is N(0, 1/2).
@@ -103,7 +113,8 @@ class TestLayers:
         torch.manual_seed(1)
         features = random_features(7)
         z_above = torch.randn(7, 2) if n_above else None
-        raw = layer.bottom_up_linear(features.linear) + layer.bottom_up_net(features.hidden)
+        net = layer.bottom_up_net
+        raw = net.linear(features.linear) + net.net(features.hidden)
         mean, std = raw[:, :3], positive(raw[:, 3:])
         prior = layer.prior(z_above, 7)
         precision = 1 / std**2 + 1 / prior.std**2
@@ -155,7 +166,7 @@ class TestStartAt:
     def test_the_posterior_is_the_conditional_of_the_linear_gaussian_chain(
         self, kind, signal, above
     ):
-        layer = kind(2, 2, (6,), n_linear=2, n_hidden=5)
+        layer = new_layer(kind, 2, 2, n_linear=2)
         code = LayerCode(torch.full((2,), signal), torch.full((2,), above))
         with torch.no_grad():
             layer.start_at(code)
@@ -175,7 +186,7 @@ class TestStartAt:
 
     @KINDS
     def test_the_prior_is_the_regression_on_the_layer_above(self, kind):
-        layer = kind(2, 3, (6,), n_linear=2, n_hidden=5)
+        layer = new_layer(kind, 2, 3, n_linear=2)
         code = LayerCode(torch.tensor([0.9, 0.6]), torch.tensor([0.5, 0.0]))
         with torch.no_grad():
             layer.start_at(code)
@@ -188,7 +199,7 @@ class TestStartAt:
 
     @KINDS
     def test_units_without_signal_carry_no_rate(self, kind):
-        layer = kind(2, 2, (6,), n_linear=2, n_hidden=5)
+        layer = new_layer(kind, 2, 2, n_linear=2)
         with torch.no_grad():
             layer.start_at(LayerCode(torch.zeros(2), torch.zeros(2)))
         torch.manual_seed(0)

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
 from sk_hvae.nn import noise as noise_module
-from sk_hvae.nn.noise import GeneratorNoise, RowNoise
+from sk_hvae.nn.noise import GeneratorNoise, RowNoise, uniform
 
 
 def random_rows(n_rows=20000, n_features=5, seed=0):
@@ -17,6 +17,21 @@ def like(rows, n_units=4):
 def off_diagonal(columns):
     correlations = columns.T.double().corrcoef()
     return (correlations - torch.eye(len(correlations))).abs()
+
+
+class TestUniform:
+    def test_normal_noise_becomes_uniform(self):
+        assert kstest(uniform(random_rows()).flatten(), "uniform").pvalue > 1e-3
+
+    def test_it_is_the_distribution_function(self):
+        noise = torch.linspace(-5, 5, 101)
+        expected = torch.tensor(norm.cdf(noise.numpy()))
+        torch.testing.assert_close(uniform(noise), expected, atol=2e-7, rtol=0, check_dtype=False)
+
+    def test_logarithms_of_extreme_numbers_and_their_complements_are_finite(self):
+        extreme = uniform(torch.tensor([-100.0, -6.0, 6.0, 100.0]))
+        assert ((extreme > 0) & (extreme < 1)).all()
+        assert (-(-extreme.log()).log()).isfinite().all()
 
 
 class TestRowNoise:

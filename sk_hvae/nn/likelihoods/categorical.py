@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sk_hvae.nn.likelihoods.base import Likelihood, check_whole
-from sk_hvae.nn.likelihoods.numerics import gumbel
+from sk_hvae.nn.noise import gumbel
 
 _MAX_CATEGORIES = 10_000
 _SMOOTHING = 0.1

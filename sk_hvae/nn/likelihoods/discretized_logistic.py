@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sk_hvae.nn.likelihoods.base import Likelihood
-from sk_hvae.nn.likelihoods.numerics import fit_parameter, gumbel
-from sk_hvae.nn.noise import uniform
+from sk_hvae.nn.likelihoods.numerics import fit_parameter
+from sk_hvae.nn.noise import gumbel, uniform
 
 # float16 rounds k / 255 by up to 0.06 levels.
 _TOLERANCE = 0.1

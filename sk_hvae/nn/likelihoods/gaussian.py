@@ -106,7 +106,8 @@ class Gaussian(Likelihood):
         if self.sigma in ("learned", "per_feature", "optimal"):
             square = (self.link(x) - parameters).square()
             mse = square.nanmean(0 if self.sigma == "per_feature" else None)
-            self.log_sigma.copy_((0.5 * mse.log()).clamp(min=_MIN_LOG_SIGMA))
+            log_sigma = (0.5 * mse.log()).clamp(min=_MIN_LOG_SIGMA)
+            self.log_sigma.copy_(torch.where(mse.isnan(), self.log_sigma, log_sigma))
 
     def log_prob(self, x, parameters):
         log_sigma = self._bounded_log_sigma()

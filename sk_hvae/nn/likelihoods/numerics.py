@@ -1,8 +1,6 @@
-"""Bisection for quantiles and for the best value of a scale parameter; Gumbel noise."""
+"""Bisection for quantiles and for the best value of a scale parameter."""
 
 import torch
-
-from sk_hvae.nn.noise import uniform
 
 _QUANTILE_STEPS = 60
 _FIT_STEPS = 16
@@ -58,11 +56,3 @@ def fit_parameter(parameter, low, high, log_prob, x):
         rises = slope > 0
         low, high = torch.where(rises, middle, low), torch.where(rises, high, middle)
     parameter.copy_(low)
-
-
-def gumbel(noise):
-    """Turn standard normal noise into standard Gumbel noise of the same shape.
-
-    Added to logits, it makes the largest a draw from their softmax.
-    """
-    return -(-uniform(noise).log()).log()

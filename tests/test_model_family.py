@@ -1,0 +1,185 @@
+"""Every kind of network, inference and likelihood reaches its rates; warnings are errors."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from torch import nn
+
+from sk_hvae import HierarchicalVAETransformer
+from sk_hvae.nn import Gaussian
+
+pytestmark = pytest.mark.slow
+
+STEPS, BATCH_SIZE = 600, 50
+
+# Digits without their margins, 0 to 16: every pixel varies.
+DIGITS = load_digits().images[:300, 1:7, 1:7].reshape(300, 36)
+BYTES = np.round(255 / 16 * DIGITS)
+CODES = np.digitize(DIGITS, [4, 12])
+TINTS = np.random.default_rng(0).uniform(0.2, 1, (300, 3, 1))
+COLOURED = np.round(TINTS * BYTES[:, None]).reshape(300, 3 * 36)
+MIXED = np.hstack([DIGITS[:, :12], DIGITS[:, 12:20] / 16, DIGITS[:, 20:28], CODES[:, 28:]])
+PARTS = [
+    ("gaussian", range(12)),
+    ("bernoulli", range(12, 20)),
+    ("poisson", range(20, 28)),
+    ("categorical", range(28, 36)),
+]
+
+LIKELIHOODS = {
+    "gaussian": ("gaussian", DIGITS),
+    "gaussian fixed": (Gaussian(sigma=4.0), DIGITS),
+    "gaussian per feature": (Gaussian(sigma="per_feature"), DIGITS),
+    "gaussian optimal": (Gaussian(sigma="optimal"), DIGITS),
+    "bernoulli": ("bernoulli", DIGITS / 16),
+    "poisson": ("poisson", DIGITS),
+    "negative binomial": ("negative_binomial", DIGITS),
+    "categorical": ("categorical", CODES),
+    "logistic": ("discretized_logistic", BYTES),
+    "logistic mixture": ("discretized_logistic_mixture", BYTES),
+    "logistic mixture of colours": ("discretized_logistic_mixture", COLOURED),
+    "mixed": (PARTS, MIXED),
+}
+NOT_FOR_IMAGES = {"categorical", "mixed"}
+
+
+def encoder(n_inputs):
+    return nn.Sequential(nn.Linear(n_inputs, 32), nn.GELU())
+
+
+def decoder(n_units, n_outputs):
+    return nn.Sequential(nn.Linear(n_units, 32), nn.GELU(), nn.Linear(32, n_outputs))
+
+
+def fit(X, steps=STEPS, **params):
+    """Fit a small model; raises if a rate is off its target, as warnings are errors."""
+    small = {
+        "layer_rates": (2, 4),
+        "n_components": 6,
+        "hidden_layer_sizes": (32,),
+        "batch_size": BATCH_SIZE,
+        "max_epochs": math.ceil(steps / math.ceil(len(X) / BATCH_SIZE)),
+        "random_state": 0,
+    }
+    return HierarchicalVAETransformer(**small | params).fit(X)
+
+
+def assert_on_target(model, X):
+    """Check that measured rates are on target, and that what comes out can be used."""
+    assert model.converged_
+    rates, targets = model.rates(X).mean(0), np.atleast_1d(model.layer_rates)
+    np.testing.assert_array_less(np.abs(rates - targets), np.maximum(0.05 * targets, 0.1) + 1e-6)
+    assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(model.reconstruct(X)).all()
+    assert np.isfinite(model.sample(10)).all()
+    # Codes tell something: less distortion than from the codes of other rows.
+    shuffled = model.inverse_transform(np.roll(model.transform(X), 1, axis=0))
+    X = np.nan_to_num(X)
+    error, error_of_others = (np.square(Y - X).sum() for Y in (model.reconstruct(X), shuffled))
+    assert error < error_of_others
+
+
+def image_shape(likelihood):
+    return (3 if "colours" in likelihood else 1, 6, 6)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_perceptrons(likelihood, inference):
+    spec, X = LIKELIHOODS[likelihood]
+    shape = image_shape(likelihood) if "mixture" in likelihood else None
+    model = fit(X, network="mlp", likelihood=spec, inference=inference, image_shape=shape)
+    assert_on_target(model, X)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "categorical", "mixed", "logistic mixture"])
+def test_own_networks(likelihood, inference):
+    spec, X = LIKELIHOODS[likelihood]
+    assert_on_target(fit(X, network=(encoder, decoder), likelihood=spec, inference=inference), X)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", [name for name in LIKELIHOODS if name not in NOT_FOR_IMAGES])
+def test_convolutions(likelihood, inference):
+    spec, X = LIKELIHOODS[likelihood]
+    steps = 1200 if "colours" in likelihood else STEPS
+    shape = image_shape(likelihood)
+    model = fit(X, steps, network="conv", likelihood=spec, inference=inference, image_shape=shape)
+    assert_on_target(model, X)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "poisson", "logistic mixture"])
+def test_full_convolutions(likelihood, inference):
+    spec, X = LIKELIHOODS[likelihood]
+    model = fit(
+        X,
+        900,
+        network="fully-conv",
+        likelihood=spec,
+        inference=inference,
+        image_shape=image_shape(likelihood),
+    )
+    assert_on_target(model, X)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_published_model(likelihood, inference):
+    images = np.kron(load_digits().images[:200] / 16, np.ones((3, 3)))
+    X = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(200, 784)
+    model = fit(
+        X,
+        400,
+        network="hit-mnist",
+        likelihood=likelihood,
+        inference=inference,
+        batch_size=25,
+        layer_rates=(4, 8),
+    )
+    assert_on_target(model, X)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("top_layer", ["categorical", "gumbel"])
+def test_categorical_top(top_layer, inference, network):
+    model = fit(
+        DIGITS,
+        network=network,
+        image_shape=(1, 6, 6),
+        inference=inference,
+        top_layer=top_layer,
+        layer_rates=(4, 2),
+        n_components=(6, 10),
+    )
+    assert_on_target(model, DIGITS)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson", "categorical", "mixed"])
+def test_missing_cells(likelihood, inference):
+    spec, X = LIKELIHOODS[likelihood]
+    holes = np.random.default_rng(1).random(X.shape) < 0.2
+    X = np.where(holes, np.nan, X)
+    assert_on_target(fit(X, likelihood=spec, inference=inference, missing="mask"), X)
+
+
+@pytest.mark.parametrize("network", ["conv", "fully-conv"])
+def test_missing_pixels(network):
+    holes = np.random.default_rng(1).random(DIGITS.shape) < 0.2
+    X = np.where(holes, np.nan, DIGITS)
+    steps = 900 if network == "fully-conv" else STEPS
+    assert_on_target(fit(X, steps, network=network, image_shape=(1, 6, 6), missing="mask"), X)
+
+
+@pytest.mark.parametrize("inference", ["top_down", "ladder"])
+def test_eight_layers_of_one_bit(inference):
+    X = load_digits().data
+    model = HierarchicalVAETransformer(
+        [1.0] * 8, hidden_layer_sizes=(32,), inference=inference, random_state=0
+    ).fit(X)
+    assert_on_target(model, X)
