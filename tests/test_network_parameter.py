@@ -433,7 +433,7 @@ def test_states_decode_to_cluster_centres(clusters):
     decoded = model.inverse_transform(np.eye(N_STATES))
     distance = np.linalg.norm(decoded[:, None] - centres, axis=2)
     assert sorted(distance.argmin(1)) == list(range(N_STATES))
-    assert distance.min(1).max() < 1.5
+    assert distance.min(1).max() < 2.5  # of 11 between centres
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 
 _MAX_FACTORS = 32
-_BLOCK_ELEMENTS = 8_000_000
-_N_ITERATIONS = 50
+_BLOCK_ELEMENTS = 4_000_000
+_ROWS_PER_FACTOR = 8
+_N_ITERATIONS = 40
 _N_SUBSPACE_ITERATIONS = 10
 _MIN_NOISE = 1e-3
-_RIDGE = 1e-2
+_RIDGE = 5.0
 
 
 class MissingCells(nn.Module):
@@ -16,8 +17,8 @@ class MissingCells(nn.Module):
 
     The encoder reads their expectation given the cells that are there, under a factor
     analysis of the training data on the scale of the likelihood's link (Rubin & Thayer,
-    Psychometrika 1982): x = mean + W y + noise of one variance per column. Beside the data it
-    reads which cells are missing.
+    Psychometrika 1982): x = mean + W y + noise of one variance per column, with at most 32
+    factors y, or one for every 8 rows. Beside the data it reads which cells are missing.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class MissingCells(nn.Module):
 
     @property
     def n_fit_rows(self):
-        """Number of rows whose covariances of the factors are 8 million numbers."""
+        """Number of rows whose covariances of the factors are 4 million numbers."""
         return max(_BLOCK_ELEMENTS // self.loadings.shape[1] ** 2, 1)
 
     def _fill_block(self, linked):
@@ -101,7 +102,9 @@ class MissingCells(nn.Module):
         self.mean.copy_(filled.sum(0) / count)
         residual = (filled - self.mean) * seen
         self.noise.copy_((residual.square().sum(0) / count).clamp(min=_MIN_NOISE))
-        self.loadings.copy_(_principal_loadings(residual, self.loadings.shape[1], generator))
+        n_factors = min(self.loadings.shape[1], max(1, len(linked) // _ROWS_PER_FACTOR))
+        self.loadings.zero_()
+        self.loadings[:, :n_factors] = _principal_loadings(residual, n_factors, generator)
         ridge = _RIDGE * torch.eye(self.loadings.shape[1], device=linked.device)
         for _ in range(_N_ITERATIONS):
             precision, pull = self._observe(filled, seen)
