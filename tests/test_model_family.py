@@ -174,7 +174,7 @@ def test_published_model(inference, steps):
         likelihood="bernoulli",
         inference=inference,
         batch_size=25,
-        layer_rates=(4, 8),
+        layer_rates=(4, 6),
     )
     assert_on_target(model, X)
 

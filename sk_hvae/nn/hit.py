@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sk_hvae.nn.categorical import top_latent
-from sk_hvae.nn.convolution import Doubling
+from sk_hvae.nn.convolution import Doubling, ToMaps
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
 
@@ -92,7 +92,7 @@ class HitEncoder(nn.Module):
         c = preset.channels
         self.n_stacks = 1 if ladder else 2
         self.to_quarter = nn.Sequential(
-            nn.Unflatten(1, (n_planes, *preset.image_shape[1:])),
+            ToMaps((n_planes, *preset.image_shape[1:])),
             nn.Conv2d(n_planes, self.n_stacks * c, 4, 2, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(self.n_stacks * c, self.n_stacks * c, 4, 2, 1, groups=self.n_stacks),
@@ -144,7 +144,7 @@ class HitPosterior1(nn.Module):
         self.from_z2 = nn.Sequential(
             nn.Linear(preset.n_top, preset.n_components[0]),
             nn.ReLU(inplace=True),
-            nn.Unflatten(1, (c, _SIDE, _SIDE)),
+            ToMaps((c, _SIDE, _SIDE)),
             preset.middle_up(),
             nn.ReLU(inplace=True),
         )
@@ -201,7 +201,7 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
     )
     posterior = HitBottomUp1(preset) if ladder else HitPosterior1(preset)
     decoder = nn.Sequential(
-        nn.Unflatten(1, (c, _SIDE, _SIDE)),
+        ToMaps((c, _SIDE, _SIDE)),
         preset.middle_up(),
         nn.ReLU(inplace=True),
         nn.ConvTranspose2d(c, c, 4, 2, 1),

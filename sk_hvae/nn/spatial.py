@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from sk_hvae.nn.convolution import Doubling, halving
+from sk_hvae.nn.convolution import Doubling, ToMaps, halving
 from sk_hvae.nn.hierarchy import Parts
 from sk_hvae.nn.latents import gaussian_latent
 from sk_hvae.nn.networks import zeroed
@@ -33,7 +33,7 @@ class SpatialEncoder(nn.Module):
 
     def __init__(self, n_planes, size, n_layers):
         super().__init__()
-        self.shape = (n_planes, *size)
+        self.to_maps = ToMaps((n_planes, *size))
         self.to_half = halving(n_planes, _PLANES // 2)
         self.stages = nn.ModuleList(
             halving(before, _PLANES) for before in (_PLANES // 2, *(n_layers - 1) * (_PLANES,))
@@ -41,7 +41,7 @@ class SpatialEncoder(nn.Module):
 
     def forward(self, x):
         """Map rows (b, n_inputs) to a tuple of maps, one for each layer, z_1 first."""
-        maps = [self.to_half(x.unflatten(1, self.shape))]
+        maps = [self.to_half(self.to_maps(x))]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return tuple(maps[1:])
@@ -59,7 +59,7 @@ class SpatialPrior(nn.Module):
     def __init__(self, above, below):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Unflatten(1, above),
+            ToMaps(above),
             Doubling(above[0], _PLANES, below[1:]),
             nn.SiLU(),
             zeroed(nn.Conv2d(_PLANES, 2 * below[0], 3, padding=1)),
@@ -90,7 +90,7 @@ class SpatialPosterior(nn.Module):
         self.from_above = None
         if above is not None:
             self.from_above = nn.Sequential(
-                nn.Unflatten(1, above), Doubling(above[0], _PLANES, shape[1:]), nn.SiLU()
+                ToMaps(above), Doubling(above[0], _PLANES, shape[1:]), nn.SiLU()
             )
         self.join = nn.Sequential(
             nn.Conv2d(_PLANES * (1 if above is None else 2), _PLANES, 3, padding=1), nn.SiLU()
@@ -150,7 +150,7 @@ def spatial_parts(size, n_planes, n_inputs, n_outputs, inference):
     n_pixels = math.prod(size)
     half = tuple(math.ceil(side / 2) for side in size)
     decoder = nn.Sequential(
-        nn.Unflatten(1, shapes[0]),
+        ToMaps(shapes[0]),
         nn.Conv2d(shapes[0][0], _PLANES, 3, padding=1),
         nn.SiLU(),
         Doubling(_PLANES, _PLANES // 2, half),
