@@ -87,6 +87,8 @@ def load_estimator(cls, path):
         }
         n_channels = (estimator._architecture.image_shape or (1,))[0]
         summary = DataSummary(*tensors.pop(_SUMMARY))._replace(n_channels=n_channels)
+        if len(summary.mean) != estimator.n_features_in_:
+            raise ValueError(f"it holds a model of {len(summary.mean)} columns.")
         likelihood = _from_json(header["likelihood"]).adapt(summary)
         module = build_hierarchy(estimator._architecture, likelihood)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items()})
@@ -129,7 +131,7 @@ def _to_json(value):
         return {"likelihood": name, "config": {k: _to_json(v) for k, v in value.config.items()}}
     if isinstance(value, (np.random.RandomState, torch.device)):
         return None if isinstance(value, np.random.RandomState) else str(value)
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple, range, np.ndarray)):
         return [_to_json(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 

@@ -8,8 +8,8 @@ import torch
 _LN2 = math.log(2)
 _OFFSET = 0.1 * _LN2
 _SMOOTHING = 0.9
-_INTEGRAL_GAIN, _SETTLED_INTEGRAL_GAIN = 0.1, 0.03
-_PROPORTIONAL_GAIN = 2.0
+_INTEGRAL_GAIN = 0.1
+_PROPORTIONAL_GAIN = 4.0
 _MAX_PUSHED_ERROR = 1.5
 _RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
 _AVERAGE_FROM, _SETTLE_AT = 0.88, 0.95
@@ -51,9 +51,9 @@ class RateController:
     A proportional-integral controller on log beta. Layers compete for the same information:
     once their betas are equal, the distortion depends on the total rate alone, and the split
     drifts. The integral part is dual ascent on the multipliers; the proportional part acts
-    as the quadratic term of an augmented Lagrangian and holds the split in place. The integral
-    part is strong until 30% of the steps, to find the level of the betas, and weaker after
-    that: many layers answer slowly, and would go round in cycles.
+    as the quadratic term of an augmented Lagrangian and holds the split in place. With more
+    than two layers, which answer more slowly, both are weaker, or the rates go round in
+    cycles: the integral part as 2 / n_layers, the proportional one as its square root.
 
     From 95% of the steps on, the betas are settled at their mean over the steps between 88%
     and 95%, so that training ends on a fixed objective.
@@ -87,6 +87,7 @@ class RateController:
         self.targets = targets
         self._n_steps = math.inf if n_steps is None else n_steps
         self._step = 0
+        self._caution = min(1.0, 2 / len(targets)) ** 0.5
         self._has_ramp = max(ramp, default=1.0) > 1
         self._ramp = targets.new_tensor(ramp) if ramp else torch.ones_like(targets)
         self._smoothed = targets * self._ramp
@@ -117,9 +118,10 @@ class RateController:
         ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead
         error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
-        gain = _INTEGRAL_GAIN if ahead else _SETTLED_INTEGRAL_GAIN
-        self._log_betas = (self._log_betas + gain * error).clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
-        push = _PROPORTIONAL_GAIN * error.clamp(-_MAX_PUSHED_ERROR, _MAX_PUSHED_ERROR)
+        step = _INTEGRAL_GAIN * self._caution**2 * error
+        self._log_betas = (self._log_betas + step).clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
+        bounded = error.clamp(-_MAX_PUSHED_ERROR, _MAX_PUSHED_ERROR)
+        push = _PROPORTIONAL_GAIN * self._caution * bounded
         self.betas = (self._log_betas + push).exp()
         if self._step >= _AVERAGE_FROM * self._n_steps:
             self._sum = self._sum + self._log_betas

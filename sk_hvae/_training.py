@@ -175,6 +175,8 @@ class HVAENet(NeuralNet):
         self.n_steps_done_ = 0
         self.interrupted_ = False
         self.prices_ = None
+        self._n_lost = 0
+        self._last_means = [math.nan] * (1 + len(self.control.betas))
         self._take_snapshot()
 
     def train_step_single(self, batch, **fit_params):
@@ -201,20 +203,26 @@ class HVAENet(NeuralNet):
             return
         self._set_training(training)
         sums = torch.zeros(2 + len(self.control.betas), device=self.control.betas.device)
+        broken = torch.zeros_like(sums)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             terms = step["y_pred"]
             row = torch.cat((torch.ones_like(sums[:1]), terms.distortion.view(1), terms.rates))
             row = row.detach() * len(batch)
-            sums = torch.where(row.isfinite().all(), sums + row, sums)
+            finite = row.isfinite().all()
+            sums = torch.where(finite, sums + row, sums)
+            broken = torch.where(finite, broken, row)
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        _, distortion, *rates = (sums / sums[0]).tolist()
+        n_rows, *means = torch.cat((sums[:1], sums[1:] / sums[0])).tolist()
         if training:
-            self._guard(distortion, rates)
-        self._record(prefix, distortion, rates)
+            self._n_lost = 0 if n_rows else self._n_lost + len(iterator)
+            self._guard(broken.tolist()[1:])
+        if n_rows:
+            self._last_means = means
+        self._record(prefix, *self._last_means)
 
-    def _record(self, prefix, distortion, rates):
+    def _record(self, prefix, distortion, *rates):
         betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
         if self.prices_ is None and not self.control.is_ramping:
             self.prices_ = betas
@@ -226,10 +234,10 @@ class HVAENet(NeuralNet):
         if prefix == "train":
             self.history.record("betas", betas)
 
-    def _guard(self, distortion, rates):
-        finite = math.isfinite(distortion) and all(map(math.isfinite, rates))
-        if not finite or self.guard_.is_exhausted():
+    def _guard(self, broken):
+        if self._n_lost > 1 or self.guard_.is_exhausted():
             self.restore_snapshot()
+            distortion, *rates = broken
             raise TrainingDivergedError(divergence(len(self.history), distortion, rates))
         if self.n_steps_done_ - self._snapshot_step >= _STEPS_PER_SNAPSHOT:
             self._guard_weights()

@@ -3,6 +3,7 @@
 import math
 import numbers
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -165,6 +166,8 @@ def resolve_network(network, image_shape, n_layers, n_features):
         image_shape = _check_widths("image_shape", tuple(image_shape))
         if len(image_shape) != 3:
             raise ValueError(f"image_shape must be (channels, height, width); got {image_shape}.")
+    if not isinstance(network, str):
+        network = _check_own_networks(network)
     if network == "auto":
         network = "mlp" if image_shape is None else "conv"
     if network in PRESETS:
@@ -190,9 +193,7 @@ def resolve_network(network, image_shape, n_layers, n_features):
             f"images of shape {image_shape} have {math.prod(image_shape)} pixels but X has "
             f"{n_features} columns; rows of X are flattened (channels, height, width)."
         )
-    if isinstance(network, str):
-        return network, image_shape
-    return _check_own_networks(network), image_shape
+    return network, image_shape
 
 
 def _check_own_networks(network):
@@ -233,21 +234,24 @@ def resolve_likelihood(likelihood, feature_names=None):
     if isinstance(likelihood, (str, Likelihood)):
         return likelihood_of(likelihood)
     try:
-        parts = [(part, np.atleast_1d(columns).tolist()) for part, columns in likelihood]
+        parts = [(part, [c] if isinstance(c, str) else c) for part, c in likelihood]
     except (TypeError, ValueError):
         raise ValueError(
             "a list as likelihood must hold pairs of a likelihood and its columns, for example "
             f"[('gaussian', [0, 1]), ('bernoulli', [2])]; got {likelihood!r}."
         ) from None
     known = {} if feature_names is None else {name: i for i, name in enumerate(feature_names)}
-    for _, columns in parts:
+    for i, (part, columns) in enumerate(parts):
+        if not isinstance(columns, Iterable):
+            continue
+        parts[i] = part, [known.get(c, c) for c in columns]
         unknown = [c for c in columns if isinstance(c, str) and c not in known]
         if unknown:
             raise ValueError(
                 f"likelihood names the columns {unknown}, but X has "
                 + (f"the columns {list(known)}." if known else "no column names; use numbers.")
             )
-    return likelihood_of([(part, [known.get(c, c) for c in columns]) for part, columns in parts])
+    return likelihood_of(parts)
 
 
 def resolve_output_layers(output_layers, n_layers):

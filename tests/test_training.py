@@ -296,7 +296,7 @@ class TestDivergence:
     def test_a_layer_that_is_sound_is_not_named(self):
         x = curved_data()
         net = small_net(x, batch_size=len(x), callbacks=[AtEpoch(1, self.break_layer(0))])
-        found = r"diverged in epoch 1: non-finite rate of z_1, distortion\."
+        found = r"diverged in epoch 2: non-finite rate of z_1, distortion\."
         with pytest.raises(TrainingDivergedError, match=found):
             net.partial_fit(Rows(x))
 

@@ -4,6 +4,8 @@ import math
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
+
 from sk_hvae.nn.categorical import top_latent
 from sk_hvae.nn.convolution import conv_networks
 from sk_hvae.nn.hierarchy import HierarchicalVAE, Parts
@@ -105,10 +107,10 @@ def build_hierarchy(architecture, likelihood):
         missing = MissingCells(likelihood.column_of_link, likelihood.summary.minimum)
         n_inputs += missing.n_marks
     network, inference = architecture.network, architecture.inference
-    if network in _CONVOLUTIONAL and likelihood.n_linked != len(likelihood.summary.mean):
+    if network in _CONVOLUTIONAL and not _keeps_pixels(likelihood):
         raise ValueError(
-            f"network={network!r} needs a likelihood with one number for each pixel, which "
-            f"{likelihood} has not; use network='mlp'."
+            f"network={network!r} needs a likelihood with one number for each pixel, in their "
+            f"order, which {likelihood} has not; use network='mlp'."
         )
     if network == "fully-conv" and architecture.has_categorical_top:
         raise ValueError(
@@ -124,6 +126,11 @@ def build_hierarchy(architecture, likelihood):
     else:
         parts = _skip_parts(architecture, n_inputs, likelihood.n_linked, n_outputs)
     return HierarchicalVAE(parts.encoder, parts.layers, parts.decoder, likelihood, missing)
+
+
+def _keeps_pixels(likelihood):
+    column_of_link = likelihood.column_of_link
+    return torch.equal(column_of_link, torch.arange(len(likelihood.summary.mean)))
 
 
 def _networks(architecture):

@@ -256,7 +256,9 @@ class TestOptimalSigma:
         error = model.likelihood.link(x.repeat_interleave(4, 0)) - model.decoder(output.latents[0])
         weights = model.layers[1].posterior(model.features(x), None).mean.flatten()
         expected = (weights * error.square().mean(1)).sum() / 5000
-        assert likelihood.log_sigma.exp().square().item() == pytest.approx(expected.item(), rel=0.05)
+        assert likelihood.log_sigma.exp().square().item() == pytest.approx(
+            expected.item(), rel=0.05
+        )
 
 
 class TestUnits:

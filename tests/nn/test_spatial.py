@@ -72,7 +72,7 @@ class TestShapes:
         x = torch.randn(4, 105)
         x[:, ::3] = torch.nan
         output = model(x, torch.randn_like)
-        assert model.encoder.shape == (6, 5, 7)
+        assert model.encoder.to_maps.shape == (6, 5, 7)
         assert output.distortion.isfinite().all()
 
 

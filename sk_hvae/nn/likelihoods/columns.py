@@ -2,6 +2,7 @@
 
 import operator
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +48,8 @@ class PerColumn(Likelihood):
         self.parts = parts
 
     def __repr__(self):
-        return f"{type(self).__name__}({self.extra_repr()})"
+        parts = [(spec, _column_numbers(columns)) for spec, columns in self.parts]
+        return f"{type(self).__name__}(parts={parts})"
 
     def learn(self, summary):
         columns = [_column_numbers(columns) for _, columns in self.parts]
@@ -149,7 +151,7 @@ def resolve(spec):
     --------
     >>> from sk_hvae.nn.likelihoods import resolve
     >>> resolve([("bernoulli", 0), ("gaussian", [1, 2])])
-    PerColumn(parts=[('bernoulli', 0), ('gaussian', [1, 2])])
+    PerColumn(parts=[('bernoulli', [0]), ('gaussian', [1, 2])])
     """
     if isinstance(spec, Likelihood):
         return type(spec)(**spec.config)
@@ -167,7 +169,7 @@ def _column_numbers(columns):
     try:
         return [operator.index(columns)]
     except TypeError:
-        numbers = list(columns)
+        numbers = list(columns) if isinstance(columns, Iterable) else []
     if not numbers or not all(hasattr(number, "__index__") for number in numbers):
         raise ValueError(
             "the columns of a part must be an int or a sequence of int that is not empty; got "

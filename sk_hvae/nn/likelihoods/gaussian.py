@@ -19,10 +19,10 @@ class Gaussian(Likelihood):
     sigma : float, "learned", "per_feature" or "optimal", default="learned"
         Standard deviation. A number is fixed, on the scale of the data (the paper uses 0.71
         for colour images in [0, 1]). "learned" trains one number for all features after
-        scaling, "per_feature" one for each; "optimal" sets the one number to the root mean
-        squared error of each batch, its optimum in closed form [1]_. Rate targets settle how
-        much is reconstructed, so sigma only calibrates the likelihood: one learned number is
-        the robust choice.
+        scaling, "per_feature" one for each that varies; "optimal" sets the one number to the
+        root mean squared error of each batch, its optimum in closed form [1]_. Rate targets
+        settle how much is reconstructed, so sigma only calibrates the likelihood: one learned
+        number is the robust choice.
     scaling : {"auto", "columns", "shared"}, default="auto"
         How data are standardised inside the model. "columns" divides each column by its own
         standard deviation, so that all count alike whatever their units. "shared" divides
@@ -51,6 +51,7 @@ class Gaussian(Likelihood):
     location: Tensor
     scale: Tensor
     log_sigma: Tensor
+    varies: Tensor
 
     def __init__(self, sigma="learned", scaling="auto"):
         super().__init__()
@@ -82,6 +83,7 @@ class Gaussian(Likelihood):
             self.log_sigma = nn.Parameter(torch.zeros(()))
         elif self.sigma == "per_feature":
             self.log_sigma = nn.Parameter(torch.zeros(len(self.scale)))
+            self.register_buffer("varies", self.summary.std > 0)
         elif self.sigma == "optimal":
             self.register_buffer("log_sigma", torch.zeros(()))
         elif isinstance(self.sigma, SupportsFloat) and 0 < float(self.sigma) < math.inf:
@@ -122,5 +124,7 @@ class Gaussian(Likelihood):
         return self.mean(parameters + self._bounded_log_sigma().exp() * noise(parameters))
 
     def _bounded_log_sigma(self):
-        learned = isinstance(self.log_sigma, nn.Parameter)
-        return self.log_sigma.clamp(min=_MIN_LOG_SIGMA) if learned else self.log_sigma
+        if not isinstance(self.log_sigma, nn.Parameter):
+            return self.log_sigma
+        log_sigma = self.log_sigma.clamp(min=_MIN_LOG_SIGMA)
+        return log_sigma.where(self.varies, 0.0) if self.sigma == "per_feature" else log_sigma
