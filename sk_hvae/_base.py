@@ -61,6 +61,7 @@ from sk_hvae.nn.linear_start import fit_scale, start_at_clusters, start_at_pca, 
 _START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
+_SLOW_GAIN = 0.5
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
 _HISTORY = (
     "train_distortion",
@@ -285,7 +286,13 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if plan.goal.betas:
             control = FixedMultipliers(vector(betas))
         else:
-            control = RateController(vector(plan.goal.nats), vector(betas), settings.n_steps, ramp)
+            control = RateController(
+                vector(plan.goal.nats),
+                vector(betas),
+                settings.n_steps,
+                ramp,
+                _gain(plan.architecture, module),
+            )
         generator = torch.Generator(plan.device).manual_seed(plan.seed)
         return build_net(module, control, settings, generator, validation)
 
@@ -375,6 +382,15 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if "module_" in state:
             state["module_"] = _on_cpu(state["module_"])
         return state
+
+
+def _gain(architecture, module):
+    """Return the controller's gain: less for models that answer slowly.
+
+    These are ladders, and models that start at random, and those of many layers.
+    """
+    slow = architecture.inference == "ladder" or not module.has_linear_paths
+    return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
 
 
 def _on_cpu(module):

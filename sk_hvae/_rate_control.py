@@ -51,9 +51,7 @@ class RateController:
     A proportional-integral controller on log beta. Layers compete for the same information:
     once their betas are equal, the distortion depends on the total rate alone, and the split
     drifts. The integral part is dual ascent on the multipliers; the proportional part acts
-    as the quadratic term of an augmented Lagrangian and holds the split in place. With more
-    than two layers, which answer more slowly, both are weaker, or the rates go round in
-    cycles: the integral part as 2 / n_layers, the proportional one as its square root.
+    as the quadratic term of an augmented Lagrangian and holds the split in place.
 
     From 95% of the steps on, the betas are settled at their mean over the steps between 88%
     and 95%, so that training ends on a fixed objective.
@@ -72,6 +70,9 @@ class RateController:
         Multiple of each target to begin with; none for 1. They fall to 1 over the first 30%
         of the steps, if there is an end to them: a code that starts rich finds structure that
         a poor one does not see.
+    gain : float, default=1.0
+        Share of the full strength of the proportional part, for models that answer slowly and
+        would go round in cycles; the integral part changes as its square.
 
     Examples
     --------
@@ -83,11 +84,11 @@ class RateController:
     True
     """
 
-    def __init__(self, targets, betas, n_steps, ramp=()):
+    def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0):
         self.targets = targets
         self._n_steps = math.inf if n_steps is None else n_steps
         self._step = 0
-        self._caution = min(1.0, 2 / len(targets)) ** 0.5
+        self._gain = gain
         self._has_ramp = max(ramp, default=1.0) > 1
         self._ramp = targets.new_tensor(ramp) if ramp else torch.ones_like(targets)
         self._smoothed = targets * self._ramp
@@ -118,10 +119,10 @@ class RateController:
         ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
         targets = self.targets * self._ramp**ahead
         error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
-        step = _INTEGRAL_GAIN * self._caution**2 * error
+        step = _INTEGRAL_GAIN * self._gain**2 * error
         self._log_betas = (self._log_betas + step).clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
         bounded = error.clamp(-_MAX_PUSHED_ERROR, _MAX_PUSHED_ERROR)
-        push = _PROPORTIONAL_GAIN * self._caution * bounded
+        push = _PROPORTIONAL_GAIN * self._gain * bounded
         self.betas = (self._log_betas + push).exp()
         if self._step >= _AVERAGE_FROM * self._n_steps:
             self._sum = self._sum + self._log_betas

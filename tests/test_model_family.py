@@ -154,7 +154,7 @@ def test_full_convolutions(likelihood, inference):
     spec, X = LIKELIHOODS[likelihood]
     model = fit(
         X,
-        1200,
+        1600,
         network="fully-conv",
         likelihood=spec,
         inference=inference,
@@ -163,7 +163,7 @@ def test_full_convolutions(likelihood, inference):
     assert_on_target(model, X)
 
 
-@pytest.mark.parametrize(("inference", "steps"), [("top_down", 800), ("ladder", 1600)])
+@pytest.mark.parametrize(("inference", "steps"), [("top_down", 1200), ("ladder", 1600)])
 def test_published_model(inference, steps):
     images = np.kron(load_digits().images[:200] / 16, np.ones((3, 3)))
     X = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(200, 784)

@@ -93,7 +93,7 @@ class TestRateController:
         control = RateController(torch.full((n_layers,), 2.0), torch.ones(n_layers), n_steps)
         betas, _ = drive(control, lagged_plant(torch.full((n_layers,), 3.0), 0.5, 0.5), n_steps)
         spread = betas.log().std(1)
-        assert spread[-1] < 0.3 * spread[2800:3200].mean()
+        assert spread[-1] < 0.12 * spread[2800:3200].mean()
 
     @pytest.mark.parametrize(("rate", "limit"), [(0.0, 1e-4), (1e6, 1e4)])
     def test_a_target_out_of_reach_leaves_its_beta_at_the_limit(self, rate, limit):

@@ -146,5 +146,6 @@ if __name__ == "__main__":
     for name, loss in losses.items():
         change = 100 * (loss / losses["library, float32"] - 1)
         print(
-            f"{name}: objective {loss:.2f} nats after {arguments.loss_epochs} epochs ({change:+.2f}%)"
+            f"{name}: objective {loss:.2f} nats in epoch {arguments.loss_epochs}, {change:+.2f}% "
+            "against the library in float32"
         )
