@@ -2,9 +2,7 @@
 
 import copy
 import math
-import threading
 import warnings
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -13,26 +11,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sk_hvae._batches import Rows, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._data import (
     as_tensor,
-    choose_rows,
     chunks,
-    cluster_centres,
-    n_pca_rows,
-    principal_components,
     to_device,
 )
 from sk_hvae._measurement import measure, module_device, place
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
-from sk_hvae._training import (
-    HVAENet,
-    Rows,
-    TrainingSettings,
-    build_net,
-    divergence,
-    n_batches,
-)
+from sk_hvae._starting import START_ROWS, Plan, start_model
+from sk_hvae._training import HVAENet, TrainingSettings, build_net, divergence
 from sk_hvae._validation import (
     check_callbacks,
     check_rows,
@@ -52,13 +41,11 @@ from sk_hvae.exceptions import (
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
-from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
-from sk_hvae.nn.likelihoods import DataSummary, Likelihood
-from sk_hvae.nn.linear_start import fit_scale, start_at_clusters, start_at_pca, start_at_slope
+from sk_hvae.nn.linear_start import fit_scale
 
-_START_ROWS = 2048
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
@@ -70,7 +57,6 @@ _HISTORY = (
     "valid_rates",
     "betas",
 )
-_BUILDING = threading.Lock()
 
 
 class Session(NamedTuple):
@@ -79,17 +65,6 @@ class Session(NamedTuple):
     goal: Goal
     settings: TrainingSettings
     net: HVAENet
-
-
-class Plan(NamedTuple):
-    """What a call of ``fit`` or ``partial_fit`` has to do, resolved."""
-
-    goal: Goal
-    architecture: Architecture
-    likelihood: Likelihood
-    device: torch.device
-    rows: torch.Tensor
-    seed: int
 
 
 class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
@@ -119,7 +94,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
         ramp = () if warm else self._ramp(plan, n_steps)
-        module, betas = self._continue(plan) if warm else self._start(plan, ramp)
+        module, betas = self._continue(plan) if warm else start_model(plan, ramp)
         settings = self._training_settings(
             plan,
             max_epochs=epochs,
@@ -149,7 +124,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         settings = self._training_settings(plan, max_epochs=1, n_steps=None, weight_decay=0.0)
         session = getattr(self, "_session", None)
         if first or session is None or (plan.goal, settings) != (session.goal, session.settings):
-            module, betas = self._start(plan) if first else self._continue(plan)
+            module, betas = start_model(plan) if first else self._continue(plan)
             net = self._build_net(plan, module, betas, settings)
             session = Session(plan.goal, settings, net)
         self._session = None
@@ -221,45 +196,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     def _ramp(self, plan, n_steps):
         """Return the multiple of each target to begin with; states have no more to give."""
         sizes = plan.architecture.layer_sizes
-        ramp = [plan.goal.ramp(min(*sizes, plan.rows.shape[1]), n_steps)] * len(sizes)
-        if plan.architecture.has_categorical_top:
-            ramp[-1] = 1.0
-        return ramp
-
-    def _start(self, plan, ramp=()):
-        """Build a model and start it, at PCA if it can; returns it and the betas to start from."""
-        architecture, goal = plan.architecture, plan.goal
-        n_channels = architecture.image_shape[0] if architecture.image_shape else 1
-        likelihood = plan.likelihood.adapt(DataSummary.of(chunks(plan.rows), n_channels))
-        for chunk in chunks(plan.rows):
-            likelihood.check(chunk)
-        with _seeded(plan.seed):
-            module = place(build_hierarchy(architecture, likelihood), plan.device)
-        generator = torch.Generator().manual_seed(plan.seed)
-        n_units = max(architecture.n_components)
-        sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
-        if module.missing is not None:
-            some = choose_rows(sample, module.missing.n_fit_rows, generator)
-            module.missing.fit(likelihood.link(some), generator)
-        if not module.has_linear_paths:
-            fit_scale(module, choose_rows(sample, _START_ROWS, generator))
-            return module, goal.betas or (1.0,) * goal.n_layers
-        linked = module.inputs(sample)[:, : likelihood.n_linked]
-        components = principal_components(linked, n_units, plan.seed)
-        few = choose_rows(sample, _START_ROWS, generator)
-        if goal.betas:
-            start_at_slope(module, few, components, goal.betas)
-            betas = goal.betas
-        else:
-            rates = [m * r for m, r in zip(ramp, goal.nats, strict=True)] if ramp else goal.nats
-            beta = start_at_pca(module, few, components, rates)
-            betas = (beta,) * goal.n_layers
-        if architecture.has_categorical_top:
-            n_states = architecture.n_components[-1]
-            centres = cluster_centres(linked, components, n_states, plan.seed)
-            rate = goal.nats[-1] if goal.nats else 0.5 * math.log(n_states)
-            start_at_clusters(module, few, components, centres, rate)
-        return module, betas
+        states = sizes[-1:] if plan.architecture.has_categorical_top else ()
+        units = sizes[: len(sizes) - len(states)]
+        ramp = plan.goal.ramp(min(*units, plan.rows.shape[1]), n_steps) if units else 1.0
+        return [ramp] * len(units) + [1.0] * len(states)
 
     def _continue(self, plan):
         """Return the fitted model and the betas to go on from."""
@@ -311,7 +251,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             self._conclude(net, plan)
         if diverged:
             self.betas_, self.converged_ = betas, False
-            largest = max(float(chunk.cpu().double().abs().max()) for chunk in chunks(plan.rows))
+            largest = max(
+                float(chunk.cpu().double().abs().nan_to_num(0.0).max())
+                for chunk in chunks(plan.rows)
+            )
             raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
 
     def _conclude(self, net, plan):
@@ -319,7 +262,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         module = net.module_.eval()
         for parameter in module.parameters():
             parameter.grad = None
-        some = plan.rows[:: math.ceil(len(plan.rows) / _START_ROWS)]
+        some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
         if module.likelihood.fits_each_batch:
             fit_scale(module, some)
         module.set_units(some)
@@ -395,11 +338,3 @@ def _gain(architecture, module):
 
 def _on_cpu(module):
     return copy.deepcopy(module).cpu() if module_device(module).type != "cpu" else module
-
-
-@contextmanager
-def _seeded(seed):
-    """Seed torch's global generator for building modules, and put it back afterwards."""
-    with _BUILDING, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -25,9 +25,11 @@ FLOORS = {
     "_rate_control": 1,
     "_training": 2,
     "_validation": 1,
-    "_base": 3,
-    "_transformer": 4,
-    "__init__": 5,
+    "_batches": 1,
+    "_starting": 3,
+    "_base": 4,
+    "_transformer": 5,
+    "__init__": 6,
 }
 
 

@@ -6,14 +6,12 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
+from sk_hvae._batches import RowBatches, Rows, n_batches
 from sk_hvae._rate_control import FixedMultipliers, RateController
 from sk_hvae._training import (
-    RowBatches,
-    Rows,
     TrainingSettings,
     build_net,
     lr_factor,
-    n_batches,
 )
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy

@@ -244,7 +244,8 @@ class HierarchicalVAE(nn.Module):
         if self.training and self.likelihood.fits_each_batch:
             drawn = slice(None)
             if inference.weights is not None:
-                drawn = top_q.sample(noise).detach().flatten().bool()
+                states = top_q.sample(noise).argmax(1)
+                drawn = states + torch.arange(0, len(x), top.n_units, device=x.device)
             self.likelihood.fit_scale(x[drawn], parameters.detach()[drawn])
         distortion = self.distortion(x, parameters)
         return HVAEOutput(
