@@ -146,15 +146,19 @@ def test_convolutions(likelihood, inference):
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "inference"),
-    [("gaussian", "ladder"), ("poisson", "top_down"), ("logistic mixture", "ladder")],
+    ("likelihood", "inference", "steps"),
+    [
+        ("gaussian", "ladder", 1600),
+        ("poisson", "top_down", 1600),
+        ("logistic mixture", "ladder", 2400),
+    ],
 )
-def test_full_convolutions(likelihood, inference):
+def test_full_convolutions(likelihood, inference, steps):
     # Without a linear path to start from, they take more steps.
     spec, X = LIKELIHOODS[likelihood]
     model = fit(
         X,
-        1600,
+        steps,
         network="fully-conv",
         likelihood=spec,
         inference=inference,
@@ -163,7 +167,7 @@ def test_full_convolutions(likelihood, inference):
     assert_on_target(model, X)
 
 
-@pytest.mark.parametrize(("inference", "steps"), [("top_down", 1200), ("ladder", 1600)])
+@pytest.mark.parametrize(("inference", "steps"), [("top_down", 2000), ("ladder", 2000)])
 def test_published_model(inference, steps):
     images = np.kron(load_digits().images[:200] / 16, np.ones((3, 3)))
     X = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(200, 784)
@@ -173,7 +177,7 @@ def test_published_model(inference, steps):
         network="hit-mnist",
         likelihood="bernoulli",
         inference=inference,
-        batch_size=25,
+        batch_size=50,
         layer_rates=(4, 6),
     )
     assert_on_target(model, X)

@@ -13,7 +13,7 @@ from torch import nn
 from sk_hvae.nn.categorical import top_latent
 from sk_hvae.nn.convolution import Doubling, ToMaps
 from sk_hvae.nn.hierarchy import Parts
-from sk_hvae.nn.latents import gaussian_latent
+from sk_hvae.nn.latents import gaussian_latent, start_wide
 
 _SIDE = 4
 
@@ -168,7 +168,7 @@ class HitBottomUp1(nn.Module):
 
     def __init__(self, preset):
         super().__init__()
-        self.heads = nn.Conv2d(preset.channels, 2 * preset.channels, 3, padding=1)
+        self.heads = start_wide(nn.Conv2d(preset.channels, 2 * preset.channels, 3, padding=1))
 
     def forward(self, features):
         """Map `HitFeatures` to raw parameters (b, 2 n_units)."""
@@ -200,6 +200,9 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
         nn.Linear(n_top, n_units // 2), nn.ReLU(inplace=True), nn.Linear(n_units // 2, 2 * n_units)
     )
     posterior = HitBottomUp1(preset) if ladder else HitPosterior1(preset)
+    z_2 = top_latent(top_layer, inference, n_top, lambda n: HitPosterior2(preset, n))
+    if ladder and top_layer == "gaussian":
+        start_wide(z_2.bottom_up_net.heads)
     decoder = nn.Sequential(
         ToMaps((c, _SIDE, _SIDE)),
         preset.middle_up(),
@@ -213,7 +216,7 @@ def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):
         HitEncoder(preset, n_inputs // n_pixels, ladder),
         [
             gaussian_latent(inference, n_units, prior, posterior),
-            top_latent(top_layer, inference, n_top, lambda n: HitPosterior2(preset, n)),
+            z_2,
         ],
         decoder,
     )

@@ -12,7 +12,7 @@ from torch import nn
 
 from sk_hvae.nn.convolution import Doubling, ToMaps, halving
 from sk_hvae.nn.hierarchy import Parts
-from sk_hvae.nn.latents import gaussian_latent
+from sk_hvae.nn.latents import gaussian_latent, start_wide
 from sk_hvae.nn.networks import zeroed
 
 _PLANES = 64
@@ -146,6 +146,8 @@ def spatial_parts(size, n_planes, n_inputs, n_outputs, inference):
         prior = None if above is None else SpatialPrior(above, shape)
         read = above if inference == "top_down" else None
         posterior = SpatialPosterior(number, shape, read)
+        if inference == "ladder":
+            start_wide(posterior.heads)
         layers.append(gaussian_latent(inference, math.prod(shape), prior, posterior))
     n_pixels = math.prod(size)
     half = tuple(math.ceil(side / 2) for side in size)
