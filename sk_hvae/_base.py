@@ -85,28 +85,27 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     _architecture: Architecture
     _session: Session | None
 
-    def _fit(self, X):
-        warm = self.warm_start and hasattr(self, "module_")
+    def _fit(self, X, warm=False):
+        """Train from the start, or go on from the fitted model."""
         plan = self._prepare(X, first=not warm)
         train, validation = self._split(plan)
         steps_per_epoch = n_batches(len(train), self.batch_size)
-        epochs = resolve_epochs(self.max_epochs, steps_per_epoch)
+        epochs = self._n_epochs(steps_per_epoch)
         n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
-        ramp = () if warm else self._ramp(plan, n_steps)
-        module, betas = self._continue(plan) if warm else start_model(plan, ramp)
+        module, control = self._start(plan, n_steps, warm)
         settings = self._training_settings(
             plan,
             max_epochs=epochs,
             n_steps=n_steps,
             weight_decay=min(_DECAY_ROWS / len(train), _MAX_DECAY_PER_STEP / self.lr),
             on_epoch=report.epoch,
+            **({} if validation is None else {"patience": self.n_iter_no_change}),
         )
         self._session = None
-        net = self._build_net(plan, module, betas, settings, validation, ramp)
+        net = build_net(module, control, settings, plan.generator(), validation)
         self._train(net, train, plan)
         if net.interrupted_:
-            self.converged_ = False
             warnings.warn(
                 f"training was interrupted after {self.n_iter_} of {epochs} epochs; the "
                 "estimator is fitted so far, with rates_ as measured now.",
@@ -114,7 +113,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 stacklevel=3,
             )
         elif not self.converged_:
-            warnings.warn(self._off_target(plan.goal), RateTargetWarning, stacklevel=3)
+            self._warn_off_target(plan.goal)
         report.end()
         return self
 
@@ -125,7 +124,8 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         session = getattr(self, "_session", None)
         if first or session is None or (plan.goal, settings) != (session.goal, session.settings):
             module, betas = start_model(plan) if first else self._continue(plan)
-            net = self._build_net(plan, module, betas, settings)
+            control = self._control(plan, module, betas)
+            net = build_net(module, control, settings, plan.generator())
             session = Session(plan.goal, settings, net)
         self._session = None
         self._train(session.net, Rows(plan.rows), plan)
@@ -139,7 +139,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         """Check X and the parameters; changes nothing but what X's columns are."""
         masked = self.missing == "mask"
         X = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
-        goal = Goal(*resolve_targets(self.layer_rates, self.betas))
+        goal = self._goal()
         network, image_shape = resolve_network(
             self.network, self.image_shape, goal.n_layers, X.shape[1]
         )
@@ -167,6 +167,12 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return Plan(goal, architecture, likelihood, device, rows, seed)
 
+    def _goal(self):
+        return Goal(*resolve_targets(self.layer_rates, self.betas))
+
+    def _n_epochs(self, steps_per_epoch):
+        return resolve_epochs(self.max_epochs, steps_per_epoch)
+
     def _check_unchanged(self, architecture, likelihood):
         """Raise ValueError unless the fitted model can be trained further as now asked for."""
         new = {**architecture._asdict(), "likelihood": repr(likelihood)}
@@ -193,6 +199,12 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
         return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
 
+    def _start(self, plan, n_steps, warm):
+        """Return the model to train and the control of its betas."""
+        ramp = () if warm else self._ramp(plan, n_steps)
+        module, betas = self._continue(plan) if warm else start_model(plan, ramp)
+        return module, self._control(plan, module, betas, n_steps, ramp)
+
     def _ramp(self, plan, n_steps):
         """Return the multiple of each target to begin with; states have no more to give."""
         sizes = plan.architecture.layer_sizes
@@ -212,34 +224,24 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             lr=self.lr,
             device=plan.device,
             autocast=resolve_autocast(self.precision, plan.device, widths),
-            patience=self.n_iter_no_change,
             callbacks=check_callbacks(self.callbacks),
             verbose=self.verbose,
             **kwargs,
         )
 
-    def _build_net(self, plan, module, betas, settings, validation=None, ramp=()):
+    def _control(self, plan, module, betas, n_steps=None, ramp=()):
         def vector(values):
             return torch.tensor(values, dtype=torch.float32, device=plan.device)
 
-        control: RateController | FixedMultipliers
         if plan.goal.betas:
-            control = FixedMultipliers(vector(betas))
-        else:
-            control = RateController(
-                vector(plan.goal.nats),
-                vector(betas),
-                settings.n_steps,
-                ramp,
-                _gain(plan.architecture, module),
-            )
-        generator = torch.Generator(plan.device).manual_seed(plan.seed)
-        return build_net(module, control, settings, generator, validation)
+            return FixedMultipliers(vector(betas))
+        gain = _gain(plan.architecture, module)
+        return RateController(vector(plan.goal.nats), vector(betas), n_steps, ramp, gain)
 
     def _train(self, net, train, plan):
         """Train and conclude; on divergence conclude with the last finite weights and raise."""
         diverged = ""
-        betas = net.control.betas.cpu().double().numpy()
+        betas = net.control.betas
         try:
             net.partial_fit(train)
         except TrainingDivergedError as error:
@@ -250,12 +252,16 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             net.restore_snapshot()
             self._conclude(net, plan)
         if diverged:
-            self.betas_, self.converged_ = betas, False
+            self._mark_diverged(betas)
             largest = max(
                 float(chunk.cpu().double().abs().nan_to_num(0.0).max())
                 for chunk in chunks(plan.rows)
             )
             raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
+
+    def _mark_diverged(self, betas):
+        """Say what the weights before the divergence were trained with."""
+        self.betas_, self.converged_ = betas.cpu().double().numpy(), False
 
     def _conclude(self, net, plan):
         """Measure the trained model, then set the fitted attributes, all together."""
@@ -267,22 +273,26 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             fit_scale(module, some)
         module.set_units(some)
         measured = measure(module, plan.rows)
+        self._set_common(net, plan)
+        self.betas_ = net.control.betas.cpu().double().numpy()
+        self.rates_ = measured.rates.mean(0)
+        self.distortion_ = float(measured.distortion.mean())
+        self.lower_bound_ = float(measured.lower_bound.mean())
+        self.converged_ = not (net.interrupted_ or any(self._misses(plan.goal)))
+        self.module_ = module
+
+    def _set_common(self, net, plan):
+        """Set the fitted attributes that do not depend on any measurement."""
         epochs = [row for row in net.history if "betas" in row]
-        history = {
+        self.history_ = {
             name: np.array([row[name] for row in epochs if name in row])
             for name in _HISTORY
             if epochs and name in epochs[0]
         }
-        betas = net.control.betas.cpu().double().numpy()
+        self.n_iter_ = len(epochs)
         self.n_layers_ = plan.goal.n_layers
         self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
-        self.n_iter_, self.history_, self.betas_ = len(epochs), history, betas
-        self.rates_ = measured.rates.mean(0)
-        self.distortion_ = float(measured.distortion.mean())
-        self.lower_bound_ = float(measured.lower_bound.mean())
-        self.converged_ = not any(self._misses(plan.goal))
-        self.module_ = module
 
     def _module_in_place(self):
         """Return the module on its device, or on the CPU where that is not available."""
@@ -297,7 +307,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
         return list(~(np.abs(self.rates_ - targets) <= tolerance))
 
-    def _off_target(self, goal):
+    def _warn_off_target(self, goal):
         """Say which layers missed their targets, and what to try."""
         layers, advice = [], []
         for number, miss in enumerate(self._misses(goal), start=1):
@@ -314,16 +324,18 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 )
             else:
                 advice.append("train longer (max_epochs)")
-        return (
+        warnings.warn(
             f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
-            f"{'; or '.join(dict.fromkeys(advice))}."
+            f"{'; or '.join(dict.fromkeys(advice))}.",
+            RateTargetWarning,
+            stacklevel=4,
         )
 
     def __getstate__(self):
         state = super().__getstate__()
         state = {name: value for name, value in state.items() if name != "_session"}
         if "module_" in state:
-            state["module_"] = _on_cpu(state["module_"])
+            state["module_"] = on_cpu(state["module_"])
         return state
 
 
@@ -336,5 +348,6 @@ def _gain(architecture, module):
     return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
 
 
-def _on_cpu(module):
+def on_cpu(module):
+    """Return a module on the CPU, copied if it is elsewhere."""
     return copy.deepcopy(module).cpu() if module_device(module).type != "cpu" else module

@@ -69,7 +69,7 @@ def map_rows(module, rows, function, width):
     return result
 
 
-def measure(module, rows):
+def measure(module, rows, n_draws=_N_DRAWS):
     """Measure distortion and rates of rows with noise derived from each row.
 
     Parameters
@@ -78,17 +78,19 @@ def measure(module, rows):
         In evaluation mode.
     rows : Tensor of shape (n, n_features)
         Raw data, on any device.
+    n_draws : int, default=4
+        Number of draws of the latents.
 
     Returns
     -------
     Measurement
-        Means over 4 draws of the latents.
+        Means over the draws.
     """
 
     def mean_terms(x):
         inputs = module.inputs(x)
         features = module.encoder(inputs)
-        draws = [module.measure(x, features, RowNoise(inputs, n)) for n in range(_N_DRAWS)]
+        draws = [module.measure(x, features, RowNoise(inputs, n)) for n in range(n_draws)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / _LN2
 

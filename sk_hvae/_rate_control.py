@@ -5,15 +5,17 @@ from typing import NamedTuple
 
 import torch
 
+from sk_hvae.nn.objective import objective
+
 _LN2 = math.log(2)
-_OFFSET = 0.1 * _LN2
+OFFSET = 0.1 * _LN2
 _SMOOTHING = 0.9
 _INTEGRAL_GAIN = 0.1
 _PROPORTIONAL_GAIN = 4.0
-_MAX_PUSHED_ERROR = 1.5
+MAX_PUSHED_ERROR = 1.5
 _RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
-_AVERAGE_FROM, _SETTLE_AT = 0.88, 0.95
-_MAX_LOG_BETA = math.log(1e4)
+AVERAGE_FROM, SETTLE_AT = 0.88, 0.95
+MAX_LOG_BETA = math.log(1e4)
 
 
 class Goal(NamedTuple):
@@ -43,6 +45,11 @@ class Goal(NamedTuple):
             return 1.0
         affordable = _RAMP_BITS_PER_UNIT * n_units / sum(self.layer_rates)
         return max(1.0, min(affordable, 2.0 ** min(1.0, n_steps / _RAMP_STEPS)))
+
+
+def ramp_ahead(step, n_steps):
+    """Return the power to which the ramp is still applied: 1 at first, 0 after 30%."""
+    return max(0.0, 1 - step / (_RAMP_UNTIL * n_steps))
 
 
 class RateController:
@@ -78,8 +85,9 @@ class RateController:
     --------
     >>> import torch
     >>> from sk_hvae._rate_control import RateController
+    >>> from sk_hvae.nn import HVAEOutput
     >>> control = RateController(torch.tensor([1.0]), torch.tensor([1.0]), n_steps=None)
-    >>> control.update(torch.tensor([2.0]))
+    >>> control.observe(HVAEOutput(torch.zeros(1), torch.tensor([[2.0]]), ()))
     >>> bool(control.betas > 1)
     True
     """
@@ -102,29 +110,33 @@ class RateController:
         """Whether the targets are still coming down."""
         return self._has_ramp and self._step < _RAMP_UNTIL * self._n_steps
 
-    def update(self, rates):
+    def loss(self, output):
+        """Weigh distortion and rates of an `HVAEOutput`; returns `LossTerms`."""
+        return objective(output, self.betas)
+
+    def observe(self, output):
         """Move the betas after a batch.
 
         Parameters
         ----------
-        rates : Tensor of shape (n_layers,)
-            Rates of the batch in nats, without gradient; any that is not finite is ignored.
+        output : HVAEOutput
+            Of the batch; mean rates that are not finite are ignored.
         """
+        rates = output.rates.detach().mean(0)
         self._step += 1
-        if self._step >= _SETTLE_AT * self._n_steps:
+        if self._step >= SETTLE_AT * self._n_steps:
             self._settle()
             return
         rates = torch.where(rates.isfinite(), rates, self._smoothed)
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
-        ahead = max(0.0, 1 - self._step / (_RAMP_UNTIL * self._n_steps))
-        targets = self.targets * self._ramp**ahead
-        error = ((self._smoothed + _OFFSET) / (targets + _OFFSET)).log()
+        targets = self.targets * self._ramp ** ramp_ahead(self._step, self._n_steps)
+        error = ((self._smoothed + OFFSET) / (targets + OFFSET)).log()
         step = _INTEGRAL_GAIN * self._gain**2 * error
-        self._log_betas = (self._log_betas + step).clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
-        bounded = error.clamp(-_MAX_PUSHED_ERROR, _MAX_PUSHED_ERROR)
+        self._log_betas = (self._log_betas + step).clamp(-MAX_LOG_BETA, MAX_LOG_BETA)
+        bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
         push = _PROPORTIONAL_GAIN * self._gain * bounded
         self.betas = (self._log_betas + push).exp()
-        if self._step >= _AVERAGE_FROM * self._n_steps:
+        if self._step >= AVERAGE_FROM * self._n_steps:
             self._sum = self._sum + self._log_betas
             self._n_summed += 1
 
@@ -153,5 +165,9 @@ class FixedMultipliers:
         """Whether targets are still coming down: there are none."""
         return False
 
-    def update(self, rates):
+    def loss(self, output):
+        """Weigh distortion and rates of an `HVAEOutput`; returns `LossTerms`."""
+        return objective(output, self.betas)
+
+    def observe(self, output):
         """Leave the betas as they are, whatever the rates."""

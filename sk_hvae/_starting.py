@@ -17,10 +17,18 @@ from sk_hvae._data import (
 from sk_hvae._measurement import place
 from sk_hvae._rate_control import Goal
 from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.conditioning import ConditionedHierarchy
+from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
-from sk_hvae.nn.linear_start import fit_scale, start_at_clusters, start_at_pca, start_at_slope
+from sk_hvae.nn.linear_start import (
+    PrincipalComponents,
+    fit_scale,
+    start_at_clusters,
+    start_at_pca,
+    start_at_slope,
+)
 
-START_ROWS = 2048
+START_ROWS, _PLANE_ROWS = 2048, 256
 _BUILDING = threading.Lock()
 
 
@@ -33,6 +41,42 @@ class Plan(NamedTuple):
     device: torch.device
     rows: torch.Tensor
     seed: int
+
+    def generator(self):
+        """Make the generator of shuffling and noise, on the device."""
+        return torch.Generator(self.device).manual_seed(self.seed)
+
+
+class NewModel(NamedTuple):
+    """A model that has not been started, and what its start needs.
+
+    Attributes
+    ----------
+    module : HierarchicalVAE
+        On its device; likelihood and missing cells know the rows.
+    few : Tensor of shape (m, n_features)
+        Some of the rows.
+    components : PrincipalComponents or None
+        Of the rows; None if the model has no linear paths.
+    centres : Tensor of shape (n_states, n) or None
+        Clusters of the principal scores; None if the top layer is Gaussian.
+    """
+
+    module: HierarchicalVAE
+    few: torch.Tensor
+    components: PrincipalComponents | None
+    centres: torch.Tensor | None
+
+    def start_at(self, rates):
+        """Start at PCA for rates in nats; returns the beta that belongs to it."""
+        beta = start_at_pca(self.module, self.few, self.components, rates)
+        self.start_clusters(rates[-1])
+        return beta
+
+    def start_clusters(self, rate):
+        """Start a categorical top layer at clusters of the rows."""
+        if self.centres is not None:
+            start_at_clusters(self.module, self.few, self.components, self.centres, rate)
 
 
 def start_model(plan, ramp=()):
@@ -50,38 +94,82 @@ def start_model(plan, ramp=()):
     tuple of (HierarchicalVAE, tuple of float)
         The model on its device, and the betas to start from.
     """
-    architecture, goal = plan.architecture, plan.goal
+    goal, new = plan.goal, _build(plan, START_ROWS)
+    if new.components is None:
+        fit_scale(new.module, new.few)
+        return new.module, goal.betas or (1.0,) * goal.n_layers
+    if goal.betas:
+        start_at_slope(new.module, new.few, new.components, goal.betas)
+        new.start_clusters(0.5 * math.log(plan.architecture.n_components[-1]))
+        return new.module, goal.betas
+    rates = [m * r for m, r in zip(ramp, goal.nats, strict=True)] if ramp else goal.nats
+    return new.module, (new.start_at(rates),) * goal.n_layers
+
+
+def start_plane(plan, box, ramp):
+    """Build a model for all rates in a box and start it, at PCA if it can.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to build, and for which rows.
+    box : RateBox
+        Target rates.
+    ramp : callable
+        Maps target rates in nats, one list per target, to the multiples of them to start at,
+        a tensor (n, n_layers).
+
+    Returns
+    -------
+    tuple of (ConditionedHierarchy, callable)
+        The model on its device, and a function from target rates in nats (n, n_layers) to the
+        betas to start from, likewise.
+    """
+    new = _build(plan, _PLANE_ROWS)
+    with _seeded(plan.seed):
+        conditioned = place(ConditionedHierarchy(new.module, box), plan.device)
+    if new.components is None:
+        fit_scale(new.module, new.few)
+        return conditioned, torch.ones_like
+
+    def start_log_beta(rates):
+        multiple = ramp([rates])[0].tolist()
+        return math.log(new.start_at([m * r for m, r in zip(multiple, rates, strict=True)]))
+
+    log_beta = conditioned.start_at(start_log_beta, plan.seed)
+    return conditioned, lambda rates: log_beta(rates).exp()[:, None].expand_as(rates)
+
+
+def _build(plan, n_few):
+    """Build a model that knows the rows; returns a `NewModel`."""
+    architecture = plan.architecture
     n_channels = architecture.image_shape[0] if architecture.image_shape else 1
     likelihood = plan.likelihood.adapt(DataSummary.of(chunks(plan.rows), n_channels))
     for chunk in chunks(plan.rows):
         likelihood.check(chunk)
-    with _seeded(plan.seed):
-        module = place(build_hierarchy(architecture, likelihood), plan.device)
+    module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)
     n_units = max(architecture.n_components)
     sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
     if module.missing is not None:
         some = choose_rows(sample, module.missing.n_fit_rows, generator)
         module.missing.fit(likelihood.link(some), generator)
+    few = choose_rows(sample, n_few, generator)
     if not module.has_linear_paths:
-        fit_scale(module, choose_rows(sample, START_ROWS, generator))
-        return module, goal.betas or (1.0,) * goal.n_layers
+        return NewModel(module, few, None, None)
     linked = module.inputs(sample)[:, : likelihood.n_linked]
     components = principal_components(linked, n_units, plan.seed)
-    few = choose_rows(sample, START_ROWS, generator)
-    if goal.betas:
-        start_at_slope(module, few, components, goal.betas)
-        betas = goal.betas
-    else:
-        rates = [m * r for m, r in zip(ramp, goal.nats, strict=True)] if ramp else goal.nats
-        beta = start_at_pca(module, few, components, rates)
-        betas = (beta,) * goal.n_layers
+    centres = None
     if architecture.has_categorical_top:
         n_states = architecture.n_components[-1]
         centres = cluster_centres(linked, components, n_states, plan.seed)
-        rate = goal.nats[-1] if goal.nats else 0.5 * math.log(n_states)
-        start_at_clusters(module, few, components, centres, rate)
-    return module, betas
+    return NewModel(module, few, components, centres)
+
+
+def build_seeded(architecture, likelihood, seed):
+    """Build a hierarchical VAE without touching torch's global generator."""
+    with _seeded(seed):
+        return build_hierarchy(architecture, likelihood)
 
 
 @contextmanager

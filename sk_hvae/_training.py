@@ -15,14 +15,21 @@ from sk_hvae._batches import RowBatches
 from sk_hvae._gradients import GradientGuard
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.noise import GeneratorNoise
-from sk_hvae.nn.objective import objective
 
 _LN2 = math.log(2)
 _WARM_UP = 0.05
 _DECAY_FROM = 0.5
 _OPEN_ENDED_WARM_UP = 100
 _STEPS_PER_SNAPSHOT = 50
-_NOT_DECAYED = ("*linear.*", "*.bias", "*.gain", "likelihood.*")
+_NOT_DECAYED = (
+    "*linear.*",
+    "*.bias",
+    "*.gain",
+    "*likelihood.*",
+    "features.*",
+    "modulations.*",
+    "scales.*",
+)
 
 
 @dataclass(frozen=True)
@@ -134,17 +141,17 @@ class HVAENet(NeuralNet):
             group["lr"] = peak
         with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.module_(batch, self.noise)
-        terms = self.criterion_(output, self.control.betas)
+        terms = self.criterion_(output)
         terms.loss.backward()
         self.guard_.inspect(self.optimizer_)
-        self.control.update(terms.rates.detach())
+        self.control.observe(output)
         self.n_steps_done_ += 1
         return {"loss": terms.loss, "y_pred": terms}
 
     def validation_step(self, batch, **fit_params):
         with torch.no_grad():
             output = self.module_(batch, self.module_.row_noise(batch))
-            terms = self.criterion_(output, self.control.betas)
+            terms = self.criterion_(output)
         return {"loss": terms.loss, "y_pred": terms}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -331,7 +338,7 @@ def build_net(module, control, settings, generator, validation=None):
         noise=GeneratorNoise(generator),
         autocast=settings.autocast,
         n_steps=settings.n_steps,
-        criterion=objective,
+        criterion=control.loss,
         optimizer=torch.optim.AdamW,
         optimizer__fused=True,
         optimizer__weight_decay=settings.weight_decay,

@@ -23,6 +23,7 @@ __all__ = [
     "StrOptions",
     "check_callbacks",
     "check_feature_names_in",
+    "check_layer_values",
     "check_rows",
     "fit_context",
     "resolve_autocast",
@@ -32,6 +33,7 @@ __all__ = [
     "resolve_likelihood",
     "resolve_network",
     "resolve_output_layers",
+    "resolve_rate_range",
     "resolve_sizes",
     "resolve_targets",
     "usable_device",
@@ -116,6 +118,26 @@ def resolve_targets(layer_rates, betas):
     if betas is None:
         return check_layer_values("layer_rates", layer_rates, "bits per sample"), ()
     return (), check_layer_values("betas", betas, "multiplier of the rate")
+
+
+def resolve_rate_range(rate_range, n_layers):
+    """Return the smallest and the largest rate of every layer in bits, two tuples, z_1 first."""
+    advice = (
+        "rate_range must be (low, high) in bits per sample for all layers, or one such pair per "
+        "layer, z_1 (nearest the data) first"
+    )
+    try:
+        pairs = np.array(rate_range, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{advice}; got {rate_range!r}.") from None
+    if pairs.shape == (2,):
+        pairs = np.tile(pairs, (n_layers, 1))
+    if pairs.shape != (n_layers, 2):
+        raise ValueError(f"{advice}; got {rate_range!r} for {n_layers} layers.")
+    inside = (pairs >= _SMALLEST_VALUE) & (pairs <= _LARGEST_VALUE)
+    if not inside.all() or not (pairs[:, 0] < pairs[:, 1]).all():
+        raise ValueError(f"{advice}, with 0 < low < high, finite; got {rate_range!r}.")
+    return tuple(pairs[:, 0].tolist()), tuple(pairs[:, 1].tolist())
 
 
 def resolve_sizes(n_components, n_layers):
@@ -268,16 +290,18 @@ def resolve_output_layers(output_layers, n_layers):
     return sorted(int(n) for n in layers)
 
 
-def resolve_epochs(max_epochs, steps_per_epoch):
+def resolve_epochs(max_epochs, steps_per_epoch, steps=_STEPS, fewest=_FEWEST_STEPS):
     """Return the number of passes.
 
     "auto" is as many as make 2,000 optimiser steps, but at most 100, after which small data
-    are learnt by heart; unless these make fewer than 200 steps.
+    are learnt by heart; unless these make fewer than 200 steps. For other numbers of steps,
+    the most passes are in proportion.
     """
     if max_epochs != "auto":
         return int(max_epochs)
-    steps = min(_STEPS, max(_FEWEST_STEPS, _MOST_EPOCHS * steps_per_epoch))
-    return math.ceil(steps / steps_per_epoch)
+    most_epochs = _MOST_EPOCHS * steps // _STEPS
+    n_steps = min(steps, max(fewest, most_epochs * steps_per_epoch))
+    return math.ceil(n_steps / steps_per_epoch)
 
 
 def resolve_device(device):

@@ -4,6 +4,11 @@ import pytest
 import torch
 
 from sk_hvae._rate_control import FixedMultipliers, RateController
+from sk_hvae.nn import HVAEOutput
+
+
+def output_with(rates):
+    return HVAEOutput(torch.zeros(1), rates[None], ())
 
 
 def drive(control, plant, n_steps):
@@ -11,7 +16,7 @@ def drive(control, plant, n_steps):
     betas, rates = [], []
     for _ in range(n_steps):
         rate = plant(control.betas)
-        control.update(rate)
+        control.observe(output_with(rate))
         betas.append(control.betas)
         rates.append(rate)
     return torch.stack(betas), torch.stack(rates)
@@ -70,7 +75,7 @@ class TestRateController:
     @pytest.mark.parametrize(("rate", "rises"), [(2.0, True), (0.5, False)])
     def test_a_beta_rises_with_a_rate_above_target_and_falls_below(self, rate, rises):
         control = RateController(torch.tensor([1.0]), torch.tensor([1.0]), 100)
-        control.update(torch.tensor([rate]))
+        control.observe(output_with(torch.tensor([rate])))
         assert (control.betas.item() > 1) is rises
 
     def test_rates_on_target_leave_the_betas_alone(self):

@@ -241,7 +241,7 @@ class HierarchicalVAE(nn.Module):
         if inference.weights is not None:
             x = x.repeat_interleave(top.n_units, 0)
         parameters = self.decoder(inference.latents[0])
-        if self.training and self.likelihood.fits_each_batch:
+        if self.likelihood.training and self.likelihood.fits_each_batch:
             drawn = slice(None)
             if inference.weights is not None:
                 states = top_q.sample(noise).argmax(1)

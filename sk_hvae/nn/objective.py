@@ -48,3 +48,36 @@ def objective(output, betas):
     distortion = output.distortion.mean()
     rates = output.rates.mean(0)
     return LossTerms(distortion + (betas * rates).sum(), distortion, rates)
+
+
+def balanced_objective(output, betas):
+    """Weigh distortion and rates of rows that have multipliers of their own.
+
+    Where betas are large, so are the gradients. Each row's loss is divided by
+    sqrt(1 + mean beta), so that neither end of a range of rates drowns the other.
+
+    Parameters
+    ----------
+    output : ConditionedOutput
+        Distortion (b,) and rates (b, n_layers) of a batch.
+    betas : Tensor of shape (b, n_layers)
+        Multipliers of every row, z_1 first.
+
+    Returns
+    -------
+    LossTerms
+        ``distortion`` and ``rates`` are plain means.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn import HVAEOutput
+    >>> from sk_hvae.nn.objective import balanced_objective
+    >>> output = HVAEOutput(torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [2.0]]), ())
+    >>> balanced_objective(output, torch.tensor([[8.0], [8.0]])).loss
+    tensor(14.)
+    """
+    weights = (1 + betas.mean(1)).rsqrt()
+    losses = output.distortion + (betas * output.rates).sum(1)
+    loss = (weights * losses).mean() / weights.mean()
+    return LossTerms(loss, output.distortion.mean(), output.rates.mean(0))

@@ -124,7 +124,7 @@ class Gaussian(Likelihood):
         return self.mean(parameters + self._bounded_log_sigma().exp() * noise(parameters))
 
     def _bounded_log_sigma(self):
-        if not isinstance(self.log_sigma, nn.Parameter):
+        if self.sigma not in ("learned", "per_feature"):
             return self.log_sigma
         log_sigma = self.log_sigma.clamp(min=_MIN_LOG_SIGMA)
         return log_sigma.where(self.varies, 0.0) if self.sigma == "per_feature" else log_sigma

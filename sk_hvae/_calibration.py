@@ -1,0 +1,115 @@
+"""What a rate-conditioned model reaches, and what to condition it on to hit a target."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+from scipy.optimize import least_squares
+
+_LN2 = math.log(2)
+_CUBIC_FROM = 4
+_CORRECTIONS = 20
+_CLOSE = 1e-3
+_TINY = 1e-6
+
+
+class PlanePoint(NamedTuple):
+    """What is known of a model at one point of the rate plane.
+
+    Attributes
+    ----------
+    condition : ndarray of shape (n_layers,)
+        Rates to condition the model on, bits.
+    rates : ndarray of shape (n_layers,)
+        Rates that come out, bits.
+    distortion : float
+        Bits.
+    betas : ndarray of shape (n_layers,)
+        Multipliers.
+    units : ndarray of shape (n_units of all layers,)
+        The layers' units, side by side.
+    """
+
+    condition: np.ndarray
+    rates: np.ndarray
+    distortion: float
+    betas: np.ndarray
+    units: np.ndarray
+
+
+class Calibration:
+    """Measurements on a grid of conditions, and interpolation between them.
+
+    The logarithms of rates, betas and units are interpolated by cubic splines in the
+    logarithms of the conditions, or linearly where an axis has fewer than four nodes.
+
+    Parameters
+    ----------
+    points : list of PlanePoint
+        Of all nodes of the grid, evenly spaced in the logarithm of the conditions, the last
+        layer's condition running fastest.
+    n_per_axis : int
+        Number of nodes of every layer.
+    """
+
+    def __init__(self, points, n_per_axis):
+        self._low, self._high = np.log(points[0].condition), np.log(points[-1].condition)
+        axes = [np.linspace(*ends, n_per_axis) for ends in zip(self._low, self._high, strict=True)]
+        table = np.array(
+            [np.r_[_log(p.rates), p.distortion, _log(p.betas), _log(p.units)] for p in points]
+        )
+        self._table = RegularGridInterpolator(
+            axes,
+            table.reshape(*[n_per_axis] * len(axes), -1),
+            method="cubic" if n_per_axis >= _CUBIC_FROM and np.isfinite(table).all() else "linear",
+        )
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self._low)
+
+    def find(self, layer_rates):
+        """Find the condition whose rates come closest to the targets.
+
+        Parameters
+        ----------
+        layer_rates : sequence of float
+            Targets in bits, z_1 first.
+
+        Returns
+        -------
+        PlanePoint
+        """
+        targets = np.log(layer_rates)
+        condition = targets.clip(self._low, self._high)
+        for _ in range(_CORRECTIONS):
+            error = targets - self._log_rates(condition)
+            if not np.abs(error).max() > _CLOSE:
+                break
+            condition = (condition + error).clip(self._low, self._high)
+        else:
+            condition = least_squares(
+                lambda c: self._log_rates(c) - targets,
+                condition.clip(self._low + _TINY, self._high - _TINY),
+                bounds=(self._low, self._high),
+            ).x
+        return self._at(condition)
+
+    def _log_rates(self, condition):
+        return self._table(condition)[0, : self.n_layers]
+
+    def _at(self, condition):
+        n, values = self.n_layers, self._table(condition)[0]
+        return PlanePoint(
+            condition=np.exp(condition),
+            rates=np.exp(values[:n]),
+            distortion=float(values[n]),
+            betas=np.exp(values[n + 1 : 2 * n + 1]),
+            units=np.exp(values[2 * n + 1 :]),
+        )
+
+
+def _log(values):
+    return np.log(np.maximum(values, _TINY))

@@ -1,0 +1,429 @@
+"""What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from sk_hvae._data import as_tensor, chunks
+from sk_hvae._measurement import map_rows, measure, module_device
+from sk_hvae._validation import check_feature_names_in, check_rows, resolve_output_layers
+from sk_hvae.nn.noise import GeneratorNoise
+
+
+class LatentsMixin(TransformerMixin):
+    """Methods that need no more than a fitted `HierarchicalVAE`."""
+
+    def transform(self, X) -> np.ndarray:
+        """Infer the posterior means of the layers.
+
+        Each layer is inferred given the mean of the layer above. A row's result does not
+        depend on the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), float32
+            The layers of ``output_layers`` side by side, z_1 first.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.transform(X[:5]).shape
+        (5, 32)
+        """
+        rows = self._check_new(X)
+        module = self._module_in_place()
+        layers = self._output_numbers()
+
+        def means(x):
+            latents = module.encode(x)
+            return torch.cat([latents[n - 1] for n in layers], 1)
+
+        return map_rows(module, rows, means, self._n_features_out)
+
+    def inverse_transform(self, X) -> np.ndarray:
+        """Decode latents, as ``transform`` returns them, to the mean of the data.
+
+        The decoder reads z_1. Where ``output_layers`` leaves it out, the lowest layer given
+        is decoded, and the layers below it take their prior means.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+            Latents, with the columns of ``transform``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            On the scale of the data.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the number of columns is not that of ``transform``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.inverse_transform(hvae.transform(X[:5])).shape
+        (5, 4)
+        """
+        module = self._module_in_place()
+        Z = check_array(X, dtype=np.float32)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but transform returns {self._n_features_out} with "
+                f"output_layers={self.output_layers!r}."
+            )
+        lowest = self._output_numbers()[0]
+        z = as_tensor(np.ascontiguousarray(Z[:, self.layer_slices_[f"z{lowest}"]]))
+        return map_rows(module, z, lambda z: module.decode(z, lowest), self.n_features_in_)
+
+    def latents(self, X, sample: bool = False) -> list[np.ndarray]:
+        """Infer the latents of every layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+        sample : bool, default=False
+            Whether to sample the posteriors instead of taking their means. Only samples are
+            limited by the rates. Each call draws from ``random_state`` anew.
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples, n_units), float32
+            One array per layer, z_1 first.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> [z.shape for z in hvae.latents(X, sample=True)]
+        [(150, 16), (150, 16)]
+        """
+        rows = self._check_new(X)
+        module = self._module_in_place()
+        noise = self._noise() if sample else None
+        columns = map_rows(
+            module, rows, lambda x: torch.cat(module.encode(x, noise), 1), sum(self.n_components_)
+        )
+        return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
+
+    def reconstruct(self, X) -> np.ndarray:
+        """Decode the posterior mean of z_1; with ``missing="mask"``, this imputes missing cells.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            Mean of the data given the latents, on the scale of the data.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> bool(abs(hvae.reconstruct(X) - X).mean() < 0.3)
+        True
+        """
+        rows = self._check_new(X)
+        module = self._module_in_place()
+        return map_rows(
+            module, rows, lambda x: module.decode(module.encode(x)[0]), self.n_features_in_
+        )
+
+    def sample(self, n_samples: int = 1) -> np.ndarray:
+        """Draw data from the model: latents from the top down, then the likelihood.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            On the scale of the data.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is less than 1.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.sample(3).shape
+        (3, 4)
+        """
+        module = self._module_in_place()
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
+        with torch.inference_mode():
+            return module.sample(n_samples, self._noise()).cpu().numpy()
+
+    def rates(self, X) -> np.ndarray:
+        """Measure the rate of every layer for every row.
+
+        The expectation over latents is a mean over 4 draws whose noise is derived from the
+        row itself, so that a row's result is always the same and independent of other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_layers), float64
+            Bits, z_1 first; the mean over rows is the rate.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.rates(X).mean(axis=0).round()
+        array([1., 3.])
+        """
+        return measure(self._module_in_place(), self._check_new(X)).rates
+
+    def distortion(self, X) -> np.ndarray:
+        """Measure the distortion of every row.
+
+        The expectation over latents is a mean over 4 draws whose noise is derived from the
+        row itself, so that a row's result is always the same and independent of other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            -log2 p(x | z_1) in bits, expected over z_1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.distortion(X).shape
+        (150,)
+        """
+        return measure(self._module_in_place(), self._check_new(X)).distortion
+
+    def score_samples(self, X) -> np.ndarray:
+        """Bound the log-likelihood of every row from below.
+
+        The expectation over latents is a mean over 4 draws whose noise is derived from the
+        row itself, so that a row's result is always the same and independent of other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Lower bound on ln p(x), nats: -ln(2) times the sum of distortion and rates.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.score_samples(X).shape
+        (150,)
+        """
+        return measure(self._module_in_place(), self._check_new(X)).lower_bound
+
+    def score(self, X, y=None) -> float:
+        """Bound the mean log-likelihood per row from below.
+
+        It rises with the rates, so it cannot choose them: search rates by a downstream
+        estimator's score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+        y : None
+            Ignored; here for scikit-learn's interface.
+
+        Returns
+        -------
+        float
+            Mean of ``score_samples``, nats.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.score(X) == hvae.lower_bound_
+        True
+        """
+        return float(self.score_samples(X).mean())
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Name the columns of ``transform``.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Ignored but for a check against ``feature_names_in_``.
+
+        Returns
+        -------
+        ndarray of str
+            "z1_0", "z1_1", ... layer by layer.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> hvae.get_feature_names_out()[[0, 15, 16, 31]]
+        array(['z1_0', 'z1_15', 'z2_0', 'z2_15'], dtype=object)
+        """
+        check_is_fitted(self, "module_")
+        check_feature_names_in(self, input_features, generate_names=False)
+        names = [
+            f"z{n}_{i}" for n in self._output_numbers() for i in range(self.n_components_[n - 1])
+        ]
+        return np.array(names, dtype=object)
+
+    @property
+    def layer_slices_(self) -> dict[str, slice]:
+        """Columns of ``transform`` that belong to each layer: dict of "z1" to slice."""
+        check_is_fitted(self, "module_")
+        numbers = self._output_numbers()
+        ends = np.cumsum([self.n_components_[n - 1] for n in numbers]).tolist()
+        return {
+            f"z{n}": slice(first, end)
+            for n, first, end in zip(numbers, [0, *ends], ends, strict=False)
+        }
+
+    @property
+    def _n_features_out(self) -> int:
+        return sum(self.n_components_[n - 1] for n in self._output_numbers())
+
+    def _output_numbers(self):
+        return resolve_output_layers(self.output_layers, self.n_layers_)
+
+    def _check_new(self, X):
+        check_is_fitted(self, "module_")
+        allow_nan = self.module_.missing is not None
+        rows = as_tensor(check_rows(self, X, reset=False, allow_nan=allow_nan))
+        for chunk in chunks(rows):
+            self.module_.likelihood.check(chunk)
+        return rows
+
+    def _noise(self):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        generator = torch.Generator(module_device(self.module_)).manual_seed(seed)
+        return GeneratorNoise(generator)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags

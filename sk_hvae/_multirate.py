@@ -1,0 +1,533 @@
+"""MultiRateHVAETransformer: one fit for all rates."""
+
+import copy
+import math
+import warnings
+from numbers import Real
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._base import BaseHierarchicalVAE, on_cpu
+from sk_hvae._batches import Rows
+from sk_hvae._calibration import Calibration, PlanePoint
+from sk_hvae._callbacks import with_callbacks
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._measurement import measure, module_device, place
+from sk_hvae._plane_control import PlaneController, RateGrid
+from sk_hvae._rate_control import Goal
+from sk_hvae._starting import START_ROWS, build_seeded, start_plane
+from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._validation import (
+    Interval,
+    check_layer_values,
+    fit_context,
+    resolve_epochs,
+    resolve_rate_range,
+    usable_device,
+)
+from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
+
+_LN2 = math.log(2)
+_MARGIN = 1.2
+_MOST_OF_STATES = 0.97
+_STEPS, _FEWEST_STEPS = 3000, 1000
+_UNIT_ROWS, _MOST_DRAWS = 512, 16
+_NOT_PICKLED = ("_at", "_X")
+_SINGLE = HierarchicalVAETransformer._parameter_constraints
+
+
+class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
+    """Latent representation whose bits per layer are chosen after the fit.
+
+    One network is trained for all target rates within ``rate_range`` at once: every eight rows
+    of a batch get targets of their own, and all layers are modulated by smooth functions of
+    them [1]_. The multipliers of the rates are found for all targets, by controllers on a grid.
+    After training the rates that come out are measured over the grid, and what the network is
+    conditioned on is chosen so that asking for r bits gives r bits.
+
+    The estimator acts as a `HierarchicalVAETransformer` at the current ``layer_rates``, which
+    ``set_params`` changes without another fit; ``at`` gives it as an estimator of its own. A
+    fit costs about as much as three of those, whatever the number of rates that are tried.
+
+    Parameters
+    ----------
+    rate_range : (float, float) or sequence of (float, float), default=(0.5, 32)
+        Smallest and largest rate in bits per sample, for all layers or for each, z_1 first.
+        The wider, the more the network has to learn; half a bit to 32 bits suits anything
+        from class labels to small images. The rate of a categorical top layer is at most
+        log2 of the number of its states.
+    layer_rates : float or sequence of float, default=(2, 8)
+        Rates at which the estimator works, bits per sample, z_1 first. May be changed without
+        fitting again; only the number of layers is fixed by ``fit``.
+    n_components : int or sequence of int, default=16
+        Number of units of every layer, or of each, z_1 first.
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    network : str or (encoder, decoder), default="auto"
+        Kind of network, as in `HierarchicalVAETransformer`. Of your own networks, the linear
+        and convolutional layers that have a bias are modulated.
+    image_shape : tuple of int (channels, height, width), default=None
+        Shape of the images whose flattened pixels are the columns of X.
+    inference : {"top_down", "ladder"}, default="top_down"
+        Form of the posteriors, as in `HierarchicalVAETransformer`.
+    top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
+        Kind of z_L, as in `HierarchicalVAETransformer`.
+    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
+        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`. Its
+        scales depend on the rates too.
+    missing : {"error", "mask"}, default="error"
+        Whether NaN in X is an error or marks missing cells.
+    output_layers : {"all", "top"}, int or list of int, default="all"
+        Layers that ``transform`` returns side by side. May be changed without fitting again.
+    max_epochs : int or "auto", default="auto"
+        Passes over the data. "auto" makes 3,000 optimiser steps, but at most 150 passes,
+        unless these are fewer than 1,000 steps, which are then made: three times the rows
+        that one single-rate fit sees.
+    batch_size : int, default=512
+        Largest number of rows per optimiser step; twice that of a single-rate fit, because
+        the rows of a batch share their gradient among many targets.
+    lr : float, default=2e-3
+        Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of matrix products in training, as in `HierarchicalVAETransformer`.
+    device : str or torch.device, default="auto"
+        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+    callbacks : list of skorch callbacks, default=None
+        Passed to skorch's training loop, as they are.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initialisation, shuffling, targets and noise.
+    verbose : int, default=0
+        1 shows a progress line on stderr; rates and targets are means over the plane.
+
+    Attributes
+    ----------
+    rates_ : ndarray of shape (n_layers,)
+        Rates at the current ``layer_rates``, bits per sample, z_1 first. These and the next
+        four are interpolated between measurements on up to 2,048 training rows.
+    betas_ : ndarray of shape (n_layers,)
+        Multipliers at the current ``layer_rates``, z_1 first.
+    distortion_ : float
+        Distortion at the current ``layer_rates``, bits per sample.
+    lower_bound_ : float
+        Lower bound on the mean ln p(x) at the current ``layer_rates``, nats.
+    converged_ : bool
+        Whether every layer is within 5% or 0.1 bit of the current ``layer_rates``, and
+        training was neither interrupted nor diverged.
+    n_iter_ : int
+        Number of epochs run.
+    n_layers_ : int
+        Number of layers.
+    n_components_ : tuple of int
+        Units of each layer, z_1 first.
+    layer_slices_ : dict of str to slice
+        Columns of ``transform`` that belong to each layer, such as "z1".
+    history_ : dict of ndarray
+        Per epoch, means over the plane: "train_distortion" (n_iter_,) and "train_rates"
+        (n_iter_, n_layers) in bits per sample, and "betas" (n_iter_, n_layers), whose means
+        are geometric.
+    module_ : sk_hvae.nn.HierarchicalVAE
+        Plain torch module at the current ``layer_rates``.
+    conditioned_ : sk_hvae.nn.ConditionedHierarchy
+        The trained torch module, for all rates.
+    calibration_ : Calibration
+        What was measured over the plane; ``calibration_.find(layer_rates)`` tells condition,
+        rates, distortion and betas of the point that comes closest.
+    device_ : str
+        Device that the model was trained on.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names of X, if it had string names.
+
+    Warns
+    -----
+    RateTargetWarning
+        If the model does not reach the rates that are asked for; says which come nearest.
+    TrainingInterruptedWarning
+        If training was stopped from the keyboard.
+
+    See Also
+    --------
+    HierarchicalVAETransformer : One fit for one vector of rates.
+    RateSearchCV : Search over rates, at one fit of this estimator per split.
+    rate_map : Metrics over the rate plane.
+
+    Notes
+    -----
+    The loss of a row with multipliers beta is divided by sqrt(1 + mean beta), so that neither
+    end of the plane drowns the other. Training starts at probabilistic PCA for all rates: the
+    closed forms of the linear code at 128 targets are regressed on the functions of the rates
+    that modulate the linear paths.
+
+    Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
+    ``pickle`` keeps it; ``save`` belongs to what ``at`` returns.
+
+    References
+    ----------
+    .. [1] E. Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI
+       2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import MultiRateHVAETransformer
+    >>> X = load_iris().data
+    >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+    >>> multi.rates(X).mean(axis=0).round()
+    array([1., 3.])
+    >>> multi.set_params(layer_rates=(2, 1)).rates(X).mean(axis=0).round()
+    array([2., 1.])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "rate_range": ["array-like"],
+        "layer_rates": ["array-like", Interval(Real, 0, None, closed="neither")],
+        **{
+            name: _SINGLE[name]
+            for name in (
+                "n_components",
+                "hidden_layer_sizes",
+                "network",
+                "image_shape",
+                "inference",
+                "top_layer",
+                "likelihood",
+                "missing",
+                "output_layers",
+                "max_epochs",
+                "batch_size",
+                "lr",
+                "precision",
+                "device",
+                "callbacks",
+                "random_state",
+                "verbose",
+            )
+        },
+    }
+
+    conditioned_: ConditionedHierarchy
+    calibration_: Calibration
+
+    def __init__(
+        self,
+        rate_range=(0.5, 32),
+        *,
+        layer_rates=(2, 8),
+        n_components=16,
+        hidden_layer_sizes=(256, 256),
+        network="auto",
+        image_shape=None,
+        inference="top_down",
+        top_layer="gaussian",
+        likelihood="gaussian",
+        missing="error",
+        output_layers="all",
+        max_epochs="auto",
+        batch_size=512,
+        lr=2e-3,
+        precision="auto",
+        device="auto",
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.rate_range = rate_range
+        self.layer_rates = layer_rates
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.inference = inference
+        self.top_layer = top_layer
+        self.likelihood = likelihood
+        self.missing = missing
+        self.output_layers = output_layers
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None) -> Self:
+        """Train for all rates, then measure which rates come out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. The
+            estimator keeps a reference to it for ``fine_tune``, but does not pickle it.
+        y : None
+            Ignored; here for scikit-learn's interface.
+
+        Returns
+        -------
+        MultiRateHVAETransformer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not make sense or X does not suit the likelihood.
+        TrainingDivergedError
+            If training turns non-finite; the last finite weights are kept.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sk_hvae import MultiRateHVAETransformer
+        >>> multi = MultiRateHVAETransformer((1, 8), layer_rates=3, random_state=0)
+        >>> multi.fit(load_wine().data).converged_
+        True
+        """
+        self._fit(X)
+        self._X = X
+        return self
+
+    def at(self, layer_rates) -> HierarchicalVAETransformer:
+        """Make a fitted single-rate estimator.
+
+        Parameters
+        ----------
+        layer_rates : float or sequence of float
+            Rates in bits per sample, z_1 first.
+
+        Returns
+        -------
+        HierarchicalVAETransformer
+            Fitted, with the shared weights as they are at these rates. It knows nothing of
+            the other rates: it pickles and saves as small as any, and may be trained further
+            with ``warm_start=True`` or ``partial_fit``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the number of layers is not that of ``fit``.
+
+        Warns
+        -----
+        RateTargetWarning
+            If the model does not reach these rates; says which come nearest, and takes them.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import MultiRateHVAETransformer
+        >>> X = load_iris().data
+        >>> multi = MultiRateHVAETransformer((0.5, 6), random_state=0).fit(X)
+        >>> hvae = multi.at((1, 4))
+        >>> type(hvae).__name__, hvae.rates(X).mean(axis=0).round()
+        ('HierarchicalVAETransformer', array([1., 4.]))
+        """
+        check_is_fitted(self, "calibration_")
+        rates = check_layer_values("layer_rates", layer_rates, "bits per sample")
+        if len(rates) != self.n_layers_:
+            raise ValueError(
+                f"layer_rates has {len(rates)} entries, but the model was fitted with "
+                f"{self.n_layers_} layers; give one rate per layer or fit anew."
+            )
+        point = self.calibration_.find(rates)
+        shared = {
+            name: copy.copy(value)
+            for name, value in self.get_params(deep=False).items()
+            if name in _SINGLE
+        }
+        single = HierarchicalVAETransformer(**{**shared, "layer_rates": layer_rates})
+        for name in ("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"):
+            if hasattr(self, name):
+                setattr(single, name, getattr(self, name))
+        single.n_layers_, single.n_components_ = self.n_layers_, self.n_components_
+        single.history_, single._session = self.history_, None
+        single.rates_, single.betas_ = point.rates, point.betas
+        single.distortion_ = point.distortion
+        single.lower_bound_ = -_LN2 * (point.distortion + float(point.rates.sum()))
+        misses = single._misses(Goal(rates, ()))
+        single.converged_ = self._completed and not any(misses)
+        single.module_ = self._plain(point)
+        if any(misses):
+            nearest = ", ".join(f"{rate:.3g}" for rate in point.rates)
+            warnings.warn(
+                f"the model does not reach {rates} bits; nearest are ({nearest}). Ask for "
+                f"these, or fit with another rate_range ({self.rate_range} now) or longer "
+                "(max_epochs); data may have no more bits to give.",
+                RateTargetWarning,
+                stacklevel=2,
+            )
+        return single
+
+    def fine_tune(self, layer_rates, X=None, *, max_epochs=5) -> HierarchicalVAETransformer:
+        """Train a copy of the model further, for one vector of rates.
+
+        Parameters
+        ----------
+        layer_rates : float or sequence of float
+            Rates in bits per sample, z_1 first.
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows to train on. None takes those of ``fit``, which are in memory unless the
+            estimator was pickled.
+        max_epochs : int or "auto", default=5
+            Passes over the data; a few are enough, as the shared weights are close.
+
+        Returns
+        -------
+        HierarchicalVAETransformer
+            Fitted; the shared weights stay as they are.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is None and the rows of ``fit`` are no longer there, or as ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import MultiRateHVAETransformer
+        >>> X = load_iris().data
+        >>> multi = MultiRateHVAETransformer((0.5, 6), random_state=0).fit(X)
+        >>> multi.fine_tune((1, 4), max_epochs=100).converged_
+        True
+        """
+        single = self.at(layer_rates)
+        X = getattr(self, "_X", None) if X is None else X
+        if X is None:
+            raise ValueError(
+                "fine_tune needs rows to train on: those of fit are not pickled. Pass X."
+            )
+        single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
+        return single.set_params(warm_start=False, max_epochs=self.max_epochs)
+
+    @property
+    def module_(self):
+        """Plain torch module at the current ``layer_rates``."""
+        return self._current().module_
+
+    @property
+    def rates_(self):
+        """Rates at the current ``layer_rates``, bits per sample."""
+        return self._current().rates_
+
+    @property
+    def betas_(self):
+        """Multipliers at the current ``layer_rates``."""
+        return self._current().betas_
+
+    @property
+    def distortion_(self):
+        """Distortion at the current ``layer_rates``, bits per sample."""
+        return self._current().distortion_
+
+    @property
+    def lower_bound_(self):
+        """Lower bound on the mean ln p(x) at the current ``layer_rates``, nats."""
+        return self._current().lower_bound_
+
+    @property
+    def converged_(self):
+        """Whether the current ``layer_rates`` are reached, and training went to its end."""
+        return self._current().converged_
+
+    def _current(self):
+        """Return the single-rate estimator at the current ``layer_rates``."""
+        if not hasattr(self, "calibration_"):
+            raise AttributeError("this MultiRateHVAETransformer is not fitted yet; call fit.")
+        rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
+        if getattr(self, "_at", None) is None or self._at[0] != rates:
+            self._at = rates, self.at(rates)
+        return self._at[1]
+
+    def _goal(self):
+        return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
+
+    def _n_epochs(self, steps_per_epoch):
+        return resolve_epochs(self.max_epochs, steps_per_epoch, _STEPS, _FEWEST_STEPS)
+
+    def _split(self, plan):
+        return Rows(plan.rows), None
+
+    def _start(self, plan, n_steps, warm):
+        def ramp(targets):
+            goals = [Goal(tuple(nats / _LN2 for nats in target), ()) for target in targets]
+            ramps = [self._ramp(plan._replace(goal=goal), n_steps) for goal in goals]
+            return torch.tensor(ramps, dtype=torch.float32, device=plan.device)
+
+        low, high = (ends * _LN2 for ends in self._ends(plan))
+        module, betas = start_plane(plan, RateBox(low.tolist(), high.tolist()), ramp)
+        grid = RateGrid(module.box)
+        control = PlaneController(grid, betas(grid.rates), n_steps, ramp(grid.rates.tolist()))
+        return module, control
+
+    def _ends(self, plan):
+        """Return the ends of the conditions in bits: wider than the targets, to hit them all."""
+        low, high = map(np.array, resolve_rate_range(self.rate_range, plan.goal.n_layers))
+        low, high = low / _MARGIN, high * _MARGIN
+        if plan.architecture.has_categorical_top:
+            most = _MOST_OF_STATES * math.log2(plan.architecture.layer_sizes[-1])
+            high[-1] = min(high[-1], most)
+            low[-1] = min(low[-1], most / _MARGIN)
+        return low, high
+
+    def _mark_diverged(self, betas):
+        self._completed, self._at = False, None
+
+    def _warn_off_target(self, goal):
+        """Do nothing: `at` has warned."""
+
+    def _conclude(self, net, plan):
+        """Measure the trained model over the plane, and set the fitted attributes."""
+        self._set_common(net, plan)
+        self.conditioned_ = net.module_.eval()
+        self._completed, self._at = not net.interrupted_, None
+        some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
+        n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
+        grid, module = net.control.grid, self._build()
+        points = []
+        for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
+            module.load_state_dict(self.conditioned_.state_at(rates))
+            module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
+            measured = measure(module, some, n_draws)
+            points.append(
+                PlanePoint(
+                    condition=np.array(rates) / _LN2,
+                    rates=measured.rates.mean(0),
+                    distortion=float(measured.distortion.mean()),
+                    betas=np.array(betas),
+                    units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
+                )
+            )
+        self.calibration_ = Calibration(points, grid.n_per_axis)
+
+    def _build(self):
+        """Build a plain module on the device of the conditioned one."""
+        likelihood = copy.deepcopy(self.conditioned_.model.likelihood)
+        module = build_seeded(self._architecture, likelihood, 0)
+        return place(module, module_device(self.conditioned_)).eval()
+
+    def _plain(self, point):
+        """Build the plain module at a `PlanePoint`."""
+        self.conditioned_ = place(self.conditioned_, usable_device(self.device_))
+        module = self._build()
+        module.load_state_dict(self.conditioned_.state_at((point.condition * _LN2).tolist()))
+        sizes = [layer.n_units for layer in module.layers]
+        units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)
+        for layer, unit in zip(module.layers, units, strict=True):
+            layer.unit.copy_(unit)
+        return module
+
+    def __getstate__(self):
+        state = {k: v for k, v in super().__getstate__().items() if k not in _NOT_PICKLED}
+        if "conditioned_" in state:
+            state["conditioned_"] = on_cpu(state["conditioned_"])
+        return state
