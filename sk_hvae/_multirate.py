@@ -4,7 +4,7 @@ import copy
 import math
 import warnings
 from numbers import Real
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -35,9 +35,14 @@ _LN2 = math.log(2)
 _MARGIN = 1.2
 _MOST_OF_STATES = 0.97
 _STEPS, _FEWEST_STEPS = 3000, 1000
-_UNIT_ROWS, _MOST_DRAWS = 512, 16
-_NOT_PICKLED = ("_at", "_X")
+_UNIT_ROWS, _MOST_DRAWS = 512, 4
 _SINGLE = HierarchicalVAETransformer._parameter_constraints
+
+
+def _at_current(name, what) -> Any:
+    """Return a property that reads a fitted attribute at the current ``layer_rates``."""
+    doc = f"{what} At the current ``layer_rates``."
+    return property(lambda self: getattr(self._current(), name), doc=doc)
 
 
 class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
@@ -158,10 +163,10 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     Notes
     -----
-    The loss of a row with multipliers beta is divided by sqrt(1 + mean beta), so that neither
-    end of the plane drowns the other. Training starts at probabilistic PCA for all rates: the
-    closed forms of the linear code at 128 targets are regressed on the functions of the rates
-    that modulate the linear paths.
+    The loss of a row with multipliers beta is divided by the cube root of 1 + mean beta, so
+    that neither end of the plane drowns the other. Training starts at probabilistic PCA for
+    all rates: the closed forms of the linear code at 128 targets are regressed on the
+    functions of the rates that modulate the linear paths.
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
     ``pickle`` keeps it; ``save`` belongs to what ``at`` returns.
@@ -212,6 +217,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     conditioned_: ConditionedHierarchy
     calibration_: Calibration
+    _at: dict[tuple[float, ...], HierarchicalVAETransformer]
 
     def __init__(
         self,
@@ -409,44 +415,21 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
         return single.set_params(warm_start=False, max_epochs=self.max_epochs)
 
-    @property
-    def module_(self):
-        """Plain torch module at the current ``layer_rates``."""
-        return self._current().module_
-
-    @property
-    def rates_(self):
-        """Rates at the current ``layer_rates``, bits per sample."""
-        return self._current().rates_
-
-    @property
-    def betas_(self):
-        """Multipliers at the current ``layer_rates``."""
-        return self._current().betas_
-
-    @property
-    def distortion_(self):
-        """Distortion at the current ``layer_rates``, bits per sample."""
-        return self._current().distortion_
-
-    @property
-    def lower_bound_(self):
-        """Lower bound on the mean ln p(x) at the current ``layer_rates``, nats."""
-        return self._current().lower_bound_
-
-    @property
-    def converged_(self):
-        """Whether the current ``layer_rates`` are reached, and training went to its end."""
-        return self._current().converged_
+    module_ = _at_current("module_", "Plain torch module.")
+    rates_ = _at_current("rates_", "Rates, bits per sample, (n_layers,).")
+    betas_ = _at_current("betas_", "Multipliers, (n_layers,).")
+    distortion_ = _at_current("distortion_", "Distortion, bits per sample.")
+    lower_bound_ = _at_current("lower_bound_", "Lower bound on the mean ln p(x), nats.")
+    converged_ = _at_current("converged_", "Whether the rates were reached.")
 
     def _current(self):
         """Return the single-rate estimator at the current ``layer_rates``."""
         if not hasattr(self, "calibration_"):
             raise AttributeError("this MultiRateHVAETransformer is not fitted yet; call fit.")
         rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
-        if getattr(self, "_at", None) is None or self._at[0] != rates:
-            self._at = rates, self.at(rates)
-        return self._at[1]
+        if rates not in self._at:
+            self._at = {rates: self.at(rates)}
+        return self._at[rates]
 
     def _goal(self):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
@@ -480,7 +463,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         return low, high
 
     def _mark_diverged(self, betas):
-        self._completed, self._at = False, None
+        self._completed, self._at = False, {}
 
     def _warn_off_target(self, goal):
         """Do nothing: `at` has warned."""
@@ -489,7 +472,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         """Measure the trained model over the plane, and set the fitted attributes."""
         self._set_common(net, plan)
         self.conditioned_ = net.module_.eval()
-        self._completed, self._at = not net.interrupted_, None
+        self._completed, self._at = not net.interrupted_, {}
         some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()
@@ -527,7 +510,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         return module
 
     def __getstate__(self):
-        state = {k: v for k, v in super().__getstate__().items() if k not in _NOT_PICKLED}
+        state = {name: v for name, v in super().__getstate__().items() if name != "_X"}
         if "conditioned_" in state:
-            state["conditioned_"] = on_cpu(state["conditioned_"])
+            state["conditioned_"], state["_at"] = on_cpu(state["conditioned_"]), {}
         return state

@@ -1,5 +1,7 @@
 """Find the multipliers of all target rates in a box at once."""
 
+import math
+
 import torch
 
 from sk_hvae._rate_control import (
@@ -15,6 +17,8 @@ from sk_hvae.nn.objective import balanced_objective
 _N_NODES = {1: 12, 2: 8, 3: 5, 4: 3, 5: 3}
 _FEWEST_NODES = 2
 _SMOOTHING = 0.95
+_ROUGHNESS_PRICE = 0.02
+_MIN_LOG_BETA = math.log(1e-3)
 _INTEGRAL_GAIN = 0.05
 _PROPORTIONAL_GAIN = 2.0
 
@@ -35,6 +39,20 @@ class RateGrid:
         self.axis = torch.linspace(0, 1, self.n_per_axis, device=box.log_low.device)
         nodes = torch.cartesian_prod(*[self.axis] * n_layers).view(-1, n_layers)
         self.rates = box.rates(nodes)
+
+    def smoother(self, price):
+        """Return the matrix that smooths values at the nodes, (n_nodes, n_nodes).
+
+        As in a P-spline (Eilers & Marx, 1996), squared second differences along every axis
+        are paid for; what is linear along the axes is kept as it is.
+        """
+        eye = torch.eye(self.n_per_axis, device=self.axis.device)
+        bends = eye[:-2] - 2 * eye[1:-1] + eye[2:]
+        roughness = torch.zeros_like(eye[:1, :1])
+        for _ in range(self.box.n_layers):
+            along, across = eye.new_ones(len(roughness)).diag(), bends.T @ bends
+            roughness = torch.kron(roughness, eye) + torch.kron(along, across)
+        return torch.linalg.inv(eye.new_ones(len(roughness)).diag() + price * roughness)
 
     def weights(self, rates):
         """Return the weight of every node at given rates in nats, (n, n_nodes)."""
@@ -70,6 +88,7 @@ class PlaneController:
         self.grid = grid
         self._n_steps = n_steps
         self._step = 0
+        self._smoother = grid.smoother(_ROUGHNESS_PRICE)
         self._ramps = ramps
         self._has_ramp = bool((ramps > 1).any())
         self._log_betas = betas.log()
@@ -99,9 +118,11 @@ class PlaneController:
 
     def loss(self, output):
         """Weigh distortion and rates of a `ConditionedOutput`, each row by its own betas."""
-        weights = self.grid.weights(output.targets)
-        betas = (weights @ (self._log_betas + self._push)).exp()
-        return balanced_objective(output, betas)
+        return balanced_objective(output, self.betas_at(output.targets))
+
+    def betas_at(self, targets):
+        """Return the multipliers for targets in nats, (n, n_layers)."""
+        return (self.grid.weights(targets) @ (self._log_betas + self._push)).exp()
 
     def observe(self, output):
         """Move the betas after a batch, given its `ConditionedOutput`."""
@@ -119,8 +140,9 @@ class PlaneController:
         self._wanted = torch.lerp(wanted, self._wanted, _SMOOTHING)
         seen = self._wanted > 0
         error = torch.where(seen, self._measured / self._wanted.where(seen, 1.0), 1.0).log()
-        step = _INTEGRAL_GAIN * error
-        self._log_betas = (self._log_betas + step).clamp(-MAX_LOG_BETA, MAX_LOG_BETA)
+        error = self._smoother @ error
+        log_betas = self._smoother @ (self._log_betas + _INTEGRAL_GAIN * error)
+        self._log_betas = log_betas.clamp(_MIN_LOG_BETA, MAX_LOG_BETA)
         bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
         self._push = _PROPORTIONAL_GAIN * bounded
         if self._step >= AVERAGE_FROM * self._n_steps:

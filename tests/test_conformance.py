@@ -6,7 +6,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from torch import nn
 
-from sk_hvae import HierarchicalVAETransformer
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
 from sk_hvae.nn import Gaussian, Networks
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
@@ -39,6 +39,9 @@ ESTIMATORS = {
     "fixed sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma=0.5)),
     "sigma per feature": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="per_feature")),
     "optimal sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="optimal")),
+    "multi-rate": MultiRateHVAETransformer(
+        (0.5, 2), layer_rates=1, n_components=2, hidden_layer_sizes=(8,), max_epochs=2
+    ),
 }
 
 # scikit-learn runs these on its own estimators only.

@@ -45,7 +45,7 @@ ESTIMATORS = [
 ]
 ESTIMATOR_METHODS = [
     f"sk_hvae.{cls.__name__}.{name}"
-    for cls in (sk_hvae.HierarchicalVAETransformer,)
+    for cls in (sk_hvae.HierarchicalVAETransformer, sk_hvae.MultiRateHVAETransformer)
     for name in own_methods(cls)
 ]
 NN = [f"sk_hvae.nn.{name}" for name in nn.__all__ if takes_arguments(getattr(nn, name))]
@@ -81,7 +81,10 @@ def test_short_docstrings(path):
 
 
 def test_nothing_is_forgotten():
-    assert ESTIMATORS == ["sk_hvae.HierarchicalVAETransformer"]
+    assert ESTIMATORS == [
+        "sk_hvae.HierarchicalVAETransformer",
+        "sk_hvae.MultiRateHVAETransformer",
+    ]
     assert "sk_hvae.HierarchicalVAETransformer.inverse_transform" in ESTIMATOR_METHODS
     assert "sk_hvae.HierarchicalVAETransformer.layer_slices_" in ESTIMATOR_METHODS
     assert "sk_hvae.nn.Gaussian" in NN
@@ -89,9 +92,12 @@ def test_nothing_is_forgotten():
     assert len(EXCEPTIONS) == 5
 
 
-@pytest.mark.parametrize("path", ESTIMATORS)
-def test_every_parameter_and_fitted_attribute_is_described(path, fitted):
-    doc = inspect.getdoc(sk_hvae.HierarchicalVAETransformer)
-    attributes = [name for name in vars(fitted) if name.endswith("_") and not name.startswith("_")]
-    for name in [*fitted.get_params(), *attributes, "layer_slices_", "feature_names_in_"]:
-        assert f"\n{name} : " in doc or f", {name} : " in doc or f"\n{name}, " in doc
+def test_every_parameter_and_fitted_attribute_is_described(fitted):
+    multi = sk_hvae.MultiRateHVAETransformer((0.5, 3), layer_rates=1).fit(fitted.sample(40))
+    for estimator in (fitted, multi):
+        doc = inspect.getdoc(type(estimator))
+        attributes = [
+            name for name in dir(estimator) if name.endswith("_") and not name.startswith("_")
+        ]
+        for name in [*estimator.get_params(), *attributes, "feature_names_in_"]:
+            assert f"\n{name} : " in doc or f", {name} : " in doc or f"\n{name}, " in doc

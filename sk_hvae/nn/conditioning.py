@@ -6,6 +6,7 @@ For any one vector of rates the modulations fold into the weights, which leaves 
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -192,18 +193,22 @@ class ConditionedHierarchy(nn.Module):
     torch.Size([100, 2])
     """
 
+    modulations: Mapping[str, Modulation]
+    scales: nn.ParameterDict
+
     def __init__(self, model, box):
         super().__init__()
         self.model = model
         self.box = box
         self.features = RateFeatures(box)
-        self.modulations = nn.ModuleDict()
+        modulations = nn.ModuleDict()
         for name, layer in _layers(model):
             n_inputs = layer.in_features if name.endswith(".linear") else 0
             modulation = Modulation(n_inputs, len(_weights(layer).bias))
             layer.register_forward_pre_hook(modulation.before)
             layer.register_forward_hook(modulation.after)
-            self.modulations[_key(name)] = modulation
+            modulations[_key(name)] = modulation
+        self.modulations = modulations  # type: ignore[assignment]
         self.scales = nn.ParameterDict(
             {_key(name): torch.zeros(_N_FEATURES, scale.numel()) for name, scale in _scales(model)}
         )
@@ -280,36 +285,37 @@ class ConditionedHierarchy(nn.Module):
             Maps rates in nats (n, n_layers) to what ``set_model`` would return, (n,).
         """
         paths = [(n, layer) for n, layer in _layers(self.model) if n.endswith(".linear")]
+        tensors = dict(_scales(self.model))
+        for name, layer in paths:
+            tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
         places = SobolEngine(self.box.n_layers, scramble=True, seed=seed).draw(_N_CODES)
         targets = self.box.rates(places.to(self.box.log_low))
-        records = []
+        numbers, records = [], []
         for rates in targets:
-            number = torch.tensor(float(set_model(rates.tolist())))
-            weights = [layer.weight.clone() for _, layer in paths]
-            biases = [layer.bias.clone() for _, layer in paths]
-            scales = [scale.clone() for _, scale in _scales(self.model)]
-            records.append((number, weights, biases, scales))
-        features = self.features(targets)
-        solve = _ridge(features)
-        for i, (name, layer) in enumerate(paths):
-            modulation = self.modulations[_key(name)]
-            weights = torch.stack([record[1][i] for record in records])
-            weight = weights.mean(0)
-            power = weight.square().sum(0)
-            seen = power > _TINY
-            scale_in = torch.where(seen, (weights * weight).sum(1) / power.clamp(min=_TINY), 1.0)
-            layer.weight.copy_(weight)
-            layer.bias.zero_()
-            scale_in_by, _, shift_by = modulation.coefficients.split(modulation.widths, 1)
-            scale_in_by.copy_(solve(scale_in - 1))
-            shift_by.copy_(solve(torch.stack([record[2][i] for record in records])))
-        for i, (name, scale) in enumerate(_scales(self.model)):
-            values = torch.stack([record[3][i] for record in records])
-            scale.copy_(values.mean(0))
-            self.scales[_key(name)].copy_(solve((values - scale).view(len(values), -1)))
-        numbers = torch.stack([record[0] for record in records]).to(features)
-        coefficients = solve(numbers[:, None])
+            numbers.append(float(set_model(rates.tolist())))
+            records.append([tensor.clone() for tensor in tensors.values()])
+        stacks = map(torch.stack, zip(*records, strict=True))
+        found = dict(zip(tensors, stacks, strict=True))
+        solve = _ridge(self.features(targets))
+        for name, layer in paths:
+            self._start_path(name, layer, found[f"{name}.weight"], found[f"{name}.bias"], solve)
+        for name, scale in _scales(self.model):
+            scale.copy_(found[name].mean(0))
+            self.scales[_key(name)].copy_(solve((found[name] - scale).view(_N_CODES, -1)))
+        coefficients = solve(targets.new_tensor(numbers)[:, None])
         return lambda rates: (self.features(rates).detach() @ coefficients)[:, 0]
+
+    def _start_path(self, name, layer, weights, biases, solve):
+        """Start one linear path, each input of which acts in one direction at all rates."""
+        modulation = self.modulations[_key(name)]
+        scale_in_by, _, shift_by = modulation.coefficients.split(modulation.widths, 1)
+        mean = weights.mean(0)
+        power = mean.square().sum(0)
+        scale_in = (weights * mean).sum(1) / power.clamp(min=_TINY)
+        scale_in_by.copy_(solve(torch.where(power > _TINY, scale_in - 1, 0.0)))
+        shift_by.copy_(solve(biases))
+        layer.weight.copy_(mean)
+        layer.bias.zero_()
 
     @torch.no_grad()
     def state_at(self, rates):

@@ -18,6 +18,7 @@ from sk_hvae.nn.latents import GaussianLatent, LayerCode
 
 _MAX_NATS_PER_UNIT = 6.0
 _MAX_LOGIT_STD = 10.0
+_LEVELS, _REFINEMENTS = 65, 9
 
 
 class PrincipalComponents(NamedTuple):
@@ -66,18 +67,17 @@ def water_fill(variances, rate, floor=None):
     log_variances = variances.log()
     floor = torch.zeros_like(variances) if floor is None else floor
 
-    def rates_at(log_level):
-        rates = 0.5 * (log_variances - log_level)
+    def rates_at(log_levels):
+        rates = 0.5 * (log_variances - log_levels)
         return torch.maximum(floor, rates.clamp(max=_MAX_NATS_PER_UNIT))
 
     low = float(log_variances.min()) - 2 * _MAX_NATS_PER_UNIT
     high = float(log_variances.max())
-    for _ in range(60):
-        middle = (low + high) / 2
-        if float(rates_at(middle).sum()) > rate:
-            low = middle
-        else:
-            high = middle
+    for _ in range(_REFINEMENTS):
+        levels = torch.linspace(low, high, _LEVELS, dtype=torch.float64)
+        n_too_low = int((rates_at(levels[:, None]).sum(1) > rate).sum())
+        low = float(levels[max(n_too_low - 1, 0)])
+        high = float(levels[min(n_too_low, _LEVELS - 1)])
     return rates_at(high)
 
 

@@ -53,8 +53,8 @@ def objective(output, betas):
 def balanced_objective(output, betas):
     """Weigh distortion and rates of rows that have multipliers of their own.
 
-    Where betas are large, so are the gradients. Each row's loss is divided by
-    sqrt(1 + mean beta), so that neither end of a range of rates drowns the other.
+    Where betas are large, so are the gradients. Each row's loss is divided by the cube root of
+    1 + mean beta, so that neither end of a range of rates drowns the other.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def balanced_objective(output, betas):
     >>> from sk_hvae.nn import HVAEOutput
     >>> from sk_hvae.nn.objective import balanced_objective
     >>> output = HVAEOutput(torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [2.0]]), ())
-    >>> balanced_objective(output, torch.tensor([[8.0], [8.0]])).loss
-    tensor(14.)
+    >>> balanced_objective(output, torch.tensor([[7.0], [7.0]])).loss
+    tensor(12.5000)
     """
-    weights = (1 + betas.mean(1)).rsqrt()
+    weights = (1 + betas.mean(1)) ** (-1 / 3)
     losses = output.distortion + (betas * output.rates).sum(1)
     loss = (weights * losses).mean() / weights.mean()
     return LossTerms(loss, output.distortion.mean(), output.rates.mean(0))
