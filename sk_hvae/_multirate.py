@@ -30,6 +30,7 @@ from sk_hvae._validation import (
 )
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
+from sk_hvae.nn.hierarchy import HierarchicalVAE
 
 _LN2 = math.log(2)
 _MARGIN = 1.2
@@ -218,6 +219,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     conditioned_: ConditionedHierarchy
     calibration_: Calibration
     _at: dict[tuple[float, ...], HierarchicalVAETransformer]
+    _empty: HierarchicalVAE | None
 
     def __init__(
         self,
@@ -372,7 +374,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             )
         return single
 
-    def fine_tune(self, layer_rates, X=None, *, max_epochs=5) -> HierarchicalVAETransformer:
+    def fine_tune(self, layer_rates, X=None, *, max_epochs=10) -> HierarchicalVAETransformer:
         """Train a copy of the model further, for one vector of rates.
 
         Parameters
@@ -382,7 +384,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         X : array-like of shape (n_samples, n_features), default=None
             Rows to train on. None takes those of ``fit``, which are in memory unless the
             estimator was pickled.
-        max_epochs : int or "auto", default=5
+        max_epochs : int or "auto", default=10
             Passes over the data; a few are enough, as the shared weights are close.
 
         Returns
@@ -472,7 +474,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         """Measure the trained model over the plane, and set the fitted attributes."""
         self._set_common(net, plan)
         self.conditioned_ = net.module_.eval()
-        self._completed, self._at = not net.interrupted_, {}
+        self._completed, self._at, self._empty = not net.interrupted_, {}, None
         some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()
@@ -494,9 +496,10 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     def _build(self):
         """Build a plain module on the device of the conditioned one."""
-        likelihood = copy.deepcopy(self.conditioned_.model.likelihood)
-        module = build_seeded(self._architecture, likelihood, 0)
-        return place(module, module_device(self.conditioned_)).eval()
+        if self._empty is None:
+            likelihood = copy.deepcopy(self.conditioned_.model.likelihood)
+            self._empty = build_seeded(self._architecture, likelihood, 0).eval()
+        return place(copy.deepcopy(self._empty), module_device(self.conditioned_))
 
     def _plain(self, point):
         """Build the plain module at a `PlanePoint`."""
@@ -512,5 +515,5 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     def __getstate__(self):
         state = {name: v for name, v in super().__getstate__().items() if name != "_X"}
         if "conditioned_" in state:
-            state["conditioned_"], state["_at"] = on_cpu(state["conditioned_"]), {}
+            state |= {"conditioned_": on_cpu(state["conditioned_"]), "_at": {}, "_empty": None}
         return state

@@ -252,10 +252,12 @@ class TestFit:
 
 
 class TestFineTune:
-    def test_it_polishes_one_point_and_leaves_the_rest(self, multi, wine):
+    def test_it_polishes_one_point_and_leaves_the_rest(self, wine):
+        short = {**SMALL, "max_epochs": 100, "layer_rates": (1, 1)}
+        multi = MultiRateHVAETransformer((0.5, 5), **short).fit(wine)
         rates = (2, 3)
         before, at = multi.transform(wine), multi.at(rates)
-        tuned = multi.fine_tune(rates, max_epochs=100)
+        tuned = multi.fine_tune(rates, max_epochs=500)
         assert type(tuned) is HierarchicalVAETransformer
         assert not tuned.warm_start
         assert tuned.rates_ == close_to(rates)
@@ -263,7 +265,7 @@ class TestFineTune:
             hvae.distortion(wine).mean() + at.betas_ @ hvae.rates(wine).mean(0)
             for hvae in (tuned, at)
         ]
-        assert costs[0] < costs[1]
+        assert costs[0] < costs[1] - 0.5
         assert np.array_equal(multi.transform(wine), before)
 
     def test_other_rows_may_be_given(self, multi, wine):

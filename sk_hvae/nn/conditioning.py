@@ -1,8 +1,10 @@
 """Rate conditioning: one set of weights for a whole box of target rates.
 
-Every layer of a plain model is modulated by smooth functions of the target rates: its output
-is scaled and shifted (FiLM, Perez et al., AAAI 2018), and on the linear paths so is its input.
-For any one vector of rates the modulations fold into the weights, which leaves a plain model.
+All layers of a plain model but those of its encoder are modulated by smooth functions of the
+target rates: the output is scaled and shifted (FiLM, Perez et al., AAAI 2018), and on the
+linear paths so is the input. For any one vector of rates the modulations fold into the
+weights, which leaves a plain model; the encoder, and what it tells of the data, is the same for
+all rates.
 """
 
 import math
@@ -356,7 +358,7 @@ def _log_and_cumulated(rates):
 
 
 def _layers(model):
-    """List what is modulated, by name: all layers with a bias but the whitening of the data."""
+    """List what is modulated, by name: all layers with a bias but those of the encoder."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
     inside = {f"{name}.convolution" for name, m in model.named_modules() if type(m) is Doubling}
     return [
@@ -364,18 +366,18 @@ def _layers(model):
         for name, layer in model.named_modules()
         if type(layer) in kinds
         and name not in inside
-        and name != "encoder.linear"
+        and not name.startswith("encoder.")
         and _weights(layer).bias is not None
     ]
-
-
-def _output_axis(layer):
-    return 1 if isinstance(layer, (nn.ConvTranspose2d, Doubling)) else 0
 
 
 def _weights(layer):
     """Return the layer that holds weight and bias."""
     return layer.convolution if isinstance(layer, Doubling) else layer
+
+
+def _output_axis(layer):
+    return 1 if isinstance(layer, (nn.ConvTranspose2d, Doubling)) else 0
 
 
 def _scales(model):
