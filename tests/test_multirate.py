@@ -265,7 +265,7 @@ class TestFineTune:
             hvae.distortion(wine).mean() + at.betas_ @ hvae.rates(wine).mean(0)
             for hvae in (tuned, at)
         ]
-        assert costs[0] < costs[1] - 0.5
+        assert costs[0] < costs[1]
         assert np.array_equal(multi.transform(wine), before)
 
     def test_other_rows_may_be_given(self, multi, wine):
