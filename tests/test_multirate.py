@@ -253,7 +253,7 @@ class TestFit:
 
 class TestFineTune:
     def test_it_polishes_one_point_and_leaves_the_rest(self, wine):
-        short = {**SMALL, "max_epochs": 100, "layer_rates": (1, 1)}
+        short = {**SMALL, "max_epochs": 20, "layer_rates": (1, 1)}
         multi = MultiRateHVAETransformer((0.5, 5), **short).fit(wine)
         rates = (2, 3)
         before, at = multi.transform(wine), multi.at(rates)

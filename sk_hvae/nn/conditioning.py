@@ -7,7 +7,6 @@ weights, which leaves a plain model; the encoder, and what it tells of the data,
 all rates.
 """
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from sk_hvae.nn.categorical import CategoricalLatent
 from sk_hvae.nn.convolution import Doubling
 from sk_hvae.nn.noise import uniform
 
-_N_FEATURES, _STEEPNESS = 64, 3.0
+_N_FEATURES, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
 _ROWS_PER_TARGET = 8
 _N_CODES, _RIDGE = 128, 1e-3
 _TINY = 1e-12
@@ -88,7 +87,7 @@ class RateFeatures(nn.Module):
 
     The directions mix the logarithms of every layer's rate and of the sum of its rate and
     those above, on which a linear code depends. Over the box, the features start with mean
-    zero and a total variance of one, but for the first, which is constant.
+    zero and standard deviation 0.5, but for the first, which is constant.
 
     Parameters
     ----------
@@ -120,7 +119,7 @@ class RateFeatures(nn.Module):
     def forward(self, targets):
         """Map targets in nats (n, n_layers) to features (n, n_features)."""
         features = (self._raw(targets) - self.mean) / self.std
-        return functional.pad(features, (1, 0), value=1.0) / math.sqrt(_N_FEATURES)
+        return _SPREAD * functional.pad(features, (1, 0), value=1.0)
 
     def _raw(self, targets):
         coordinates = 2 * (_log_and_cumulated(targets) - self.low) / (self.high - self.low) - 1
