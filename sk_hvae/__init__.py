@@ -1,8 +1,20 @@
 """Hierarchical variational autoencoders for scikit-learn users: ask for bits, get bits."""
 
 from sk_hvae._multirate import MultiRateHVAETransformer
+from sk_hvae._rate_grid import RateDistribution, rate_grid
+from sk_hvae._rate_map import RateMap, rate_map
+from sk_hvae._search import RateSearchCV
 from sk_hvae._transformer import HierarchicalVAETransformer
 
 __version__ = "0.1.0"
 
-__all__ = ["HierarchicalVAETransformer", "MultiRateHVAETransformer", "__version__"]
+__all__ = [
+    "HierarchicalVAETransformer",
+    "MultiRateHVAETransformer",
+    "RateDistribution",
+    "RateMap",
+    "RateSearchCV",
+    "__version__",
+    "rate_grid",
+    "rate_map",
+]

@@ -15,7 +15,7 @@ from sk_hvae._batches import Rows
 from sk_hvae._calibration import Calibration, PlanePoint
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._latents import LatentsMixin
-from sk_hvae._measurement import measure, module_device, place
+from sk_hvae._measurement import PlaneSurvey, module_device, place
 from sk_hvae._plane_control import PlaneController, RateGrid
 from sk_hvae._rate_control import Goal
 from sk_hvae._starting import START_ROWS, build_seeded, start_plane
@@ -478,16 +478,18 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()
+        module.load_state_dict(self.conditioned_.state_at(grid.rates[0].tolist()))
+        survey = PlaneSurvey(module, some, n_draws)
         points = []
         for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
             module.load_state_dict(self.conditioned_.state_at(rates))
             module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
-            measured = measure(module, some, n_draws)
+            measured = survey.measure(module)
             points.append(
                 PlanePoint(
                     condition=np.array(rates) / _LN2,
-                    rates=measured.rates.mean(0),
-                    distortion=float(measured.distortion.mean()),
+                    rates=measured.rates,
+                    distortion=measured.distortion,
                     betas=np.array(betas),
                     units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
                 )

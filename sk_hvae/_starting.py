@@ -28,7 +28,7 @@ from sk_hvae.nn.linear_start import (
     start_at_slope,
 )
 
-START_ROWS, _PLANE_ROWS = 2048, 256
+START_ROWS, _PLANE_ROWS = 2048, 128
 _BUILDING = threading.Lock()
 
 

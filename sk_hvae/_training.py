@@ -27,7 +27,7 @@ _NOT_DECAYED = (
     "*.gain",
     "*likelihood.*",
     "features.*",
-    "modulations.*",
+    "coefficients",
     "scales.*",
 )
 

@@ -33,6 +33,7 @@ FLOORS = {
     "_latents": 5,
     "_transformer": 6,
     "_multirate": 7,
+    "_rate_grid": 2,
     "_rate_map": 8,
     "_search": 8,
     "plotting": 0,

@@ -1,13 +1,12 @@
 """Rate conditioning: one set of weights for a whole box of target rates.
 
-All layers of a plain model but those of its encoder are modulated by smooth functions of the
-target rates: the output is scaled and shifted (FiLM, Perez et al., AAAI 2018), and on the
-linear paths so is the input. For any one vector of rates the modulations fold into the
-weights, which leaves a plain model; the encoder, and what it tells of the data, is the same for
-all rates.
+The layers of a plain model, but those of its encoder and the last ones of its decoder, are
+modulated by smooth functions of the target rates: the output is scaled and shifted (FiLM, Perez
+et al., AAAI 2018), and on the linear paths the input is scaled. For any one vector of rates the
+modulations fold into the weights, which leaves a plain model; the encoder, and what it tells of
+the data, is the same for all rates.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -126,45 +125,34 @@ class RateFeatures(nn.Module):
         return functional.silu(self.net(coordinates))
 
 
-class Modulation(nn.Module):
-    """Scale and shift of one layer's output, and scale of its input, as functions of features.
+class Modulation:
+    """Scale of one layer's input, and scale and shift of its output.
 
     Parameters
     ----------
-    n_inputs : int
-        Width of the input if that is scaled, else 0.
-    n_outputs : int
-        Width, or number of planes, of the output.
+    n_inputs, n_outputs : int
+        Width of the input, and width, or number of planes, of the output; 0 where it is left
+        as it is.
     """
 
     def __init__(self, n_inputs, n_outputs):
-        super().__init__()
         self.widths = [n_inputs, n_outputs, n_outputs]
-        self.coefficients = nn.Parameter(torch.zeros(_N_FEATURES, sum(self.widths)))
-        self._current = None
-
-    def values(self, features):
-        """Return scale of the input, scale and shift of the output, (n, width) each."""
-        scale_in, scale_out, shift = (features @ self.coefficients).split(self.widths, 1)
-        return 1 + scale_in, 1 + scale_out, shift
-
-    def switch(self, features):
-        """Modulate by these features from now on, one row for equal parts of a batch, or not."""
-        self._current = None if features is None else self.values(features)
+        self.current = None
+        """Scale of the input, scale and shift of the output, (n_targets, width) each, or None."""
 
     def before(self, layer, args):
         """Scale the input: a forward pre-hook."""
-        if self._current is None or not self.widths[0]:
+        if self.current is None or not self.widths[0]:
             return None
-        scale = self._current[0]
+        scale = self.current[0]
         (x,) = args
         return ((x.unflatten(0, (len(scale), -1)) * scale[:, None]).flatten(0, 1),)
 
     def after(self, layer, args, output):
         """Scale and shift the output: a forward hook."""
-        if self._current is None:
+        if self.current is None or not self.widths[1]:
             return None
-        _, scale, shift = (values.to(output.dtype) for values in self._current)
+        _, scale, shift = (values.to(output.dtype) for values in self.current)
         by_target = output.unflatten(0, (len(scale), -1))
         shape = [len(scale)] + [1] * (by_target.dim() - 1)
         shape[-1 if type(layer) is nn.Linear else 2] = self.widths[1]
@@ -194,7 +182,7 @@ class ConditionedHierarchy(nn.Module):
     torch.Size([100, 2])
     """
 
-    modulations: Mapping[str, Modulation]
+    neutral: Tensor
     scales: nn.ParameterDict
 
     def __init__(self, model, box):
@@ -202,14 +190,17 @@ class ConditionedHierarchy(nn.Module):
         self.model = model
         self.box = box
         self.features = RateFeatures(box)
-        modulations = nn.ModuleDict()
+        self.modulations = {}
         for name, layer in _layers(model):
             n_inputs = layer.in_features if name.endswith(".linear") else 0
-            modulation = Modulation(n_inputs, len(_weights(layer).bias))
+            n_outputs = 0 if _puts_out(model, name, layer) else len(_weights(layer).bias)
+            self.modulations[name] = modulation = Modulation(n_inputs, n_outputs)
             layer.register_forward_pre_hook(modulation.before)
             layer.register_forward_hook(modulation.after)
-            modulations[_key(name)] = modulation
-        self.modulations = modulations  # type: ignore[assignment]
+        widths = [width for m in self.modulations.values() for width in m.widths]
+        neutral = [torch.full((width,), i % 3 < 2) for i, width in enumerate(widths)]
+        self.register_buffer("neutral", torch.cat(neutral).float())
+        self.coefficients = nn.Parameter(torch.zeros(_N_FEATURES, len(self.neutral)))
         self.scales = nn.ParameterDict(
             {_key(name): torch.zeros(_N_FEATURES, scale.numel()) for name, scale in _scales(model)}
         )
@@ -245,17 +236,26 @@ class ConditionedHierarchy(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             features = self.features(targets)
             scales = self._scales_at(features, len(x))
-            self._modulate(features)
+            values = self._values(features)
         try:
+            for name, modulation in self.modulations.items():
+                modulation.current = values[name]
             output = functional_call(self.model, scales, (x, noise))
         finally:
-            self._modulate(None)
+            for modulation in self.modulations.values():
+                modulation.current = None
         targets = targets.repeat_interleave(len(x) // n_targets, 0)
         return ConditionedOutput(output.distortion, output.rates, targets)
 
-    def _modulate(self, features):
-        for modulation in self.modulations.values():
-            modulation.switch(features)
+    def _values(self, features):
+        """Return scale of the input, scale and shift of the output for every layer, by name."""
+        return self._split(torch.addmm(self.neutral, features, self.coefficients))
+
+    def _split(self, columns):
+        """Split (n, width) into the three parts of every layer, by name."""
+        widths = [width for m in self.modulations.values() for width in m.widths]
+        parts = columns.split(widths, 1)
+        return {name: parts[3 * i : 3 * i + 3] for i, name in enumerate(self.modulations)}
 
     def _scales_at(self, features, n_rows):
         """Return the likelihood's scales for every row, (n_rows, 1) or (n_rows, n_features)."""
@@ -308,15 +308,15 @@ class ConditionedHierarchy(nn.Module):
 
     def _start_path(self, name, layer, weights, biases, solve):
         """Start one linear path, each input of which acts in one direction at all rates."""
-        modulation = self.modulations[_key(name)]
-        scale_in_by, _, shift_by = modulation.coefficients.split(modulation.widths, 1)
+        scale_in_by, _, shift_by = self._split(self.coefficients)[name]
         mean = weights.mean(0)
         power = mean.square().sum(0)
         scale_in = (weights * mean).sum(1) / power.clamp(min=_TINY)
         scale_in_by.copy_(solve(torch.where(power > _TINY, scale_in - 1, 0.0)))
-        shift_by.copy_(solve(biases))
         layer.weight.copy_(mean)
-        layer.bias.zero_()
+        layer.bias.copy_(biases.mean(0))
+        if shift_by.shape[1]:
+            shift_by.copy_(solve(biases - layer.bias))
 
     @torch.no_grad()
     def state_at(self, rates):
@@ -335,16 +335,18 @@ class ConditionedHierarchy(nn.Module):
         targets = torch.tensor([list(rates)], device=self.box.log_low.device)
         features = self.features(targets)
         state = self.model.state_dict()
-        for key, modulation in self.modulations.items():
-            scale_in, scale_out, shift = (values[0] for values in modulation.values(features))
-            layer = self.model.get_submodule(_name(key))
-            name = f"{_name(key)}.convolution" if isinstance(layer, Doubling) else _name(key)
-            weight = state[f"{name}.weight"]
-            shape = [1] * weight.dim()
-            shape[_output_axis(layer)] = -1
-            weight = weight * scale_out.view(shape)
-            state[f"{name}.weight"] = weight * scale_in if len(scale_in) else weight
-            state[f"{name}.bias"] = state[f"{name}.bias"] * scale_out + shift
+        for name, values in self._values(features).items():
+            scale_in, scale_out, shift = (part[0] for part in values)
+            layer = self.model.get_submodule(name)
+            key = f"{name}.convolution" if isinstance(layer, Doubling) else name
+            weight, bias = state[f"{key}.weight"], state[f"{key}.bias"]
+            if len(scale_in):
+                weight = weight * scale_in
+            if len(shift):
+                shape = [1] * weight.dim()
+                shape[_output_axis(layer)] = -1
+                weight, bias = weight * scale_out.view(shape), bias * scale_out + shift
+            state |= {f"{key}.weight": weight, f"{key}.bias": bias}
         for name, scale in _scales(self.model):
             state[name] = scale + (features @ self.scales[_key(name)]).view(scale.shape)
         return state
@@ -370,6 +372,15 @@ def _layers(model):
     ]
 
 
+def _puts_out(model, name, layer):
+    """Tell whether a layer puts out what the likelihood reads, a number for every column.
+
+    These are many, and what comes before them is modulated.
+    """
+    widths = (model.likelihood.n_outputs, model.likelihood.n_linked)
+    return name.startswith("decoder.") and type(layer) is nn.Linear and layer.out_features in widths
+
+
 def _weights(layer):
     """Return the layer that holds weight and bias."""
     return layer.convolution if isinstance(layer, Doubling) else layer
@@ -390,10 +401,6 @@ def _scales(model):
 
 def _key(name):
     return name.replace(".", "/")
-
-
-def _name(key):
-    return key.replace("/", ".")
 
 
 def _ridge(features):

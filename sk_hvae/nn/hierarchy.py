@@ -73,6 +73,15 @@ class Inference(NamedTuple):
         """Average over the enumerated states: (b * n_states, ...) to (b, ...)."""
         return values if self.weights is None else _expect(values, self.weights)
 
+    def rates(self):
+        """Compute KL divergences in nats, (b, n_layers), z_1 first."""
+        *below, top = self.posteriors
+        return torch.stack([*(self.expect(q.kl()) for q in below), top.kl()], 1)
+
+    def align(self, x):
+        """Repeat rows of data (b, ...) for the enumerated states."""
+        return x if self.weights is None else x.repeat_interleave(self.weights.shape[1], 0)
+
 
 class HierarchicalVAE(nn.Module):
     """Hierarchical VAE with inference in the order of generation, top layer first.
@@ -232,25 +241,37 @@ class HierarchicalVAE(nn.Module):
 
     def measure(self, x, features, noise):
         """Do the part of `forward` that depends on the noise."""
-        top = self.layers[-1]
-        enumerate_states = isinstance(top, CategoricalLatent) and top.enumerates
-        inference = self.infer(features, noise, enumerate_states)
-        *below, top_q = inference.posteriors
-        rates = [inference.expect(q.kl()) for q in below]
-        rates.append(top_q.kl())
-        if inference.weights is not None:
-            x = x.repeat_interleave(top.n_units, 0)
-        parameters = self.decoder(inference.latents[0])
+        inference, parameters = self.pass_on(features, noise)
+        x = inference.align(x)
         if self.likelihood.training and self.likelihood.fits_each_batch:
             drawn = slice(None)
             if inference.weights is not None:
-                states = top_q.sample(noise).argmax(1)
-                drawn = states + torch.arange(0, len(x), top.n_units, device=x.device)
+                states = inference.posteriors[-1].sample(noise).argmax(1)
+                drawn = states + torch.arange(0, len(x), self.layers[-1].n_units, device=x.device)
             self.likelihood.fit_scale(x[drawn], parameters.detach()[drawn])
-        distortion = self.distortion(x, parameters)
-        return HVAEOutput(
-            inference.expect(distortion), torch.stack(rates, 1), tuple(inference.latents)
-        )
+        distortion = inference.expect(self.distortion(x, parameters))
+        return HVAEOutput(distortion, inference.rates(), tuple(inference.latents))
+
+    def pass_on(self, features, noise):
+        """Sample the latents of encoded data and decode them.
+
+        Parameters
+        ----------
+        features : tuple of Tensor
+            Output of `features`.
+        noise : callable
+            Maps a tensor to standard normal noise of its shape.
+
+        Returns
+        -------
+        tuple of (Inference, Tensor of shape (b, n_outputs))
+            The second are the likelihood's parameters, b * n_states rows of them if the
+            states of the top layer are enumerated.
+        """
+        top = self.layers[-1]
+        enumerate_states = isinstance(top, CategoricalLatent) and top.enumerates
+        inference = self.infer(features, noise, enumerate_states)
+        return inference, self.decoder(inference.latents[0])
 
     def distortion(self, x, parameters):
         """Sum -ln p(x | parameters) over the cells that are not missing: (b,)."""

@@ -39,6 +39,33 @@ class GeneratorNoise:
         return torch.randn(like.shape, generator=self.generator, device=like.device)
 
 
+class ReplayedNoise:
+    """Keep the noise of a source, to give the same again to the next of models of one shape.
+
+    Parameters
+    ----------
+    noise : callable
+        The source.
+    """
+
+    def __init__(self, noise):
+        self._noise = noise
+        self._kept = []
+        self._next = 0
+
+    def __call__(self, like):
+        """Give noise of the shape of ``like``."""
+        if self._next == len(self._kept):
+            self._kept.append(self._noise(like))
+        self._next += 1
+        return self._kept[self._next - 1]
+
+    def rewind(self):
+        """Begin again; returns self."""
+        self._next = 0
+        return self
+
+
 class RowNoise:
     """Derive the noise of a row from the row's own numbers.
 

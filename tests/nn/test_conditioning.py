@@ -119,9 +119,14 @@ def test_modulated_layers_equal_folded_weights(variant, mode):
 def test_what_is_not_modulated_is_shared():
     _, _, conditioned = build("own")
     state = conditioned.state_at([1.0, 1.0])
-    for name in ("encoder.linear.weight", "encoder.net.last.bias", "decoder.net.net.norm.bias"):
+    for name in (
+        "encoder.linear.weight",
+        "encoder.net.last.bias",
+        "decoder.net.net.norm.bias",
+        "decoder.net.net.last.weight",
+    ):
         assert state[name].data_ptr() == conditioned.model.get_parameter(name).data_ptr()
-    name = "decoder.net.net.last.weight"
+    name = "layers.0.prior_net.net.0.weight"
     assert state[name].data_ptr() != conditioned.model.get_parameter(name).data_ptr()
 
 

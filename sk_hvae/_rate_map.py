@@ -1,0 +1,386 @@
+"""rate_map: metrics over the rate plane, of one multi-rate model or of a fit for each point."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC, LinearSVC
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._measurement import PlaneSurvey, module_device
+from sk_hvae._multirate import MultiRateHVAETransformer
+from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._validation import check_layer_values, resolve_autocast, resolve_rate_range
+from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.plotting import RateMapDisplay
+
+_LN2 = math.log(2)
+_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
+_POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
+_FEWEST_PER_AXIS = 3
+_CLASSIFIERS = {
+    "logistic_regression": lambda: LogisticRegression(max_iter=1000),
+    "knn": KNeighborsClassifier,
+    "linear_svm": LinearSVC,
+    "rbf_svm": SVC,
+}
+_SURVEYED = ("distortion", "lower_bound", "psnr")
+_NAMES = (*_SURVEYED, *(f"accuracy:{name}" for name in _CLASSIFIERS))
+_UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
+
+
+@dataclass(frozen=True)
+class RateMap:
+    """Metrics over the rate plane, as `rate_map` returns them.
+
+    Attributes
+    ----------
+    layer_rates : ndarray of shape (n_points, n_layers)
+        Targets in bits per sample, z_1 first.
+    rates : ndarray of shape (n_points, n_layers)
+        Measured rates, bits per sample.
+    metrics : dict of str to ndarray of shape (n_points,)
+        Values of every metric.
+    """
+
+    layer_rates: np.ndarray
+    rates: np.ndarray
+    metrics: dict[str, np.ndarray]
+
+    def to_frame(self):
+        """Return a pandas DataFrame with a row for every point.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns "target_z1", ..., "rate_z1", ..., then the metrics.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("RateMap.to_frame needs pandas: pip install pandas.") from error
+        numbers = range(1, self.rates.shape[1] + 1)
+        columns = {f"target_z{n}": self.layer_rates[:, n - 1] for n in numbers}
+        columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
+        return pd.DataFrame(columns | self.metrics)
+
+    def best(self, metric):
+        """Find the best point.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric. The lowest "distortion" is best; of all others the highest.
+
+        Returns
+        -------
+        int
+            Number of the point: a row of ``layer_rates``, ``rates`` and the metrics.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
+        """
+        values = self._values(metric)
+        return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
+
+    def plot(self, metric, *, ax=None):
+        """Draw a metric over the rates.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw one layer's curve or two layers' map; None makes a figure. Maps of
+            more layers make their own.
+
+        Returns
+        -------
+        RateMapDisplay
+            What was drawn, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, or ``ax`` is given for more than two layers.
+        ImportError
+            If matplotlib is not installed.
+        """
+        unit = _UNITS.get(metric)
+        display = RateMapDisplay(
+            layer_rates=self.layer_rates,
+            rates=self.rates,
+            values=self._values(metric),
+            best=self.best(metric),
+            label=f"{metric} ({unit})" if unit else metric,
+        )
+        return display.plot(ax=ax)
+
+    def _values(self, metric):
+        if metric not in self.metrics:
+            raise ValueError(f"the map has the metrics {list(self.metrics)}; got {metric!r}.")
+        return self.metrics[metric]
+
+
+def rate_map(
+    estimator,
+    X,
+    y=None,
+    *,
+    layer_rates=None,
+    metrics=("distortion", "psnr"),
+    X_fit=None,
+    cv=3,
+    n_jobs=None,
+):
+    """Measure how metrics depend on the rates of the layers.
+
+    Parameters
+    ----------
+    estimator : MultiRateHVAETransformer or HierarchicalVAETransformer
+        A fitted multi-rate model is evaluated at every point; of a single-rate estimator, a
+        clone is fitted for every point. Either stays as it is.
+    X : array-like of shape (n_samples, n_features)
+        Rows to measure on.
+    y : array-like of shape (n_samples,), default=None
+        Labels, for metrics that need them. No fit of a hierarchical VAE sees them.
+    layer_rates : sequence of (float or tuple of float), default=None
+        Points of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
+        them. None takes a grid over the ``rate_range`` of a multi-rate model, with 13, 7, 4
+        or 3 rates per layer for one, two, three or more layers.
+    metrics : str, callable, or sequence or dict of them, default=("distortion", "psnr")
+        What to measure, besides the rates:
+
+        - "distortion": bits per sample.
+        - "lower_bound": mean lower bound on ln p(x), nats.
+        - "psnr": peak signal-to-noise ratio, dB, of the mean of the data given sampled
+          latents, which the rates limit; the peak is the range of X.
+        - "accuracy:logistic_regression", "accuracy:knn", "accuracy:linear_svm" and
+          "accuracy:rbf_svm": cross-validated accuracy on ``transform(X)``.
+        - A function that takes the fitted estimator, X and y, and returns a number.
+
+        The keys of a dict name its metrics; functions go by their own names otherwise.
+    X_fit : array-like of shape (m, n_features), default=None
+        Rows to fit single-rate estimators to; None takes X.
+    cv : int or cross-validation generator, default=3
+        How to split rows for accuracies.
+    n_jobs : int, default=None
+        Number of processes; None is one. Single-rate fits follow a path through the points,
+        each starting from the one before. It is cut into as many stretches, so that results
+        depend on the number, if by little.
+
+    Returns
+    -------
+    RateMap
+        Targets, measured rates and metrics, in the order of ``layer_rates``.
+
+    Raises
+    ------
+    NotFittedError
+        If a multi-rate model is not fitted.
+    TypeError
+        If ``estimator`` is of another class.
+    ValueError
+        If there is no such metric, y is missing for one that needs it, or a parameter does
+        not make sense.
+
+    Warns
+    -----
+    RateTargetWarning
+        If some points are out of reach; the measured rates say where they are instead.
+
+    See Also
+    --------
+    rate_grid : All combinations of given rates.
+    RateSearchCV : Choose rates by cross-validation of a whole pipeline.
+
+    Notes
+    -----
+    Rates, "distortion", "lower_bound" and "psnr" come from one pass over the rows, with one
+    draw of the latents whose noise is derived from each row, in the precision of training.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import MultiRateHVAETransformer, rate_grid, rate_map
+    >>> X, y = load_iris(return_X_y=True)
+    >>> multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 2), random_state=0).fit(X)
+    >>> points = rate_grid([0.5, 2], [0.5, 2])
+    >>> surface = rate_map(multi, X, y, layer_rates=points, metrics=["psnr", "accuracy:knn"])
+    >>> surface.layer_rates[surface.best("psnr")]
+    array([2., 2.])
+    """
+    task = _Task(_resolve_metrics(metrics, y), X, y, cv)
+    if isinstance(estimator, MultiRateHVAETransformer):
+        check_is_fitted(estimator, "calibration_")
+        points = _resolve_points(layer_rates, estimator)
+        order, measure = np.arange(len(points)), _measure_shared
+    elif isinstance(estimator, HierarchicalVAETransformer):
+        points = _resolve_points(layer_rates)
+        order, measure = np.array(path_through(points)), _measure_fits
+        estimator, X_fit = clone(estimator).set_params(betas=None), X if X_fit is None else X_fit
+    else:
+        raise TypeError(
+            "estimator must be a fitted MultiRateHVAETransformer or a "
+            f"HierarchicalVAETransformer; got {type(estimator).__name__}."
+        )
+    stretches = np.array_split(order, min(effective_n_jobs(n_jobs), len(points)))
+    results = Parallel(n_jobs=n_jobs)(
+        delayed(measure)(estimator, X_fit, points[stretch], task) for stretch in stretches
+    )
+    table = np.concatenate(results)[np.argsort(order)]
+    rates, values = np.split(table, [points.shape[1]], axis=1)
+    _warn_if_off(points, rates)
+    return RateMap(points, rates, dict(zip(task.metrics, values.T, strict=True)))
+
+
+def path_through(points):
+    """Order points so that neighbours are close: to and fro, row by row.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_layers)
+        Rates.
+
+    Returns
+    -------
+    list of int
+        Numbers of the points.
+    """
+
+    def snake(numbers, layer):
+        if layer == points.shape[1]:
+            return numbers
+        rows = [
+            snake([n for n in numbers if points[n, layer] == rate], layer + 1)
+            for rate in np.unique(points[numbers, layer])
+        ]
+        return [n for i, row in enumerate(rows) for n in (row[::-1] if i % 2 else row)]
+
+    return snake(list(range(len(points))), 0)
+
+
+class _Task(NamedTuple):
+    """What to measure, by the names in the result, and on what."""
+
+    metrics: dict[str, str | Callable]
+    X: Any
+    y: Any
+    cv: Any
+
+    def survey(self, single):
+        """Prepare passes of models with the encoder of a fitted estimator."""
+        autocast = resolve_autocast(
+            single.precision,
+            module_device(single.module_),
+            single._architecture.hidden_layer_sizes,
+        )
+        rows, with_error = single._check_new(self.X), "psnr" in self.metrics.values()
+        return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
+
+    def measure(self, single, survey):
+        """Measure a fitted estimator; returns its rates, then the metrics."""
+        measured = survey.measure(single.module_)
+        values = [self._value(metric, single, measured) for metric in self.metrics.values()]
+        return [*measured.rates, *values]
+
+    def _value(self, metric, single, measured):
+        if callable(metric):
+            return float(metric(single, self.X, self.y))
+        if metric == "distortion":
+            return measured.distortion
+        if metric == "lower_bound":
+            return -_LN2 * (measured.distortion + measured.rates.sum())
+        if metric == "psnr":
+            peak = float(np.nanmax(self.X)) - float(np.nanmin(self.X))
+            return 10 * math.log10(peak**2 / measured.squared_error)
+        classifier = _CLASSIFIERS[metric.partition(":")[2]]()
+        return cross_val_score(classifier, single.transform(self.X), self.y, cv=self.cv).mean()
+
+
+def _measure_shared(multi, _, points, task):
+    """Measure a multi-rate model at every point."""
+    survey, results = None, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RateTargetWarning)
+        for point in points:
+            single = multi.at(point)
+            survey = survey or task.survey(single)
+            results.append(task.measure(single, survey))
+    return results
+
+
+def _measure_fits(single, X, points, task):
+    """Fit a single-rate estimator to every point, each from the one before, and measure it."""
+    single, results = clone(single), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RateTargetWarning)
+        for number, point in enumerate(points):
+            single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X)
+            results.append(task.measure(single, task.survey(single)))
+    return results
+
+
+def _warn_if_off(points, rates):
+    off = np.abs(rates - points) > np.maximum(_RELATIVE_TOLERANCE * points, _ABSOLUTE_TOLERANCE)
+    if off.any():
+        warnings.warn(
+            f"{off.any(1).sum()} of {len(points)} points are off their targets by over 10% and "
+            "0.2 bit in some layer; the rates of the map say where they are.",
+            RateTargetWarning,
+            stacklevel=3,
+        )
+
+
+def _resolve_metrics(metrics, y):
+    """Return metrics by the names that they have in the result."""
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    if not isinstance(metrics, Mapping):
+        metrics = {m.__name__ if callable(m) else m: m for m in metrics}
+    for metric in metrics.values():
+        if not callable(metric) and metric not in _NAMES:
+            raise ValueError(
+                f"there is no metric {metric!r}; pass a function of (estimator, X, y), or one of "
+                f"{', '.join(map(repr, _NAMES))}."
+            )
+        if y is None and isinstance(metric, str) and metric.startswith("accuracy:"):
+            raise ValueError(f"the metric {metric!r} needs labels; pass y.")
+    return dict(metrics)
+
+
+def _resolve_points(layer_rates, multi=None):
+    """Return the points of the map, (n_points, n_layers)."""
+    if layer_rates is not None:
+        points = [check_layer_values("layer_rates", p, "bits per sample") for p in layer_rates]
+        if not points or len({len(point) for point in points}) > 1:
+            raise ValueError(
+                "layer_rates must hold one point or more, all of the same number of layers; "
+                f"got {layer_rates!r}."
+            )
+        return np.array(points)
+    if multi is None:
+        raise ValueError(
+            "layer_rates are needed to fit a single-rate estimator: a list of points such as "
+            "rate_grid([1, 4, 16], [1, 4, 16])."
+        )
+    n_points = _POINTS_PER_AXIS.get(multi.n_layers_, _FEWEST_PER_AXIS)
+    low, high = resolve_rate_range(multi.rate_range, multi.n_layers_)
+    axes = np.geomspace(low, high, n_points).T
+    return np.array(list(itertools.product(*axes)))

@@ -1,0 +1,219 @@
+"""Heat maps over the rate plane, curves over one rate, and slices of higher planes."""
+
+import itertools
+
+import numpy as np
+
+_FEWEST_FOR_MAP = 2
+_MOST_SLICES = 16
+_COLOURS, _STAR = "viridis", "#d62728"
+
+
+class RateMapDisplay:
+    """Draw a metric over the rates of the layers.
+
+    One layer gives a curve over its measured rate. Two layers give a heat map over the target
+    rates of z_2 (right) and z_1 (up), on logarithmic axes, with small dots at the measured
+    rates, dashed lines of equal total rate, and a star at the best point. More layers give a
+    heat map of z_1 and z_2 for every combination of the other layers' targets.
+
+    Parameters
+    ----------
+    layer_rates : ndarray of shape (n_points, n_layers)
+        Targets in bits per sample, z_1 first.
+    rates : ndarray of shape (n_points, n_layers)
+        Measured rates, bits per sample.
+    values : ndarray of shape (n_points,)
+        The metric.
+    best : int
+        Number of the best point.
+    label : str
+        Name of the metric, with its unit.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes or ndarray of Axes
+        Where it was drawn; an array for more than two layers.
+    figure_ : matplotlib.figure.Figure
+        The figure.
+
+    See Also
+    --------
+    rate_map : Measure metrics over the rate plane.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.plotting import RateMapDisplay
+    >>> rates = np.array([[1.0], [2.0], [4.0]])
+    >>> values = np.array([0.5, 0.8, 0.7])
+    >>> display = RateMapDisplay(
+    ...     layer_rates=rates, rates=rates, values=values, best=1, label="accuracy"
+    ... )
+    >>> display.plot().ax_.get_ylabel()
+    'accuracy'
+    """
+
+    def __init__(self, *, layer_rates, rates, values, best, label):
+        self.layer_rates = layer_rates
+        self.rates = rates
+        self.values = values
+        self.best = best
+        self.label = label
+
+    def plot(self, *, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        RateMapDisplay
+            With ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ``ax`` is given for more than two layers.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError("plots need matplotlib: pip install 'sk-hvae[plot]'.") from error
+        n_layers = self.rates.shape[1]
+        if n_layers > 2:
+            if ax is not None:
+                raise ValueError(f"a map of {n_layers} layers makes its own axes; leave ax out.")
+            return self._slices(plt)
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        if n_layers == 1:
+            self._curve(ax)
+        else:
+            shown = np.arange(len(self.values))
+            colours = self._heat(ax, shown)
+            self._star(ax, shown)
+            ax.figure.colorbar(colours, ax=ax, label=self.label)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _curve(self, ax):
+        order = np.argsort(self.rates[:, 0])
+        ax.plot(self.rates[order, 0], self.values[order], "o-", markersize=4)
+        ax.plot(self.rates[self.best, 0], self.values[self.best], "*", color=_STAR, markersize=14)
+        ax.set_xscale("log", base=2)
+        _plain_ticks(ax.xaxis)
+        ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
+
+    def _heat(self, ax, shown):
+        """Draw one heat map of the points shown over the targets of z_2 and z_1."""
+        targets, values = self.layer_rates[shown], self.values[shown]
+        limits = {"vmin": np.nanmin(self.values), "vmax": np.nanmax(self.values)}
+        rows, columns = (np.unique(targets[:, i]) for i in (0, 1))
+        is_grid = len(values) == len(rows) * len(columns) >= _FEWEST_FOR_MAP**2
+        if is_grid and min(len(rows), len(columns)) >= _FEWEST_FOR_MAP:
+            table = np.full((len(rows), len(columns)), np.nan)
+            places = np.searchsorted(rows, targets[:, 0]), np.searchsorted(columns, targets[:, 1])
+            table[places] = values
+            colours = ax.pcolormesh(
+                _edges(columns), _edges(rows), table, cmap=_COLOURS, **limits, rasterized=True
+            )
+        else:
+            colours = ax.scatter(
+                targets[:, 1], targets[:, 0], c=values, s=150, cmap=_COLOURS, **limits
+            )
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log", base=2)
+        ax.set(
+            xlim=ax.get_xlim(),
+            ylim=ax.get_ylim(),
+            xlabel="rate of $z_2$ (bits)",
+            ylabel="rate of $z_1$ (bits)",
+        )
+        measured = self.rates[shown]
+        for target, rate in zip(targets, measured, strict=True):
+            ax.plot([target[1], rate[1]], [target[0], rate[0]], color="white", lw=0.6, alpha=0.7)
+        ax.plot(measured[:, 1], measured[:, 0], ".", color="white", markersize=3, alpha=0.9)
+        self._totals(ax)
+        for axis in (ax.xaxis, ax.yaxis):
+            _plain_ticks(axis)
+        return colours
+
+    def _totals(self, ax):
+        """Draw lines of equal rate of z_1 and z_2 together."""
+        low, high = ax.get_xlim()
+        bottom, top = ax.get_ylim()
+        for power in range(-8, 12):
+            total = 2.0**power
+            across = np.geomspace(low, high, 400)
+            up = total - across
+            inside = (up > bottom) & (up < top)
+            if inside.sum() < 30:
+                continue
+            ax.plot(across[inside], up[inside], "--", color="black", lw=0.7, alpha=0.6)
+            first = np.flatnonzero(inside)[0]
+            ax.annotate(
+                f"{total:g}",
+                (across[first], up[first]),
+                xytext=(3, 2),
+                textcoords="offset points",
+                va="bottom" if up[first] < top * 0.9 else "top",
+                fontsize=7,
+                color="black",
+                alpha=0.8,
+            )
+
+    def _star(self, ax, shown):
+        if self.best in shown:
+            place = self.layer_rates[self.best]
+            ax.plot(place[1], place[0], "*", color=_STAR, markersize=16, markeredgecolor="white")
+
+    def _slices(self, plt):
+        """Draw a heat map for every combination of the targets of the layers above z_2."""
+        levels = [np.unique(column) for column in self.layer_rates[:, 2:].T]
+        slices = list(itertools.product(*levels))[:_MOST_SLICES]
+        n_columns = len(levels[-1]) if len(slices) > len(levels[-1]) else len(slices)
+        n_rows = -(-len(slices) // n_columns)
+        figure, axes = plt.subplots(
+            n_rows,
+            n_columns,
+            figsize=(3 * n_columns + 1, 2.7 * n_rows),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax, above in itertools.zip_longest(axes.flat, slices):
+            if above is None:
+                ax.set_axis_off()
+                continue
+            shown = np.flatnonzero((self.layer_rates[:, 2:] == above).all(1))
+            if len(shown):
+                colours = self._heat(ax, shown)
+                self._star(ax, shown)
+            named = (f"$z_{number}$ {rate:.3g}" for number, rate in enumerate(above, start=3))
+            ax.set_title(", ".join(named) + " bits", fontsize=9)
+            ax.label_outer()
+        figure.colorbar(colours, ax=axes, label=self.label)
+        self.ax_, self.figure_ = axes, figure
+        return self
+
+
+def _edges(centres):
+    """Return the edges of cells around centres that are spread on a logarithmic scale."""
+    logs = np.log(centres)
+    middles = (logs[1:] + logs[:-1]) / 2
+    first, last = 2 * logs[0] - middles[0], 2 * logs[-1] - middles[-1]
+    return np.exp(np.concatenate(([first], middles, [last])))
+
+
+def _plain_ticks(axis):
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
