@@ -42,8 +42,11 @@ _SINGLE = HierarchicalVAETransformer._parameter_constraints
 
 def _at_current(name, what) -> Any:
     """Return a property that reads a fitted attribute at the current ``layer_rates``."""
-    doc = f"{what} At the current ``layer_rates``."
-    return property(lambda self: getattr(self._current(), name), doc=doc)
+
+    def read(self):
+        return getattr(self._current(), name)
+
+    return property(read, doc=f"{what} At the current ``layer_rates``.")
 
 
 class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):

@@ -42,7 +42,7 @@ _UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
 class RateMap:
     """Metrics over the rate plane, as `rate_map` returns them.
 
-    Attributes
+    Parameters
     ----------
     layer_rates : ndarray of shape (n_points, n_layers)
         Targets in bits per sample, z_1 first.
@@ -50,6 +50,17 @@ class RateMap:
         Measured rates, bits per sample.
     metrics : dict of str to ndarray of shape (n_points,)
         Values of every metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae import RateMap
+    >>> targets = np.array([[1.0], [2.0], [4.0]])
+    >>> surface = RateMap(targets, 1.01 * targets, {"accuracy": np.array([0.5, 0.8, 0.7])})
+    >>> surface.best("accuracy")
+    1
+    >>> surface.to_frame()["rate_z1"].tolist()
+    [1.01, 2.02, 4.04]
     """
 
     layer_rates: np.ndarray
@@ -99,7 +110,7 @@ class RateMap:
         values = self._values(metric)
         return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
 
-    def plot(self, metric, *, ax=None):
+    def plot(self, metric, ax=None):
         """Draw a metric over the rates.
 
         Parameters

@@ -160,6 +160,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     See Also
     --------
+    MultiRateHVAETransformer : One fit for all rates.
+    RateSearchCV : Choose rates by cross-validation.
     sklearn.decomposition.PCA : The linear model that training starts from.
 
     Notes

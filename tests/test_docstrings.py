@@ -6,7 +6,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sk_hvae
-from sk_hvae import exceptions, nn
+from sk_hvae import exceptions, nn, plotting
 
 # https://numpydoc.readthedocs.io/en/latest/validation.html
 FORMAT = {"GL03", "GL05", "GL06", "GL07", "GL08", "SS02", "SS03", "SS06"}
@@ -40,13 +40,16 @@ def takes_arguments(value):
     return inspect.isfunction(value) or "__init__" in vars(value)
 
 
-ESTIMATORS = [
-    f"sk_hvae.{name}" for name in sk_hvae.__all__ if inspect.isclass(getattr(sk_hvae, name))
+PUBLIC = [
+    *(f"sk_hvae.{name}" for name in sk_hvae.__all__ if name != "__version__"),
+    *(f"sk_hvae.plotting.{name}" for name in plotting.__all__),
 ]
-ESTIMATOR_METHODS = [
-    f"sk_hvae.{cls.__name__}.{name}"
-    for cls in (sk_hvae.HierarchicalVAETransformer, sk_hvae.MultiRateHVAETransformer)
-    for name in own_methods(cls)
+PUBLIC_METHODS = [
+    f"{module.__name__}.{name}.{method}"
+    for module in (sk_hvae, plotting)
+    for name in module.__all__
+    if inspect.isclass(getattr(module, name))
+    for method in own_methods(getattr(module, name))
 ]
 NN = [f"sk_hvae.nn.{name}" for name in nn.__all__ if takes_arguments(getattr(nn, name))]
 NN_CONTAINERS = [
@@ -69,7 +72,7 @@ def problems(path, codes):
     return [f"{code}: {text}" for code, text in validate(path)["errors"] if code in codes]
 
 
-@pytest.mark.parametrize("path", [*ESTIMATORS, *ESTIMATOR_METHODS, *NN])
+@pytest.mark.parametrize("path", [*PUBLIC, *PUBLIC_METHODS, *NN])
 def test_full_docstrings(path):
     assert problems(path, FORMAT | LISTED | COMPLETE) == []
 
@@ -81,12 +84,21 @@ def test_short_docstrings(path):
 
 
 def test_nothing_is_forgotten():
-    assert ESTIMATORS == [
+    assert PUBLIC == [
         "sk_hvae.HierarchicalVAETransformer",
         "sk_hvae.MultiRateHVAETransformer",
+        "sk_hvae.RateDistribution",
+        "sk_hvae.RateMap",
+        "sk_hvae.RateSearchCV",
+        "sk_hvae.rate_grid",
+        "sk_hvae.rate_map",
+        "sk_hvae.plotting.RateMapDisplay",
     ]
-    assert "sk_hvae.HierarchicalVAETransformer.inverse_transform" in ESTIMATOR_METHODS
-    assert "sk_hvae.HierarchicalVAETransformer.layer_slices_" in ESTIMATOR_METHODS
+    assert "sk_hvae.HierarchicalVAETransformer.inverse_transform" in PUBLIC_METHODS
+    assert "sk_hvae.HierarchicalVAETransformer.layer_slices_" in PUBLIC_METHODS
+    assert "sk_hvae.MultiRateHVAETransformer.at" in PUBLIC_METHODS
+    assert "sk_hvae.RateSearchCV.fit" in PUBLIC_METHODS
+    assert "sk_hvae.RateMap.plot" in PUBLIC_METHODS
     assert "sk_hvae.nn.Gaussian" in NN
     assert "sk_hvae.nn.HierarchicalVAE.encode" in NN_METHODS
     assert len(EXCEPTIONS) == 5

@@ -14,8 +14,8 @@ class RateMapDisplay:
 
     One layer gives a curve over its measured rate. Two layers give a heat map over the target
     rates of z_2 (right) and z_1 (up), on logarithmic axes, with small dots at the measured
-    rates, dashed lines of equal total rate, and a star at the best point. More layers give a
-    heat map of z_1 and z_2 for every combination of the other layers' targets.
+    rates, dashed lines of equal total rate in bits, and a star at the best point. More layers
+    give a heat map of z_1 and z_2 for every combination of the other layers' targets.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class RateMapDisplay:
         self.best = best
         self.label = label
 
-    def plot(self, *, ax=None):
+    def plot(self, ax=None):
         """Draw.
 
         Parameters
@@ -156,17 +156,22 @@ class RateMapDisplay:
             if inside.sum() < 30:
                 continue
             ax.plot(across[inside], up[inside], "--", color="black", lw=0.7, alpha=0.6)
-            first = np.flatnonzero(inside)[0]
-            ax.annotate(
-                f"{total:g}",
-                (across[first], up[first]),
-                xytext=(3, 2),
-                textcoords="offset points",
-                va="bottom" if up[first] < top * 0.9 else "top",
-                fontsize=7,
-                color="black",
-                alpha=0.8,
-            )
+            self._name_total(ax, total, np.column_stack((across, up))[inside])
+
+    def _name_total(self, ax, total, line):
+        """Write the total rate beside its line, where both layers have most nearly the same."""
+        from matplotlib.patheffects import withStroke
+
+        place = line[np.argmin(np.abs(np.log(line[:, 0] / line[:, 1])))]
+        ax.annotate(
+            f"{total:g}",
+            place,
+            ha="center",
+            va="center",
+            fontsize=7,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+            clip_on=True,
+        )
 
     def _star(self, ax, shown):
         if self.best in shown:
