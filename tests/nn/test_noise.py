@@ -3,7 +3,7 @@ import torch
 from scipy.stats import kstest, norm
 
 from sk_hvae.nn import noise as noise_module
-from sk_hvae.nn.noise import GeneratorNoise, RowNoise, uniform
+from sk_hvae.nn.noise import GeneratorNoise, ReplayedNoise, RowNoise, uniform
 
 
 def random_rows(n_rows=20000, n_features=5, seed=0):
@@ -123,3 +123,13 @@ class TestGeneratorNoise:
     def test_noise_is_standard_normal(self):
         draws = GeneratorNoise(torch.Generator().manual_seed(0))(torch.empty(20000, 1))
         assert kstest(draws[:, 0], "norm").pvalue > 1e-3
+
+
+def test_replayed_noise_is_that_of_the_source():
+    rows, like = torch.rand(5, 3), [torch.zeros(5, 2), torch.zeros(5, 4)]
+    source, replayed = RowNoise(rows), ReplayedNoise(RowNoise(rows))
+    first = [source(each) for each in like]
+    for _ in range(2):
+        for expected, each in zip(first, like, strict=True):
+            assert torch.equal(replayed(each), expected)
+        replayed.rewind()
