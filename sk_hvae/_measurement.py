@@ -162,10 +162,10 @@ class PlaneSurvey:
         distortion = inference.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
-            cells = module.likelihood.mean(parameters).sub_(x).square_()
+            misses = module.likelihood.mean(parameters).sub_(x)
             if module.missing is not None:
-                cells = cells.nan_to_num_(0.0)
-            error = inference.expect(cells.sum(1))
+                misses = misses.nan_to_num_(0.0)
+            error = inference.expect(torch.linalg.vector_norm(misses, dim=1).square())
         return torch.cat((torch.stack((error, distortion), 1), inference.rates()), 1).sum(0)
 
     @contextmanager

@@ -35,7 +35,7 @@ from sk_hvae.nn.hierarchy import HierarchicalVAE
 _LN2 = math.log(2)
 _MARGIN = 1.2
 _MOST_OF_STATES = 0.97
-_STEPS, _FEWEST_STEPS = 3000, 1000
+_STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 1000, 300
 _UNIT_ROWS, _MOST_DRAWS = 512, 4
 _SINGLE = HierarchicalVAETransformer._parameter_constraints
 
@@ -93,12 +93,12 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. May be changed without fitting again.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes 3,000 optimiser steps, but at most 150 passes,
-        unless these are fewer than 1,000 steps, which are then made: three times the rows
-        that one single-rate fit sees.
-    batch_size : int, default=512
-        Largest number of rows per optimiser step; twice that of a single-rate fit, because
-        the rows of a batch share their gradient among many targets.
+        Passes over the data. "auto" makes 2,000 optimiser steps, but at most 300 passes,
+        unless these are fewer than 1,000 steps, which are then made: three times the passes
+        of a single-rate fit.
+    batch_size : int, default=768
+        Largest number of rows per optimiser step; three times that of a single-rate fit,
+        because many targets share the rows of a batch.
     lr : float, default=2e-3
         Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -169,7 +169,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     -----
     The loss of a row with multipliers beta is divided by the cube root of 1 + mean beta, so
     that neither end of the plane drowns the other. Training starts at probabilistic PCA for
-    all rates: the closed forms of the linear code at 128 targets are regressed on the
+    all rates: the closed forms of the linear code at 96 targets are regressed on the
     functions of the rates that modulate the linear paths.
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
@@ -239,7 +239,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         missing="error",
         output_layers="all",
         max_epochs="auto",
-        batch_size=512,
+        batch_size=768,
         lr=2e-3,
         precision="auto",
         device="auto",
@@ -440,7 +440,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
 
     def _n_epochs(self, steps_per_epoch):
-        return resolve_epochs(self.max_epochs, steps_per_epoch, _STEPS, _FEWEST_STEPS)
+        limits = _STEPS, _FEWEST_STEPS, _MOST_EPOCHS
+        return resolve_epochs(self.max_epochs, steps_per_epoch, *limits)
 
     def _split(self, plan):
         return Rows(plan.rows), None
@@ -482,7 +483,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()
         module.load_state_dict(self.conditioned_.state_at(grid.rates[0].tolist()))
-        survey = PlaneSurvey(module, some, n_draws)
+        survey = PlaneSurvey(module, some, n_draws, net.autocast)
         points = []
         for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
             module.load_state_dict(self.conditioned_.state_at(rates))
@@ -506,10 +507,11 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             self._empty = build_seeded(self._architecture, likelihood, 0).eval()
         return place(copy.deepcopy(self._empty), module_device(self.conditioned_))
 
-    def _plain(self, point):
-        """Build the plain module at a `PlanePoint`."""
-        self.conditioned_ = place(self.conditioned_, usable_device(self.device_))
-        module = self._build()
+    def _plain(self, point, module=None):
+        """Return a plain module at a `PlanePoint`: a new one, or the one given."""
+        if module is None:
+            self.conditioned_ = place(self.conditioned_, usable_device(self.device_))
+            module = self._build()
         module.load_state_dict(self.conditioned_.state_at((point.condition * _LN2).tolist()))
         sizes = [layer.n_units for layer in module.layers]
         units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)

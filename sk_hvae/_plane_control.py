@@ -117,7 +117,7 @@ class PlaneController:
         return self._log_betas.exp()
 
     def loss(self, output):
-        """Weigh distortion and rates of a `ConditionedOutput`, each row by its own betas."""
+        """Weigh distortion and rates of a `ConditionedOutput`, each target by its own betas."""
         return balanced_objective(output, self.betas_at(output.targets))
 
     def betas_at(self, targets):
@@ -130,7 +130,7 @@ class PlaneController:
         if self._step >= SETTLE_AT * self._n_steps:
             self._settle()
             return
-        rates, targets = output.rates.detach(), output.targets
+        rates, targets = output.mean_rates().detach(), output.targets
         weights = self.grid.weights(targets)
         ramps = (weights @ self._ramps) ** ramp_ahead(self._step, self._n_steps)
         finite = rates.isfinite()

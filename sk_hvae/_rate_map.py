@@ -295,6 +295,11 @@ class _Task(NamedTuple):
     y: Any
     cv: Any
 
+    @property
+    def is_survey(self):
+        """Whether all metrics come from passes over the rows."""
+        return set(self.metrics.values()) <= set(_SURVEYED)
+
     def survey(self, single):
         """Prepare passes of models with the encoder of a fitted estimator."""
         autocast = resolve_autocast(
@@ -331,7 +336,10 @@ def _measure_shared(multi, _, points, task):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RateTargetWarning)
         for point in points:
-            single = multi.at(point)
+            if survey is None or not task.is_survey:
+                single = multi.at(point)
+            else:
+                single.module_ = multi._plain(multi.calibration_.find(point), single.module_)
             survey = survey or task.survey(single)
             results.append(task.measure(single, survey))
     return results

@@ -35,7 +35,7 @@ _COMMON = sorted(
     set(HierarchicalVAETransformer().get_params())
     & set(MultiRateHVAETransformer().get_params()) - _FREE
 )
-_EPOCHS, _ROWS = 2, 2
+_EPOCHS, _ROWS = 2, 3
 _WIDER = 1.1
 
 
@@ -117,7 +117,7 @@ class RateSearchCV(GridSearchCV):
     -----
     The rates of a multi-rate fit are those of its candidates, from the smallest to the
     largest, layer by layer. It makes twice the passes that a single fit makes, over batches
-    of twice the ``batch_size``: less than a model that is to be used, enough to rank rates.
+    of three times the ``batch_size``: less than a model that is to be used, enough to rank rates.
 
     Candidates are fitted by themselves, as in GridSearchCV, if ``betas`` are set,
     ``early_stopping`` or ``warm_start`` is on, the grid replaces the transformer by other

@@ -290,16 +290,16 @@ def resolve_output_layers(output_layers, n_layers):
     return sorted(int(n) for n in layers)
 
 
-def resolve_epochs(max_epochs, steps_per_epoch, steps=_STEPS, fewest=_FEWEST_STEPS):
+def resolve_epochs(
+    max_epochs, steps_per_epoch, steps=_STEPS, fewest=_FEWEST_STEPS, most_epochs=_MOST_EPOCHS
+):
     """Return the number of passes.
 
     "auto" is as many as make 2,000 optimiser steps, but at most 100, after which small data
-    are learnt by heart; unless these make fewer than 200 steps. For other numbers of steps,
-    the most passes are in proportion.
+    are learnt by heart; unless these make fewer than 200 steps.
     """
     if max_epochs != "auto":
         return int(max_epochs)
-    most_epochs = _MOST_EPOCHS * steps // _STEPS
     n_steps = min(steps, max(fewest, most_epochs * steps_per_epoch))
     return math.ceil(n_steps / steps_per_epoch)
 

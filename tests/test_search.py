@@ -81,7 +81,7 @@ def exact(monkeypatch):
     def at(self, layer_rates):
         calls.taken.append(layer_rates)
         params = {k: v for k, v in clone(self).get_params().items() if k in own}
-        params.update(layer_rates=layer_rates, batch_size=self.batch_size // 2)
+        params.update(layer_rates=layer_rates, batch_size=self.batch_size // 3)
         return HierarchicalVAETransformer(**params).fit(self.rows_)
 
     monkeypatch.setattr(MultiRateHVAETransformer, "fit", fit)
@@ -242,7 +242,7 @@ def test_parameters_of_the_multi_rate_fit(pipeline, iris, species, exact):
     two, one = exact.fits[0], exact.fits[2]
     np.testing.assert_allclose(two.rate_range, [(1, 4), (3 / 1.1, 3 * 1.1)])
     np.testing.assert_allclose(one.rate_range, [(1, 8)])
-    assert (two._n_epochs(1), two.batch_size, two.lr, two.inference) == (6, 200, 1e-3, "ladder")
+    assert (two._n_epochs(1), two.batch_size, two.lr, two.inference) == (6, 300, 1e-3, "ladder")
 
 
 # GridSearchCV's other parameters.
@@ -399,7 +399,7 @@ def test_epochs_of_the_multi_rate_fit_may_be_left_to_it(pipeline, iris, species,
     pipeline.set_params(hvae__max_epochs="auto")
     splits = [(np.arange(0, 150, 30), np.arange(1, 150, 30))]
     RateSearchCV(pipeline, {"hvae__layer_rates": [1, 2]}, cv=splits, refit=False).fit(iris, species)
-    # 5 steps an epoch are 10 of a single fit, which makes 100 passes then.
+    # 5 steps an epoch are 15 of a single fit, which makes 100 passes then.
     assert [multi._n_epochs(5) for multi in exact.fits] == [200]
 
 
@@ -487,7 +487,7 @@ def by_hand(pipeline, grid, splits, X, y):
             n_components=hvae.n_components,
             hidden_layer_sizes=hvae.hidden_layer_sizes,
             max_epochs=2 * hvae.max_epochs,
-            batch_size=2 * hvae.batch_size,
+            batch_size=3 * hvae.batch_size,
             random_state=hvae.random_state,
         ).fit(scale.transform(X[train]))
         for i, candidate in enumerate(candidates):

@@ -21,7 +21,7 @@ from sk_hvae.nn.noise import uniform
 
 _N_FEATURES, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
 _ROWS_PER_TARGET = 8
-_N_CODES, _RIDGE = 128, 1e-3
+_N_CODES, _RIDGE = 96, 1e-3
 _TINY = 1e-12
 
 
@@ -34,13 +34,21 @@ class ConditionedOutput(NamedTuple):
         As in `HVAEOutput`.
     rates : Tensor of shape (b, n_layers)
         As in `HVAEOutput`.
-    targets : Tensor of shape (b, n_layers)
-        Rates that the model was conditioned on.
+    targets : Tensor of shape (n_targets, n_layers)
+        Rates that the model was conditioned on: each for an equal part of the rows, in order.
     """
 
     distortion: Tensor
     rates: Tensor
     targets: Tensor
+
+    def mean_rates(self):
+        """Average over the rows of every target: (n_targets, n_layers)."""
+        return self.rates.unflatten(0, (len(self.targets), -1)).mean(1)
+
+    def mean_distortions(self):
+        """Average over the rows of every target: (n_targets,)."""
+        return self.distortion.unflatten(0, (len(self.targets), -1)).mean(1)
 
 
 class RateBox(nn.Module):
@@ -178,8 +186,9 @@ class ConditionedHierarchy(nn.Module):
     >>> likelihood = Bernoulli().adapt(DataSummary.of([x]))
     >>> model = build_hierarchy(Architecture(n_components=(4, 2)), likelihood)
     >>> conditioned = ConditionedHierarchy(model, RateBox([0.1, 0.1], [2.0, 2.0]))
-    >>> conditioned(x, torch.randn_like).targets.shape
-    torch.Size([100, 2])
+    >>> output = conditioned(x, torch.randn_like)
+    >>> output.rates.shape, output.targets.shape
+    (torch.Size([96, 2]), torch.Size([12, 2]))
     """
 
     neutral: Tensor
@@ -244,7 +253,6 @@ class ConditionedHierarchy(nn.Module):
         finally:
             for modulation in self.modulations.values():
                 modulation.current = None
-        targets = targets.repeat_interleave(len(x) // n_targets, 0)
         return ConditionedOutput(output.distortion, output.rates, targets)
 
     def _values(self, features):

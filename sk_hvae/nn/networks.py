@@ -109,8 +109,7 @@ class SkipDecoder(nn.Module):
 
     def forward(self, z):
         """Map a batch (b, n_units) of z_1 to parameters (b, n_outputs), float32."""
-        outputs = self.net(z).float()
-        location = self.linear(z).float()
+        outputs, location = self.net(z).float(), self.linear(z)
         n_others = outputs.shape[1] - location.shape[1]
         return outputs + (functional.pad(location, (0, n_others)) if n_others else location)
 

@@ -51,17 +51,17 @@ def objective(output, betas):
 
 
 def balanced_objective(output, betas):
-    """Weigh distortion and rates of rows that have multipliers of their own.
+    """Weigh distortion and rates of many targets, which have multipliers of their own.
 
-    Where betas are large, so are the gradients. Each row's loss is divided by the cube root of
-    1 + mean beta, so that neither end of a range of rates drowns the other.
+    Where betas are large, so are the gradients. Each target's loss is divided by the cube root
+    of 1 + its mean beta, so that neither end of a range of rates drowns the other.
 
     Parameters
     ----------
     output : ConditionedOutput
-        Distortion (b,) and rates (b, n_layers) of a batch.
-    betas : Tensor of shape (b, n_layers)
-        Multipliers of every row, z_1 first.
+        Of a batch.
+    betas : Tensor of shape (n_targets, n_layers)
+        Multipliers of every target, z_1 first.
 
     Returns
     -------
@@ -71,13 +71,15 @@ def balanced_objective(output, betas):
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae.nn import HVAEOutput
+    >>> from sk_hvae.nn.conditioning import ConditionedOutput
     >>> from sk_hvae.nn.objective import balanced_objective
-    >>> output = HVAEOutput(torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [2.0]]), ())
-    >>> balanced_objective(output, torch.tensor([[7.0], [7.0]])).loss
+    >>> distortion, rates = torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [2.0]])
+    >>> output = ConditionedOutput(distortion, rates, targets=torch.tensor([[1.5]]))
+    >>> balanced_objective(output, torch.tensor([[7.0]])).loss
     tensor(12.5000)
     """
+    distortions, rates = output.mean_distortions(), output.mean_rates()
     weights = (1 + betas.mean(1)) ** (-1 / 3)
-    losses = output.distortion + (betas * output.rates).sum(1)
+    losses = distortions + (betas * rates).sum(1)
     loss = (weights * losses).mean() / weights.mean()
-    return LossTerms(loss, output.distortion.mean(), output.rates.mean(0))
+    return LossTerms(loss, distortions.mean(), rates.mean(0))

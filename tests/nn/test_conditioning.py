@@ -108,8 +108,9 @@ def test_modulated_layers_equal_folded_weights(variant, mode):
     with torch.no_grad():
         output = conditioned(x, NoiseForTargetsOnly())
         assert len(output.targets.unique(dim=0)) == N_TARGETS
-        for part in torch.arange(N_ROWS).split(N_ROWS // N_TARGETS):
-            plain.load_state_dict(conditioned.state_at(output.targets[part[0]].tolist()))
+        parts = torch.arange(N_ROWS).split(N_ROWS // N_TARGETS)
+        for part, target in zip(parts, output.targets.tolist(), strict=True):
+            plain.load_state_dict(conditioned.state_at(target))
             alone = plain(x[part], torch.zeros_like)
             close = {"rtol": 1e-4, "atol": 1e-3}
             torch.testing.assert_close(output.distortion[part], alone.distortion, **close)
@@ -153,6 +154,14 @@ def test_rows_beyond_the_last_target_are_left_out():
     _, x, conditioned = build("mlp")
     assert len(conditioned(x[:19], torch.randn_like).rates) == 18
     assert len(conditioned(x[:7], torch.randn_like).rates) == 7
+
+
+def test_means_of_every_target():
+    _, x, conditioned = build("mlp")
+    output = conditioned(x, torch.randn_like)
+    for i, part in enumerate(torch.arange(N_ROWS).split(N_ROWS // N_TARGETS)):
+        torch.testing.assert_close(output.mean_rates()[i], output.rates[part].mean(0))
+        torch.testing.assert_close(output.mean_distortions()[i], output.distortion[part].mean())
 
 
 def test_a_conditioned_model_can_be_pickled():
