@@ -94,7 +94,7 @@ def compare(plane, shared, dedicated, title):
         least, least_rates = plane.measure(reference)
         cost = distortion + reference.betas_ @ rates
         excesses.append(100 * (cost / (least + reference.betas_ @ least_rates) - 1))
-        is_off = np.any(np.abs(rates - target) > np.maximum(0.03 * np.array(target), 0.1))
+        is_off = bool(np.any(np.abs(rates - target) > np.maximum(0.03 * np.array(target), 0.1)))
         off += is_off
         print(f"{target!s:12} {rates.round(2)!s:16} {excesses[-1]:8.2f}{' OFF' * is_off}")
     print(

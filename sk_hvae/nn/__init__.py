@@ -2,6 +2,7 @@
 
 from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.categorical import CategoricalLatent
+from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
 from sk_hvae.nn.hierarchy import HierarchicalVAE, HVAEOutput
 from sk_hvae.nn.latents import LadderLatent, TopDownLatent
 from sk_hvae.nn.likelihoods import (
@@ -24,6 +25,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "CategoricalLatent",
+    "ConditionedHierarchy",
     "DataSummary",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
@@ -37,6 +39,7 @@ __all__ = [
     "Networks",
     "PerColumn",
     "Poisson",
+    "RateBox",
     "TopDownLatent",
     "build_hierarchy",
     "objective",

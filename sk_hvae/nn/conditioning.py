@@ -62,7 +62,7 @@ class RateBox(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae.nn.conditioning import RateBox
+    >>> from sk_hvae.nn import RateBox
     >>> RateBox([1.0], [16.0]).rates(torch.tensor([[0.5]]))
     tensor([[4.]])
     """
@@ -181,7 +181,7 @@ class ConditionedHierarchy(nn.Module):
     --------
     >>> import torch
     >>> from sk_hvae.nn import Architecture, Bernoulli, DataSummary, build_hierarchy
-    >>> from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
+    >>> from sk_hvae.nn import ConditionedHierarchy, RateBox
     >>> x = torch.rand(100, 5).round()
     >>> likelihood = Bernoulli().adapt(DataSummary.of([x]))
     >>> model = build_hierarchy(Architecture(n_components=(4, 2)), likelihood)
@@ -219,10 +219,6 @@ class ConditionedHierarchy(nn.Module):
         super().train(mode)
         self.model.likelihood.eval()
         return self
-
-    def row_noise(self, x):
-        """Derive noise from the rows of raw data (b, n_features)."""
-        return self.model.row_noise(x)
 
     def forward(self, x, noise):
         """Draw targets, one for every eight rows, and measure distortion and rates.
