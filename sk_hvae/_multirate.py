@@ -336,10 +336,10 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> from sklearn.datasets import load_iris
         >>> from sk_hvae import MultiRateHVAETransformer
         >>> X = load_iris().data
-        >>> multi = MultiRateHVAETransformer((0.5, 6), random_state=0).fit(X)
-        >>> hvae = multi.at((1, 4))
+        >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+        >>> hvae = multi.at((1, 2))
         >>> type(hvae).__name__, hvae.rates(X).mean(axis=0).round()
-        ('HierarchicalVAETransformer', array([1., 4.]))
+        ('HierarchicalVAETransformer', array([1., 2.]))
         """
         check_is_fitted(self, "calibration_")
         rates = check_layer_values("layer_rates", layer_rates, "bits per sample")
@@ -407,8 +407,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> from sklearn.datasets import load_iris
         >>> from sk_hvae import MultiRateHVAETransformer
         >>> X = load_iris().data
-        >>> multi = MultiRateHVAETransformer((0.5, 6), random_state=0).fit(X)
-        >>> multi.fine_tune((1, 4), max_epochs=100).converged_
+        >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+        >>> multi.fine_tune((1, 2), max_epochs=100).converged_
         True
         """
         single = self.at(layer_rates)

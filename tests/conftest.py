@@ -1,9 +1,12 @@
 """Data and estimators that several test files share."""
 
 import pytest
+import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 from sk_hvae import HierarchicalVAETransformer
+
+torch.set_num_threads(1)  # the tests run side by side, one process per core
 
 SMALL = {
     "layer_rates": (1, 2),

@@ -18,12 +18,14 @@ def small(**params):
     )
 
 
-def encoder(n_inputs):
-    return nn.Sequential(nn.Linear(n_inputs, 8), nn.Tanh())
+class Encoder(nn.Sequential):
+    def __init__(self, n_inputs):
+        super().__init__(nn.Linear(n_inputs, 8), nn.Tanh())
 
 
-def decoder(n_units, n_outputs):
-    return nn.Sequential(nn.Linear(n_units, 8), nn.Tanh(), nn.Linear(8, n_outputs))
+class Decoder(nn.Sequential):
+    def __init__(self, n_units, n_outputs):
+        super().__init__(nn.Linear(n_units, 8), nn.Tanh(), nn.Linear(8, n_outputs))
 
 
 ESTIMATORS = {
@@ -32,7 +34,7 @@ ESTIMATORS = {
     "three layers": small(layer_rates=(1, 2, 1)),
     "ladder": small(layer_rates=(1, 2), inference="ladder"),
     "betas": small(layer_rates=None, betas=(0.5, 2.0)),
-    "own networks": small(layer_rates=(1, 2), network=Networks(encoder, decoder)),
+    "own networks": small(layer_rates=(1, 2), network=Networks(Encoder, Decoder)),
     "categorical top": small(layer_rates=(2, 0.5), top_layer="categorical"),
     "gumbel top": small(layer_rates=(2, 0.5), top_layer="gumbel"),
     "missing": small(layer_rates=(1, 2), missing="mask"),

@@ -1,6 +1,7 @@
 """network= and image_shape=: kinds of networks, presets, and modules of one's own."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,11 @@ def encoder(n_inputs):
 
 def decoder(n_units, n_outputs):
     return nn.Sequential(nn.Linear(n_units, 12), nn.GELU(), nn.Linear(12, n_outputs))
+
+
+def named(value):
+    """Name a case without the addresses of functions, which differ between processes."""
+    return re.sub(r" at 0x\w+", "", str(value))
 
 
 def modules(n_inputs=4, n_units=2):
@@ -112,7 +118,7 @@ def test_sizes_of_fully_convolutional_layers_are_rounded_up(small):
         ((3, 8, 8), r"images of shape \(3, 8, 8\) have 192 pixels but X has 64 columns"),
         ("1x8x8", "'image_shape' parameter"),
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("network", ["auto", "mlp", "conv", "fully-conv"])
 def test_image_shapes_that_do_not_make_sense(small, digits, network, image_shape, said):
@@ -175,7 +181,7 @@ def test_published_model_may_be_told_its_own_shape(small, mnist):
         ({"image_shape": (3, 28, 28)}, r"is for images of shape \(1, 28, 28\)"),
         ({}, r"images of shape \(1, 28, 28\) have 784 pixels but X has 64 columns"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_published_model_of_other_data(small, digits, params, said):
     with pytest.raises(ValueError, match=said):
@@ -324,7 +330,7 @@ class Rowless(nn.Module):
         (None, "'network' parameter"),
         ({"encoder": encoder}, "'network' parameter"),
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_networks_that_do_not_fit(small, iris, network, said, method):
@@ -361,7 +367,7 @@ def test_batch_norm_and_dropout_are_off_in_use(small, iris):
         ("mlp", (encoder, decoder)),
         ((encoder, decoder), (decoder, encoder)),
     ],
-    ids=str,
+    ids=named,
 )
 def test_warm_start_with_another_network_raises(small, digits, first, second):
     model = small(network=first, warm_start=True, **IMAGE).fit(digits)
@@ -396,7 +402,7 @@ def test_grid_search_over_networks(small, digits):
 N_STATES = 4
 
 
-@pytest.fixture(scope="module", params=[("categorical", 1.95), ("gumbel", 1.75)], ids=str)
+@pytest.fixture(scope="module", params=[("categorical", 1.95), ("gumbel", 1.75)], ids=named)
 def clusters(request, small):
     """An estimator with 4 states in z_2, fitted to 4 clusters; the data and their centres."""
     rng = np.random.default_rng(0)
@@ -460,7 +466,7 @@ def test_a_rate_above_the_logarithm_of_the_states_warns(small, iris, top_layer):
 
 
 @pytest.mark.parametrize("top_layer", ["categorical", "gumbel"])
-@pytest.mark.parametrize("network", ["conv", "hit-mnist", (encoder, decoder)], ids=str)
+@pytest.mark.parametrize("network", ["conv", "hit-mnist", (encoder, decoder)], ids=named)
 def test_categorical_top_of_every_network(small, mnist, network, top_layer):
     image_shape = (1, 28, 28) if network == "conv" else None
     model = small(

@@ -266,7 +266,7 @@ def accuracy_and_layers(estimator, X, y):
         {"cv": KFold(2, shuffle=True, random_state=0)},
         {"cv": [(np.arange(0, 150, 2), np.arange(1, 150, 2))]},
     ],
-    ids=str,
+    ids=lambda params: "-".join(params),
 )
 def test_parameters_of_the_search(pipeline, iris, species, exact, params):
     search = both(pipeline, {"hvae__layer_rates": RATES}, iris, species, **params)

@@ -7,6 +7,7 @@ import numpy as np
 _FEWEST_FOR_MAP = 2
 _MOST_SLICES = 16
 _COLOURS, _STAR = "viridis", "#d62728"
+_ABOVE_LABELS = 4
 
 
 class RateMapDisplay:
@@ -176,7 +177,8 @@ class RateMapDisplay:
     def _star(self, ax, shown):
         if self.best in shown:
             place = self.layer_rates[self.best]
-            ax.plot(place[1], place[0], "*", color=_STAR, markersize=16, markeredgecolor="white")
+            style = {"color": _STAR, "markersize": 16, "markeredgecolor": "white"}
+            ax.plot(place[1], place[0], "*", zorder=_ABOVE_LABELS, **style)
 
     def _slices(self, plt):
         """Draw a heat map for every combination of the targets of the layers above z_2."""
