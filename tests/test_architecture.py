@@ -35,9 +35,10 @@ FLOORS = {
     "_multirate": 7,
     "_rate_grid": 2,
     "_rate_map": 8,
-    "_search": 8,
+    "_shared_fits": 8,
+    "_search": 9,
     "plotting": 0,
-    "__init__": 9,
+    "__init__": 10,
 }
 
 

@@ -118,7 +118,7 @@ def test_sizes_of_fully_convolutional_layers_are_rounded_up(small):
         ((3, 8, 8), r"images of shape \(3, 8, 8\) have 192 pixels but X has 64 columns"),
         ("1x8x8", "'image_shape' parameter"),
     ],
-    ids=named,
+    ids=str,
 )
 @pytest.mark.parametrize("network", ["auto", "mlp", "conv", "fully-conv"])
 def test_image_shapes_that_do_not_make_sense(small, digits, network, image_shape, said):
@@ -181,7 +181,7 @@ def test_published_model_may_be_told_its_own_shape(small, mnist):
         ({"image_shape": (3, 28, 28)}, r"is for images of shape \(1, 28, 28\)"),
         ({}, r"images of shape \(1, 28, 28\) have 784 pixels but X has 64 columns"),
     ],
-    ids=named,
+    ids=str,
 )
 def test_published_model_of_other_data(small, digits, params, said):
     with pytest.raises(ValueError, match=said):
@@ -402,7 +402,7 @@ def test_grid_search_over_networks(small, digits):
 N_STATES = 4
 
 
-@pytest.fixture(scope="module", params=[("categorical", 1.95), ("gumbel", 1.75)], ids=named)
+@pytest.fixture(scope="module", params=[("categorical", 1.95), ("gumbel", 1.75)], ids=str)
 def clusters(request, small):
     """An estimator with 4 states in z_2, fitted to 4 clusters; the data and their centres."""
     rng = np.random.default_rng(0)
