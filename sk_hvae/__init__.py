@@ -1,5 +1,6 @@
 """Hierarchical variational autoencoders for scikit-learn users: ask for bits, get bits."""
 
+from sk_hvae._clusterer import HVAEClusterer
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._rate_grid import RateDistribution, rate_grid
 from sk_hvae._rate_map import RateMap, rate_map
@@ -9,6 +10,7 @@ from sk_hvae._transformer import HierarchicalVAETransformer
 __version__ = "0.1.0"
 
 __all__ = [
+    "HVAEClusterer",
     "HierarchicalVAETransformer",
     "MultiRateHVAETransformer",
     "RateDistribution",

@@ -144,9 +144,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             self.network, self.image_shape, goal.n_layers, X.shape[1]
         )
         architecture = Architecture(
-            PRESETS[network].n_components
-            if network in PRESETS
-            else resolve_sizes(self.n_components, goal.n_layers),
+            PRESETS[network].n_components if network in PRESETS else self._layer_sizes(goal),
             resolve_hidden(self.hidden_layer_sizes),
             network,
             image_shape,
@@ -169,6 +167,9 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))
+
+    def _layer_sizes(self, goal):
+        return resolve_sizes(self.n_components, goal.n_layers)
 
     def _n_epochs(self, steps_per_epoch):
         return resolve_epochs(self.max_epochs, steps_per_epoch)
@@ -236,7 +237,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if plan.goal.betas:
             return FixedMultipliers(vector(betas))
         gain = _gain(plan.architecture, module)
-        return RateController(vector(plan.goal.nats), vector(betas), n_steps, ramp, gain)
+        return self._controller(vector(plan.goal.nats), vector(betas), n_steps, ramp, gain)
+
+    def _controller(self, *args):
+        return RateController(*args)
 
     def _train(self, net, train, plan):
         """Train and conclude; on divergence conclude with the last finite weights and raise."""
@@ -265,7 +269,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _conclude(self, net, plan):
         """Measure the trained model, then set the fitted attributes, all together."""
-        module = net.module_.eval()
+        module = self._trained_module(net).eval()
         for parameter in module.parameters():
             parameter.grad = None
         some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
@@ -280,6 +284,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         self.lower_bound_ = float(measured.lower_bound.mean())
         self.converged_ = not (net.interrupted_ or any(self._misses(plan.goal)))
         self.module_ = module
+
+    def _trained_module(self, net):
+        """Return the hierarchical VAE that a net has trained."""
+        return net.module_
 
     def _set_common(self, net, plan):
         """Set the fitted attributes that do not depend on any measurement."""

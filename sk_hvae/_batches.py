@@ -1,9 +1,35 @@
 """Batches of rows, cut from a resident tensor."""
 
 import math
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class GuidedBatch:
+    """Rows of data, and where their states should go.
+
+    Attributes
+    ----------
+    x : Tensor of shape (b, n_features)
+        Raw data.
+    targets : Tensor of shape (b, n_states)
+        Shares of the states among a row's neighbours; zeros if its neighbours are not known.
+    """
+
+    x: Tensor
+    targets: Tensor
+
+    def __len__(self):
+        return len(self.x)
+
+    @property
+    def device(self):
+        """Where the rows are."""
+        return self.x.device
 
 
 class Rows(Dataset):
@@ -18,6 +44,21 @@ class Rows(Dataset):
 
     def __getitem__(self, i):
         return self.rows[self.index[i]]
+
+    def take(self, index):
+        """Copy the rows with the given indices into a batch."""
+        return self.rows.index_select(0, index)
+
+
+class GuidedRows(Rows):
+    """Rows with `GuidedBatch.targets`, (n, n_states), on the same device."""
+
+    def __init__(self, rows, targets):
+        super().__init__(rows)
+        self.targets = targets
+
+    def take(self, index):
+        return GuidedBatch(super().take(index), self.targets.index_select(0, index))
 
 
 class RowBatches:
@@ -44,12 +85,12 @@ class RowBatches:
         return self.n_batches
 
     def __iter__(self):
-        rows, index = self.dataset.rows, self.dataset.index
+        index = self.dataset.index
         if self.generator is not None:
             order = torch.randperm(len(index), generator=self.generator, device=index.device)
             index = index[order]
         for part in index.tensor_split(self.n_batches):
-            yield rows.index_select(0, part)
+            yield self.dataset.take(part)
 
 
 def n_batches(n_rows, batch_size):

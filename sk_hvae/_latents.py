@@ -209,11 +209,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.sample(3).shape
         (3, 4)
         """
-        module = self._module_in_place()
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
-        with torch.inference_mode():
-            return module.sample(n_samples, self._noise()).cpu().numpy()
+        return self._sample(n_samples)
 
     def rates(self, X) -> np.ndarray:
         """Measure the rate of every layer for every row.
@@ -416,6 +412,15 @@ class LatentsMixin(TransformerMixin):
         for chunk in chunks(rows):
             self.module_.likelihood.check(chunk)
         return rows
+
+    def _sample(self, n_samples, top=None):
+        """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
+        module = self._module_in_place()
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
+        with torch.inference_mode():
+            top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
+            return module.sample(n_samples, self._noise(), top).cpu().numpy()
 
     def _noise(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)

@@ -147,6 +147,27 @@ class RateController:
             self.betas = self._log_betas.exp()
 
 
+class GuidedController(RateController):
+    """A `RateController` for a categorical top layer whose states have targets.
+
+    Parameters
+    ----------
+    consistency : float
+        Multiplier of the disagreement with the targets.
+    *args
+        As for `RateController`.
+    """
+
+    def __init__(self, consistency, *args):
+        super().__init__(*args)
+        self._consistency = consistency
+
+    def loss(self, output):
+        """Weigh distortion, rates and disagreement of a `GuidedOutput`; returns `LossTerms`."""
+        terms = super().loss(output)
+        return terms._replace(loss=terms.loss + self._consistency * output.disagreement.mean())
+
+
 class FixedMultipliers:
     """Betas that stay as they are: the paper's way.
 

@@ -29,11 +29,15 @@ from sk_hvae.nn.linear_start import (
 )
 
 START_ROWS, _PLANE_ROWS = 2048, 128
+_CENTRE_ELEMENTS = 2**21
 _BUILDING = threading.Lock()
 
 
 class Plan(NamedTuple):
-    """What a call of ``fit`` or ``partial_fit`` has to do, resolved."""
+    """What a call of ``fit`` or ``partial_fit`` has to do, resolved.
+
+    ``targets`` (n, n_states) are the states that the rows of a clusterer should go to.
+    """
 
     goal: Goal
     architecture: Architecture
@@ -41,6 +45,7 @@ class Plan(NamedTuple):
     device: torch.device
     rows: torch.Tensor
     seed: int
+    targets: torch.Tensor | None = None
 
     def generator(self):
         """Make the generator of shuffling and noise, on the device."""
@@ -161,9 +166,22 @@ def _build(plan, n_few):
     components = principal_components(linked, n_units, plan.seed)
     centres = None
     if architecture.has_categorical_top:
-        n_states = architecture.n_components[-1]
-        centres = cluster_centres(linked, components, n_states, plan.seed)
+        if plan.targets is None:
+            n_states = architecture.n_components[-1]
+            centres = cluster_centres(linked, components, n_states, plan.seed)
+        else:
+            centres = target_centres(module, plan, components)
     return NewModel(module, few, components, centres)
+
+
+def target_centres(module, plan, components):
+    """Return the mean principal scores of the rows of each state, (n_states, n)."""
+    sums = 0.0
+    size = max(1, _CENTRE_ELEMENTS // plan.rows.shape[1])
+    for x, targets in zip(plan.rows.split(size), plan.targets.split(size), strict=True):
+        linked = module.inputs(x)[:, : module.likelihood.n_linked]
+        sums = sums + targets.T @ ((linked - components.mean) @ components.directions.T)
+    return sums / plan.targets.sum(0)[:, None].clamp(min=1e-6)
 
 
 def build_seeded(architecture, likelihood, seed):

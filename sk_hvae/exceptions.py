@@ -7,6 +7,10 @@ class RateTargetWarning(ConvergenceWarning):
     """A layer did not reach its target rate."""
 
 
+class ClusterWarning(UserWarning):
+    """Fewer clusters than asked for survived, or the starts of a clusterer disagree."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

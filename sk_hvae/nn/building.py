@@ -43,8 +43,9 @@ class Architecture(NamedTuple):
         (channels, height, width) for the convolutional ones.
     inference : {"top_down", "ladder"}
         Form of the posteriors.
-    top_layer : {"gaussian", "categorical", "gumbel"}
-        Kind of the top layer; "gumbel" is a categorical one trained on samples.
+    top_layer : {"gaussian", "categorical", "gumbel", "mixture"}
+        Kind of the top layer; "gumbel" is a categorical one trained on samples, "mixture" one
+        of these whose prior is learned.
     missing : bool
         Whether cells may be missing.
     """

@@ -3,7 +3,8 @@
 import math
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sk_hvae.nn.latents import Latent, gaussian_latent
@@ -11,19 +12,29 @@ from sk_hvae.nn.noise import gumbel
 
 
 class CategoricalPrior(NamedTuple):
-    """Uniform distribution over the states.
+    """p(c).
 
     Attributes
     ----------
-    mean : Tensor of shape (b, n_states)
-        Probabilities.
+    log_probs : Tensor of shape (b, n_states)
+        ln p(c), normalised.
     """
 
-    mean: Tensor
+    log_probs: Tensor
+
+    @classmethod
+    def uniform(cls, like):
+        """Give all states the same probability; ``like`` is any tensor (b, n_states)."""
+        return cls(torch.full_like(like, -math.log(like.shape[1])))
+
+    @property
+    def mean(self):
+        """Probabilities of the states, (b, n_states)."""
+        return self.log_probs.exp()
 
     def sample(self, noise):
         """Sample states, one-hot; ``noise`` maps a tensor to standard normal noise."""
-        return _one_hot_sample(self.mean.log(), noise)
+        return _one_hot_sample(self.log_probs, noise)
 
 
 class CategoricalPosterior(NamedTuple):
@@ -33,9 +44,12 @@ class CategoricalPosterior(NamedTuple):
     ----------
     log_probs : Tensor of shape (b, n_states)
         ln q(c | x), normalised.
+    prior : CategoricalPrior
+        What the posterior is measured against.
     """
 
     log_probs: Tensor
+    prior: CategoricalPrior
 
     @property
     def mean(self):
@@ -52,13 +66,12 @@ class CategoricalPosterior(NamedTuple):
         return _one_hot_sample(self.log_probs, noise) + probs - probs.detach()
 
     def kl(self):
-        """KL(q || uniform) in nats: ln n_states less the entropy, (b,)."""
-        n_states = self.log_probs.shape[1]
-        return (self.mean * self.log_probs).sum(1) + math.log(n_states)
+        """KL(q || p) in nats, (b,)."""
+        return (self.mean * (self.log_probs - self.prior.log_probs)).sum(1)
 
 
 class CategoricalLatent(Latent):
-    """A top layer with one of ``n_states`` states and a uniform prior.
+    """A top layer with one of ``n_states`` states.
 
     Its rate is at most ln n_states.
 
@@ -72,12 +85,19 @@ class CategoricalLatent(Latent):
         Whether training takes the exact expectation over the states, at the price of
         inferring the layers below for each. Otherwise it samples one, with straight-through
         gradients. Measurements always take the exact expectation.
+    learned_prior : bool, default=False
+        Whether the prior learns how frequent the states are, so that the rate is what x tells
+        about the state; otherwise it is uniform.
     """
 
-    def __init__(self, n_states, logits_net, enumerated=True):
+    prior_logits: nn.Parameter | None
+
+    def __init__(self, n_states, logits_net, enumerated=True, learned_prior=False):
         super().__init__(n_states)
         self.logits_net = logits_net
         self.enumerated = enumerated
+        logits = nn.Parameter(torch.zeros(n_states)) if learned_prior else None
+        self.register_parameter("prior_logits", logits)
 
     @property
     def enumerates(self):
@@ -85,10 +105,14 @@ class CategoricalLatent(Latent):
         return self.enumerated or not self.training
 
     def prior(self, z_above, n_rows):
-        return CategoricalPrior(self.unit.new_full((n_rows, self.n_units), 1 / self.n_units))
+        like = self.unit.expand(n_rows, -1)
+        if self.prior_logits is None:
+            return CategoricalPrior.uniform(like)
+        return CategoricalPrior(self.prior_logits.log_softmax(0).expand_as(like))
 
     def posterior(self, features, z_above):
-        return CategoricalPosterior(self.logits_net(features).float().log_softmax(1))
+        log_probs = self.logits_net(features).float().log_softmax(1)
+        return CategoricalPosterior(log_probs, self.prior(z_above, len(log_probs)))
 
 
 def top_latent(kind, inference, n_units, head):
@@ -96,8 +120,9 @@ def top_latent(kind, inference, n_units, head):
 
     Parameters
     ----------
-    kind : {"gaussian", "categorical", "gumbel"}
-        Distribution; "gumbel" is a categorical one trained on samples.
+    kind : {"gaussian", "categorical", "gumbel", "mixture"}
+        Distribution; "gumbel" is a categorical one trained on samples, "mixture" one of these
+        whose prior is learned.
     inference : {"top_down", "ladder"}
         Form of a Gaussian posterior.
     n_units : int
@@ -111,7 +136,9 @@ def top_latent(kind, inference, n_units, head):
     """
     if kind == "gaussian":
         return gaussian_latent(inference, n_units, None, head(2 * n_units))
-    return CategoricalLatent(n_units, head(n_units), enumerated=kind == "categorical")
+    return CategoricalLatent(
+        n_units, head(n_units), enumerated=kind == "categorical", learned_prior=kind == "mixture"
+    )
 
 
 def _one_hot_sample(log_probs, noise):

@@ -305,10 +305,13 @@ class HierarchicalVAE(nn.Module):
             z = below.prior(z, len(z)).mean
         return self.likelihood.mean(self.decoder(z))
 
-    def sample(self, n_samples, noise):
-        """Sample data from the prior: (n_samples, n_features), on the scale of the data."""
-        z = None
-        for layer in reversed(self.layers):
+    def sample(self, n_samples, noise, top=None):
+        """Sample data: (n_samples, n_features), on the scale of the data.
+
+        The top layer is sampled from its prior, or is ``top`` (n_samples, n_units).
+        """
+        z = top
+        for layer in reversed(self.layers if top is None else self.layers[:-1]):
             z = layer.prior(z, n_samples).sample(noise)
         return self.likelihood.sample(self.decoder(z), noise)
 

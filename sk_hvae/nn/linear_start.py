@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sk_hvae.nn.categorical import CategoricalPosterior
+from sk_hvae.nn.categorical import CategoricalPosterior, CategoricalPrior
 from sk_hvae.nn.latents import GaussianLatent, LayerCode
 
 _MAX_NATS_PER_UNIT = 6.0
@@ -227,7 +227,8 @@ def start_at_clusters(model, x, components, centres, rate):
     low, high = -20.0, math.log(_MAX_LOGIT_STD / max(spread, 1e-6))
     for _ in range(40):
         middle = (low + high) / 2
-        q = CategoricalPosterior((logits * math.exp(middle)).log_softmax(1))
+        log_q = (logits * math.exp(middle)).log_softmax(1)
+        q = CategoricalPosterior(log_q, CategoricalPrior.uniform(log_q))
         if float(q.kl().mean()) > rate:
             high = middle
         else:

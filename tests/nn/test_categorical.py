@@ -23,9 +23,15 @@ def normal_noise(seed):
     return lambda like: torch.randn(like.shape, generator=generator)
 
 
+def posterior(logits):
+    """The posterior of a layer with a uniform prior."""
+    log_probs = logits.log_softmax(1)
+    return CategoricalPosterior(log_probs, CategoricalPrior.uniform(log_probs))
+
+
 def random_posterior(n_rows=5, n_states=4, sharpness=2.0, seed=0):
     torch.manual_seed(seed)
-    return CategoricalPosterior((sharpness * torch.randn(n_rows, n_states)).log_softmax(1))
+    return posterior(sharpness * torch.randn(n_rows, n_states))
 
 
 def random_model(sizes, inference="top_down", top_layer="categorical", seed=0):
@@ -56,12 +62,12 @@ class TestRate:
         assert rates.min() >= -1e-6
 
     def test_certainty_costs_the_log_of_the_number_of_states(self):
-        q = CategoricalPosterior(torch.tensor([[500.0, 0.0, -500.0]]).log_softmax(1))
+        q = posterior(torch.tensor([[500.0, 0.0, -500.0]]))
         assert q.kl().item() == pytest.approx(math.log(3))
 
     def test_the_gradient_is_finite_where_a_state_is_ruled_out(self):
         logits = torch.tensor([[300.0, 0.0, -300.0]], requires_grad=True)
-        CategoricalPosterior(logits.log_softmax(1)).kl().sum().backward()
+        posterior(logits).kl().sum().backward()
         assert logits.grad.isfinite().all()
 
 
@@ -70,12 +76,12 @@ class TestSample:
     def test_states_are_as_frequent_as_they_are_probable(self, seed):
         n = 20000
         q = random_posterior(1, 6, 1.0, seed)
-        many = CategoricalPosterior(q.log_probs.expand(n, -1))
+        many = posterior(q.log_probs.expand(n, -1))
         counts = many.sample(normal_noise(seed)).round().sum(0)
         assert chisquare(counts, n * q.mean[0].double() / q.mean.double().sum()).pvalue > 1e-3
 
     def test_states_of_the_prior_are_equally_frequent(self):
-        prior = CategoricalPrior(torch.full((20000, 7), 1 / 7))
+        prior = CategoricalPrior.uniform(torch.empty(20000, 7))
         states = prior.sample(normal_noise(0))
         assert set(states.unique().tolist()) == {0.0, 1.0}
         assert chisquare(states.sum(0)).pvalue > 1e-3
@@ -88,7 +94,7 @@ class TestSample:
 
     def test_rows_are_sampled_independently(self):
         n = 20000
-        q = CategoricalPosterior(torch.tensor([0.3, 0.7]).log().expand(n, 2))
+        q = posterior(torch.tensor([0.3, 0.7]).log().expand(n, 2))
         first, second = q.sample(normal_noise(0)).round()[:, 0].view(2, -1)
         table = np.bincount((2 * first + second).int().numpy(), minlength=4)
         expected = np.outer([0.7, 0.3], [0.7, 0.3]).ravel() * n / 2
@@ -100,7 +106,7 @@ class TestSample:
         gradients = []
         for of in (lambda q: q.sample(normal_noise(1)), lambda q: q.mean):
             logits = raw.clone().requires_grad_()
-            (of(CategoricalPosterior(logits.log_softmax(1))) * weights).sum().backward()
+            (of(posterior(logits)) * weights).sum().backward()
             gradients.append(logits.grad)
         torch.testing.assert_close(*gradients)
         assert gradients[0].abs().min() > 0

@@ -1,0 +1,96 @@
+"""A tree over clusters, from how well walks among neighbours tell them apart."""
+
+import numpy as np
+from scipy.cluster.hierarchy import cut_tree
+from scipy.stats import entropy
+
+_WALK_STEPS = 4
+
+
+def merge_tree(joint):
+    """Merge clusters step by step, the two first that are hardest to tell apart.
+
+    As the agglomerative information bottleneck (Slonim & Tishby, NeurIPS 1999), but a merger
+    costs the share of the information between the two clusters and the end of a walk that is
+    lost, instead of its amount, so that small clusters count as much as large ones.
+
+    Parameters
+    ----------
+    joint : ndarray of shape (k, k)
+        Weight of the edges between any two clusters, symmetric; every cluster has some. Walks
+        of 4 steps are taken from cluster to cluster, which tell apart what a single step,
+        whatever the clusters, hardly ever confuses.
+
+    Returns
+    -------
+    ndarray of shape (k - 1, 4)
+        In scipy's linkage format. Heights are 0 if walks from the two clusters end alike and
+        1 if never; the last column counts clusters.
+    """
+    k = len(joint)
+    share = joint.sum(1, keepdims=True)
+    joint = share * np.linalg.matrix_power(joint / share, _WALK_STEPS) / share.sum()
+    rows, counts = dict(enumerate(joint)), dict.fromkeys(range(k), 1)
+    merges, height = [], 0.0
+    for new in range(k, 2 * k - 1):
+        names = list(rows)
+        shares = _shares_lost(np.array(list(rows.values())))
+        a, b = np.unravel_index(shares.argmin(), shares.shape)
+        first, second = sorted((names[a], names[b]))
+        height = max(height, float(shares[a, b]))
+        count = counts[first] + counts[second]
+        merged = rows.pop(first) + rows.pop(second)
+        rows[new], counts[new] = merged, count
+        merges.append([first, second, height, count])
+    return np.array(merges, dtype=float).reshape(-1, 4)
+
+
+def merge_to_rate(labels, tree, rate):
+    """Merge clusters as far as their entropy still reaches a rate.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Clusters of the tree.
+    tree : ndarray of shape (k - 1, 4)
+        See `merge_tree`.
+    rate : float
+        Bits.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The smallest number of clusters whose entropy is at least ``rate``; all k if there is
+        none.
+    """
+    for k in range(1, len(tree) + 1):
+        merged = cut_tree(tree, n_clusters=k).ravel()[labels]
+        if entropy(np.bincount(merged), base=2) >= rate:
+            return merged
+    return labels
+
+
+def count_clusters(tree):
+    """Choose a number of clusters: before the largest step in the heights of their tree."""
+    heights = tree[:, 2]
+    if len(heights) < 2:
+        return len(heights) + 1
+    return len(heights) - int(np.argmax(np.diff(heights)))
+
+
+def _shares_lost(rows):
+    """Return the share of information lost by merging any two rows; inf on the diagonal."""
+    negative = _negative_entropy(rows)
+    lost = negative[:, None] + negative[None] - _negative_entropy(rows[:, None] + rows[None])
+    sizes = rows.sum(1)
+    pair = np.stack(np.broadcast_arrays(sizes[:, None], sizes[None]), -1)
+    shares = lost / -_negative_entropy(pair)
+    np.fill_diagonal(shares, np.inf)
+    return shares
+
+
+def _negative_entropy(rows):
+    """Return sum_j r_j log2(r_j / sum r) over the last axis."""
+    total = rows.sum(-1, keepdims=True)
+    ratio = np.divide(rows, total, out=np.ones_like(rows), where=rows > 0)
+    return (rows * np.log2(ratio)).sum(-1)

@@ -1,0 +1,587 @@
+"""HVAEClusterer: clusters as the top layer of the hierarchy."""
+
+import math
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from scipy.stats import entropy
+from sklearn.base import ClusterMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._base import BaseHierarchicalVAE
+from sk_hvae._batches import GuidedRows
+from sk_hvae._callbacks import with_callbacks
+from sk_hvae._cluster_tree import count_clusters, merge_to_rate, merge_tree
+from sk_hvae._data import choose_index
+from sk_hvae._graph_clusters import (
+    edge_shares,
+    find_clusters,
+    neighbour_shares,
+    shared_neighbour_graph,
+)
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._measurement import map_rows
+from sk_hvae._rate_control import Goal, GuidedController
+from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._validation import (
+    Interval,
+    StrOptions,
+    check_layer_values,
+    fit_context,
+    resolve_sizes,
+)
+from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingInterruptedWarning
+from sk_hvae.nn.consistency import GuidedHierarchy
+
+_MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
+_MOST_CLUSTERS, _ROWS_PER_CLUSTER = 20, 5
+_MOST_GRAPH_ROWS = 70_000
+_POOR_AGREEMENT = 0.5
+_SHARED = (
+    "hidden_layer_sizes",
+    "network",
+    "image_shape",
+    "inference",
+    "missing",
+    "max_epochs",
+    "batch_size",
+    "lr",
+    "precision",
+    "device",
+    "verbose",
+)
+_TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
+
+
+class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
+    """Clusters as the top layer of a hierarchical variational autoencoder.
+
+    The top latent z_L is one of ``n_clusters`` states; its rate, at most log2(n_clusters)
+    bits, is what the cluster says about a sample. The Gaussian layers below carry the style
+    within a cluster, and ``layer_rates`` trades one for the other [1]_.
+
+    Fitting takes three steps, none of which sees a label:
+
+    1. A `HierarchicalVAETransformer` with the continuous layers alone. Its latents say which
+       rows are neighbours: edges of a graph, weighted by the neighbours that two rows share.
+    2. Spectral clustering of that graph from ``n_init`` starts, each refined to the most likely
+       block model. The start is kept in which the clusters of neighbours tell most, in bits, of
+       each other.
+    3. The hierarchy with the categorical layer on top, trained for
+       D + sum_l beta_l R_l + ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the
+       shares of the clusters among the neighbours of x. Its posterior q(c | x) then gives the
+       labels, of training rows and of new ones alike.
+
+    Parameters
+    ----------
+    n_clusters : int or "auto", default=8
+        Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
+        rows, merges those first that walks of 4 steps in the graph confuse most, and stops
+        before the largest step in how well they are told apart (``cluster_tree_``'s heights).
+    layer_rates : sequence of float, default=None
+        Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
+        categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry,
+        clusters are merged until their entropy is just enough. None asks for one continuous
+        layer of 2 bits per column, at most 32, which suits tables and images alike, and for
+        as many bits in the categorical layer as the neighbours agree on.
+    n_init : int, default=20
+        Starts of the spectral clustering. They cost little beside the training.
+    n_neighbors : int, default=30
+        Neighbours of a row in the graph; fewer where clusters of n_samples / n_clusters rows
+        would not have twice as many.
+    consistency : float, default=10.0
+        Weight of the agreement with the neighbours, in nats of distortion per nat. 0 leaves
+        the clusters to the reconstruction alone after the start.
+    n_components : int or sequence of int, default=16
+        Units of every continuous layer, or of each, z_1 first.
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    network : {"auto", "mlp", "conv"} or (encoder, decoder), default="auto"
+        Kind of network, as in `HierarchicalVAETransformer`.
+    image_shape : tuple of int (channels, height, width), default=None
+        Shape of the images whose flattened pixels are the columns of X.
+    inference : {"top_down", "ladder"}, default="top_down"
+        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`.
+    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
+        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
+    missing : {"error", "mask"}, default="error"
+        Whether NaN in X is an error or marks missing cells.
+    output_layers : {"all", "top"}, int or list of int, default="all"
+        Layers that ``transform`` returns side by side; the last layer's columns are the
+        probabilities of the clusters. May be changed without fitting again.
+    max_epochs : int or "auto", default="auto"
+        Passes over the data in each of the two trainings, as in `HierarchicalVAETransformer`.
+    batch_size : int, default=256
+        Largest number of rows per optimiser step.
+    lr : float, default=2e-3
+        Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of matrix products in training, as in `HierarchicalVAETransformer`.
+    device : str or torch.device, default="auto"
+        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+    callbacks : list of skorch callbacks, default=None
+        Passed to the training of step 3, as they are.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With an int, fits on the same machine with the same versions
+        are identical.
+    verbose : int, default=0
+        1 shows progress lines on stderr.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each training row, 0 to the number of clusters - 1.
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Prototypes in data space: the cluster decoded, all layers below at their prior means.
+    cluster_sizes_ : ndarray of shape (n_clusters,)
+        Number of training rows of each cluster.
+    cluster_tree_ : ndarray of shape (n_clusters - 1, 4)
+        Tree over the clusters in scipy's linkage format. Those merge first which walks of 4
+        steps among neighbours confuse most; heights go from 0, alike, to 1, never confused.
+    stability_ : float
+        Mean adjusted Rand index between all pairs of the ``n_init`` starts.
+    rates_ : ndarray of shape (n_layers,)
+        Measured rates on the training rows, bits per sample, z_1 first.
+    betas_ : ndarray of shape (n_layers,)
+        Final multipliers, z_1 first.
+    distortion_ : float
+        Measured distortion on the training rows, bits per sample.
+    lower_bound_ : float
+        Lower bound on the mean ln p(x) of the training rows, nats.
+    converged_ : bool
+        Whether every layer is within 5% or 0.1 bit of its target, and training was not
+        interrupted.
+    n_iter_ : int
+        Number of epochs of step 3.
+    n_layers_ : int
+        Number of layers, the categorical one included.
+    n_components_ : tuple of int
+        Units of each layer, z_1 first; states of the last.
+    layer_slices_ : dict of str to slice
+        Columns of ``transform`` that belong to each layer.
+    history_ : dict of ndarray
+        Per epoch, as in `HierarchicalVAETransformer`.
+    module_ : sk_hvae.nn.HierarchicalVAE
+        The trained torch module.
+    device_ : str
+        Device that the model was trained on.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names of X, if it had string names.
+
+    Warns
+    -----
+    ClusterWarning
+        If fewer clusters than asked for come out, or if the mean adjusted Rand index of the
+        starts is below 0.5.
+    RateTargetWarning
+        If a layer ends up off a target of ``layer_rates``.
+
+    See Also
+    --------
+    HierarchicalVAETransformer : The same hierarchy without clusters.
+    sklearn.cluster.SpectralClustering : Clusters of a graph, without a model of the data.
+    sklearn.mixture.GaussianMixture : The linear relative.
+
+    Notes
+    -----
+    The graph takes 70,000 rows at most; of larger data as many are drawn at random, and the
+    posterior learns their clusters for all. The prior of the clusters is learned, so that the
+    rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
+
+    References
+    ----------
+    .. [1] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+       Variational Autoencoders", ICLR 2023.
+    .. [2] A. Y. Ng, M. I. Jordan and Y. Weiss, "On Spectral Clustering: Analysis and an
+       Algorithm", NeurIPS 2001.
+    .. [3] B. Karrer and M. E. J. Newman, "Stochastic blockmodels and community structure in
+       networks", Physical Review E 83, 2011.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_hvae import HVAEClusterer
+    >>> X = load_wine().data
+    >>> clusterer = HVAEClusterer(n_clusters=3, max_epochs=50, random_state=0).fit(X)
+    >>> clusterer.cluster_sizes_.sum()
+    np.int64(178)
+    >>> clusterer.cluster_centers_.shape
+    (3, 13)
+    """
+
+    top_layer = "mixture"
+
+    labels_: np.ndarray
+    cluster_centers_: np.ndarray
+    cluster_sizes_: np.ndarray
+    cluster_tree_: np.ndarray
+    stability_: float
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "layer_rates": ["array-like", None],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "consistency": [Interval(Real, 0, None, closed="left")],
+        "network": [StrOptions({"auto", "mlp", "conv"}), tuple, list],
+        **{
+            name: _TRANSFORMER[name]
+            for name in (
+                *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
+                *("missing", "output_layers", "max_epochs", "batch_size", "lr", "precision"),
+                *("device", "callbacks", "random_state", "verbose"),
+            )
+        },
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        layer_rates=None,
+        n_init=20,
+        n_neighbors=30,
+        consistency=10.0,
+        n_components=16,
+        hidden_layer_sizes=(256, 256),
+        network="auto",
+        image_shape=None,
+        inference="top_down",
+        likelihood="gaussian",
+        missing="error",
+        output_layers="all",
+        max_epochs="auto",
+        batch_size=256,
+        lr=2e-3,
+        precision="auto",
+        device="auto",
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_clusters = n_clusters
+        self.layer_rates = layer_rates
+        self.n_init = n_init
+        self.n_neighbors = n_neighbors
+        self.consistency = consistency
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.inference = inference
+        self.likelihood = likelihood
+        self.missing = missing
+        self.output_layers = output_layers
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None) -> Self:
+        """Find clusters and train the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+        y : None
+            Ignored; here for scikit-learn's interface.
+
+        Returns
+        -------
+        HVAEClusterer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not make sense, X does not suit the likelihood, or there are
+            fewer rows than clusters.
+        TrainingDivergedError
+            If training turns non-finite; the last finite weights are kept.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
+        np.int64(1)
+        """
+        self._fit(X)
+        self._warn_of_clusters()
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """Find the most probable cluster of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            0 to the number of clusters - 1; on the training rows, ``labels_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> bool((clusterer.predict(X) == clusterer.labels_).all())
+        True
+        """
+        return self.predict_proba(X).argmax(1)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Compute the posterior probabilities of the clusters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32
+            q(c | x); a row sums to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> clusterer.predict_proba(X).shape
+        (150, 2)
+        """
+        return self._probabilities(self._check_new(X))
+
+    def sample(self, n_samples: int = 1, cluster: int | None = None) -> np.ndarray:
+        """Draw data from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        cluster : int, default=None
+            Cluster to draw from; None draws clusters as frequent as they are.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            On the scale of the data.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is less than 1, or there is no such cluster.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> clusterer.sample(5, cluster=1).shape
+        (5, 4)
+        """
+        check_is_fitted(self, "module_")
+        n_clusters = len(self.cluster_sizes_)
+        if cluster is None:
+            return self._sample(n_samples)
+        if not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
+            raise ValueError(
+                f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
+                f"None; got {cluster!r}."
+            )
+        state = torch.zeros(self.n_components_[-1])
+        state[self._states[cluster]] = 1.0
+        return self._sample(n_samples, state)
+
+    def _goal(self):
+        """Return the rates asked for; without any, `_prepare` sets them."""
+        if self.layer_rates is None:
+            return Goal((_MOST_BITS, 1.0), ())
+        rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
+        if len(rates) < 2:
+            raise ValueError(
+                "layer_rates needs an entry for each continuous layer, z_1 first, and a last one "
+                f"for the clusters, for example (32, 2); got {self.layer_rates!r}."
+            )
+        most = math.log2(_MOST_CLUSTERS if self.n_clusters == "auto" else self.n_clusters)
+        if rates[-1] > most:
+            raise ValueError(
+                f"the last entry of layer_rates asks for {rates[-1]:g} bits, but "
+                f"n_clusters={self.n_clusters!r} carries at most {most:.3g}; ask for less, or for "
+                "more clusters."
+            )
+        return Goal(rates, ())
+
+    def _layer_sizes(self, goal):
+        return (*resolve_sizes(self.n_components, goal.n_layers - 1), 1)
+
+    def _prepare(self, X, first):
+        """Check X and the parameters, and find where the clusters should be."""
+        plan = super()._prepare(X, first)
+        rates = plan.goal.layer_rates
+        if self.layer_rates is None:
+            rates = (min(_MOST_BITS, _BITS_PER_COLUMN * plan.rows.shape[1]), rates[1])
+        plan = plan._replace(goal=Goal(rates, ()))
+        targets = self._find_targets(plan, self._embed(plan))
+        if self.layer_rates is None:
+            rates = (*rates[:-1], _information(targets))
+        sizes = (*plan.architecture.n_components[:-1], targets.shape[1])
+        return plan._replace(
+            goal=Goal(rates, ()),
+            architecture=plan.architecture._replace(n_components=sizes),
+            targets=torch.from_numpy(targets).to(plan.device),
+        )
+
+    def _embed(self, plan):
+        """Fit the continuous layers alone; returns their latents, side by side."""
+        params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
+        transformer = HierarchicalVAETransformer(
+            plan.goal.layer_rates[:-1],
+            n_components=plan.architecture.n_components[:-1],
+            likelihood=plan.likelihood,
+            random_state=plan.seed,
+            **params,
+        )
+        rows = plan.rows.cpu().numpy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RateTargetWarning)
+            warnings.simplefilter("error", TrainingInterruptedWarning)
+            try:
+                return transformer.fit(rows).transform(rows)
+            except TrainingInterruptedWarning as interrupted:
+                raise KeyboardInterrupt from interrupted
+
+    def _find_targets(self, plan, latents):
+        """Find clusters of the rows; returns those of each row's neighbours, (n, n_states)."""
+        n_rows, auto = len(latents), self.n_clusters == "auto"
+        n_clusters = max(1, min(_MOST_CLUSTERS, n_rows // _ROWS_PER_CLUSTER))
+        n_clusters = n_clusters if auto else self.n_clusters
+        if n_clusters > n_rows:
+            raise ValueError(
+                f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
+            )
+        generator = torch.Generator().manual_seed(plan.seed)
+        index = choose_index(n_rows, _MOST_GRAPH_ROWS, generator).numpy()
+        widest = len(index) // (2 * (_ROWS_PER_CLUSTER if auto else n_clusters))
+        graph = shared_neighbour_graph(latents[index], min(self.n_neighbors, max(1, widest)))
+        random_state = check_random_state(plan.seed)
+        found = find_clusters(graph, n_clusters, self.n_init, random_state)
+        if auto and self.layer_rates is None:
+            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels)))
+            found = find_clusters(graph, n_clusters, self.n_init, random_state)
+        self.stability_ = found.stability
+        labels = found.labels
+        if self.layer_rates is not None:
+            tree = merge_tree(edge_shares(graph, labels))
+            labels = merge_to_rate(labels, tree, plan.goal.layer_rates[-1])
+        shares = neighbour_shares(graph, labels)
+        targets = np.zeros((n_rows, shares.shape[1]), np.float32)
+        targets[index] = shares
+        return targets
+
+    def _split(self, plan):
+        return GuidedRows(plan.rows, plan.targets), None
+
+    def _start(self, plan, n_steps, warm):
+        module, control = super()._start(plan, n_steps, warm)
+        return GuidedHierarchy(module), control
+
+    def _controller(self, *args):
+        return GuidedController(self.consistency, *args)
+
+    def _trained_module(self, net):
+        return net.module_.model
+
+    def _conclude(self, net, plan):
+        """Measure the trained model, and set the fitted attributes of a clusterer."""
+        super()._conclude(net, plan)
+        n_states = self.n_components_[-1]
+        self._states = np.arange(n_states)
+        self._states = np.unique(self._probabilities(plan.rows).argmax(1))
+        self.labels_ = self._probabilities(plan.rows).argmax(1)
+        self.cluster_sizes_ = np.bincount(self.labels_)
+        with torch.inference_mode():
+            states = torch.eye(n_states, device=plan.device)[self._states]
+            self.cluster_centers_ = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        neighbours = plan.targets.cpu().numpy()[:, self._states]
+        joint = np.eye(len(self._states))[self.labels_].T @ neighbours
+        self.cluster_tree_ = merge_tree(joint + joint.T)
+
+    def _probabilities(self, rows):
+        """Compute the posterior probabilities of the clusters that came out."""
+        module = self._module_in_place()
+
+        def states(x):
+            return module.layers[-1].posterior(module.features(x), None).mean
+
+        probabilities = map_rows(module, rows, states, self.n_components_[-1])[:, self._states]
+        return probabilities / probabilities.sum(1, keepdims=True)
+
+    def _warn_off_target(self, goal):
+        if self.layer_rates is not None:
+            super()._warn_off_target(goal)
+
+    def _warn_of_clusters(self):
+        """Say if fewer clusters came out than were asked for, or if the starts disagree."""
+        n_found = len(self.cluster_sizes_)
+        if self.n_clusters != "auto" and n_found < self.n_clusters:
+            warnings.warn(
+                f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
+                f"{self.rates_[-1]:.3g} bits. Ask for fewer clusters, or for more bits in the "
+                "last entry of layer_rates.",
+                ClusterWarning,
+                stacklevel=4,
+            )
+        if self.stability_ < _POOR_AGREEMENT:
+            warnings.warn(
+                f"the {self.n_init} starts agree poorly (mean pairwise ARI "
+                f"{self.stability_:.2f}); the labels are not stable. Try another n_clusters or "
+                "more rows.",
+                ClusterWarning,
+                stacklevel=4,
+            )
+
+
+def _information(targets):
+    """Return what the rows tell about their targets, in bits."""
+    known = targets[targets.sum(1) > 0].astype(float)
+    return float(entropy(known.mean(0), base=2) - entropy(known, base=2, axis=1).mean())
