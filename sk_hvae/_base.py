@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +39,7 @@ from sk_hvae.exceptions import (
     RateTargetWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
+    warn_caller,
 )
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
@@ -106,11 +106,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         net = build_net(module, control, settings, plan.generator(), validation)
         self._train(net, train, plan)
         if net.interrupted_:
-            warnings.warn(
+            warn_caller(
                 f"training was interrupted after {self.n_iter_} of {epochs} epochs; the "
                 "estimator is fitted so far, with rates_ as measured now.",
                 TrainingInterruptedWarning,
-                stacklevel=3,
             )
         elif not self.converged_:
             self._warn_off_target(plan.goal)
@@ -332,11 +331,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
                 )
             else:
                 advice.append("train longer (max_epochs)")
-        warnings.warn(
+        warn_caller(
             f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
             f"{'; or '.join(dict.fromkeys(advice))}.",
             RateTargetWarning,
-            stacklevel=4,
         )
 
     def __getstate__(self):

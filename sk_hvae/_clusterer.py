@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.stats import entropy
 from sklearn.base import ClusterMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -21,7 +20,9 @@ from sk_hvae._graph_clusters import (
     edge_shares,
     find_clusters,
     neighbour_shares,
+    shared_information,
     shared_neighbour_graph,
+    temper,
 )
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
@@ -34,7 +35,12 @@ from sk_hvae._validation import (
     fit_context,
     resolve_sizes,
 )
-from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingInterruptedWarning
+from sk_hvae.exceptions import (
+    ClusterWarning,
+    RateTargetWarning,
+    TrainingInterruptedWarning,
+    warn_caller,
+)
 from sk_hvae.nn.consistency import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
@@ -45,7 +51,6 @@ _SHARED = (
     "hidden_layer_sizes",
     "network",
     "image_shape",
-    "inference",
     "missing",
     "max_epochs",
     "batch_size",
@@ -68,9 +73,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     1. A `HierarchicalVAETransformer` with the continuous layers alone. Its latents say which
        rows are neighbours: edges of a graph, weighted by the neighbours that two rows share.
-    2. Spectral clustering of that graph from ``n_init`` starts, each refined to the most likely
-       block model. The start is kept in which the clusters of neighbours tell most, in bits, of
-       each other.
+    2. Spectral clustering [2]_ of that graph from ``n_init`` starts, each refined to the most
+       likely block model [3]_. Of the starts whose clusters are closed best, within 20%, that
+       one is kept in which the clusters of neighbours tell most, in bits, of each other.
     3. The hierarchy with the categorical layer on top, trained for
        D + sum_l beta_l R_l + ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the
        shares of the clusters among the neighbours of x. Its posterior q(c | x) then gives the
@@ -84,18 +89,19 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         before the largest step in how well they are told apart (``cluster_tree_``'s heights).
     layer_rates : sequence of float, default=None
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
-        categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry,
-        clusters are merged until their entropy is just enough. None asks for one continuous
-        layer of 2 bits per column, at most 32, which suits tables and images alike, and for
-        as many bits in the categorical layer as the neighbours agree on.
+        categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
+        that are hardest to tell apart are merged, until the entropy is just enough. None asks
+        for one continuous layer of 2 bits per column, at most 32, which suits tables and
+        images alike, and for as many bits in the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30
         Neighbours of a row in the graph; fewer where clusters of n_samples / n_clusters rows
         would not have twice as many.
-    consistency : float, default=10.0
-        Weight of the agreement with the neighbours, in nats of distortion per nat. 0 leaves
-        the clusters to the reconstruction alone after the start.
+    consistency : float, default=100.0
+        Weight of the agreement with the neighbours, in nats of distortion per nat. The default
+        keeps the clusters where the neighbours are, at hardly any price in distortion; 0 leaves
+        them to the reconstruction alone once they have started there.
     n_components : int or sequence of int, default=16
         Units of every continuous layer, or of each, z_1 first.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
@@ -104,8 +110,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Kind of network, as in `HierarchicalVAETransformer`.
     image_shape : tuple of int (channels, height, width), default=None
         Shape of the images whose flattened pixels are the columns of X.
-    inference : {"top_down", "ladder"}, default="top_down"
-        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`.
+    inference : {"ladder", "top_down"}, default="ladder"
+        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`. In a ladder the
+        priors learn from the rates, so that each cluster gets a prototype and samples of its
+        own; with "top_down" they hardly differ at high rates.
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
         Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
     missing : {"error", "mask"}, default="error"
@@ -247,12 +255,12 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         layer_rates=None,
         n_init=20,
         n_neighbors=30,
-        consistency=10.0,
+        consistency=100.0,
         n_components=16,
         hidden_layer_sizes=(256, 256),
         network="auto",
         image_shape=None,
-        inference="top_down",
+        inference="ladder",
         likelihood="gaussian",
         missing="error",
         output_layers="all",
@@ -463,7 +471,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         plan = plan._replace(goal=Goal(rates, ()))
         targets = self._find_targets(plan, self._embed(plan))
         if self.layer_rates is None:
-            rates = (*rates[:-1], _information(targets))
+            rates = (*rates[:-1], shared_information(targets[targets.any(1)]))
         sizes = (*plan.architecture.n_components[:-1], targets.shape[1])
         return plan._replace(
             goal=Goal(rates, ()),
@@ -510,10 +518,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             found = find_clusters(graph, n_clusters, self.n_init, random_state)
         self.stability_ = found.stability
         labels = found.labels
-        if self.layer_rates is not None:
-            tree = merge_tree(edge_shares(graph, labels))
-            labels = merge_to_rate(labels, tree, plan.goal.layer_rates[-1])
+        rate = None if self.layer_rates is None else plan.goal.layer_rates[-1]
+        if rate is not None:
+            labels = merge_to_rate(labels, merge_tree(edge_shares(graph, labels)), rate)
         shares = neighbour_shares(graph, labels)
+        shares = shares if rate is None else temper(shares, rate)
         targets = np.zeros((n_rows, shares.shape[1]), np.float32)
         targets[index] = shares
         return targets
@@ -564,24 +573,16 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         """Say if fewer clusters came out than were asked for, or if the starts disagree."""
         n_found = len(self.cluster_sizes_)
         if self.n_clusters != "auto" and n_found < self.n_clusters:
-            warnings.warn(
+            warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
                 f"{self.rates_[-1]:.3g} bits. Ask for fewer clusters, or for more bits in the "
                 "last entry of layer_rates.",
                 ClusterWarning,
-                stacklevel=4,
             )
         if self.stability_ < _POOR_AGREEMENT:
-            warnings.warn(
+            warn_caller(
                 f"the {self.n_init} starts agree poorly (mean pairwise ARI "
                 f"{self.stability_:.2f}); the labels are not stable. Try another n_clusters or "
                 "more rows.",
                 ClusterWarning,
-                stacklevel=4,
             )
-
-
-def _information(targets):
-    """Return what the rows tell about their targets, in bits."""
-    known = targets[targets.sum(1) > 0].astype(float)
-    return float(entropy(known.mean(0), base=2) - entropy(known, base=2, axis=1).mean())

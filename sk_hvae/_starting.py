@@ -75,13 +75,13 @@ class NewModel(NamedTuple):
     def start_at(self, rates):
         """Start at PCA for rates in nats; returns the beta that belongs to it."""
         beta = start_at_pca(self.module, self.few, self.components, rates)
-        self.start_clusters(rates[-1])
+        self.start_clusters(rates)
         return beta
 
-    def start_clusters(self, rate):
+    def start_clusters(self, rates):
         """Start a categorical top layer at clusters of the rows."""
         if self.centres is not None:
-            start_at_clusters(self.module, self.few, self.components, self.centres, rate)
+            start_at_clusters(self.module, self.few, self.components, self.centres, rates)
 
 
 def start_model(plan, ramp=()):
@@ -104,8 +104,8 @@ def start_model(plan, ramp=()):
         fit_scale(new.module, new.few)
         return new.module, goal.betas or (1.0,) * goal.n_layers
     if goal.betas:
-        start_at_slope(new.module, new.few, new.components, goal.betas)
-        new.start_clusters(0.5 * math.log(plan.architecture.n_components[-1]))
+        rates = start_at_slope(new.module, new.few, new.components, goal.betas)
+        new.start_clusters([*rates[:-1], 0.5 * math.log(plan.architecture.layer_sizes[-1])])
         return new.module, goal.betas
     rates = [m * r for m, r in zip(ramp, goal.nats, strict=True)] if ramp else goal.nats
     return new.module, (new.start_at(rates),) * goal.n_layers

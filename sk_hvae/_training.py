@@ -26,6 +26,7 @@ _NOT_DECAYED = (
     "*.bias",
     "*.gain",
     "*likelihood.*",
+    "*prior_logits",
     "features.*",
     "coefficients",
     "scales.*",

@@ -1,5 +1,8 @@
 """Warnings and errors of the library."""
 
+import sys
+import warnings
+
 from sklearn.exceptions import ConvergenceWarning
 
 
@@ -25,3 +28,15 @@ class TrainingDivergedError(ValueError):
 
 class UnsupportedFormatError(ValueError):
     """A file is not one of ours, is damaged, or needs another version of the library."""
+
+
+def warn_caller(message, category):
+    """Warn at the line of the user's code that led here, past our frames and scikit-learn's."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_library(module):
+    return module.split(".")[0] in ("sk_hvae", "sklearn")

@@ -6,10 +6,13 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from torch import nn
 
-from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
+from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
 from sk_hvae.nn import Gaussian, Networks
 
-pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
+    pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
+]
 
 
 def small(**params):
@@ -44,6 +47,7 @@ ESTIMATORS = {
     "multi-rate": MultiRateHVAETransformer(
         (0.5, 2), layer_rates=1, n_components=2, hidden_layer_sizes=(8,), max_epochs=2
     ),
+    "clusterer": HVAEClusterer(n_components=2, hidden_layer_sizes=(8,), max_epochs=2),
 }
 
 # scikit-learn runs these on its own estimators only.

@@ -150,6 +150,23 @@ class GaussianLatent(Latent):
     def start_at(self, code):
         """Set the linear paths of the networks to a `LayerCode`."""
 
+    def start_at_groups(self, signal, means, std):
+        """Set the linear paths to a code of the data whose prior depends on a group.
+
+        Parameters
+        ----------
+        signal : Tensor of shape (n,)
+            As in `LayerCode`.
+        means : Tensor of shape (n_groups, n)
+            Mean of the units in each group; the layer above is one-hot.
+        std : Tensor of shape (n,)
+            Standard deviation of the units within groups.
+        """
+        linear = self.prior_net.linear
+        n = len(signal)
+        linear.weight[:n] = means.T
+        linear.bias[self.n_units :][:n] = inverse_positive(std)
+
     def _start_prior(self, code):
         if self.prior_net is not None:
             linear = self.prior_net.linear
@@ -199,6 +216,14 @@ class TopDownLatent(GaussianLatent):
             _set_diagonal(linear, from_above, first_input=linear.in_features - n_above)
         ratio = (1 + snr * prior_var).rsqrt()
         linear.bias[self.n_units :][: len(ratio)] = inverse_positive(ratio)
+
+    def start_at_groups(self, signal, means, std):
+        super().start_at_groups(signal, means, std)
+        linear = self.posterior_net.linear
+        n = len(signal)
+        _set_diagonal(linear, signal / std)
+        linear.weight[:n, -len(means) :] = -(means / std).T
+        linear.bias[self.n_units :][:n] = inverse_positive((1 - signal.square()).sqrt() / std)
 
 
 class LadderLatent(GaussianLatent):

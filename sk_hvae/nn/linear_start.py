@@ -131,7 +131,7 @@ def start_at_linear_code(model, components, layer_rates):
     directions, variances, mean = (tensor.cpu() for tensor in components)
     gaussian = _gaussian_layers(model)
     sizes = [layer.n_units for layer in gaussian]
-    codes = linear_codes(variances, layer_rates[: len(sizes)], sizes)
+    codes = linear_codes(variances, _gaussian_rates(model, layer_rates), sizes)
     n = len(variances)
     whiten = directions / variances.sqrt()[:, None]
     model.encoder.linear.weight[:n] = whiten
@@ -176,7 +176,7 @@ def start_at_pca(model, x, components, layer_rates):
     """
     if not len(components.variances):
         return 1.0
-    layer_rates = layer_rates[: len(_gaussian_layers(model))]
+    layer_rates = _gaussian_rates(model, layer_rates)
     smaller = [0.9 * rate for rate in layer_rates]
     start_at_linear_code(model, components, layer_rates)
     fit_scale(model, x)
@@ -198,11 +198,12 @@ def fit_scale(model, x):
 
 
 @torch.no_grad()
-def start_at_clusters(model, x, components, centres, rate):
-    """Set a categorical top layer to soft assignments to clusters of the data.
+def start_at_clusters(model, x, components, centres, layer_rates):
+    """Start a categorical top layer, and the priors below it, at clusters of the data.
 
     q(c | x) is the softmax of -|s - centre_c|^2 / (2 temperature), which is linear in the
-    principal scores s but for a common term; the temperature gives the rate.
+    principal scores s but for a common term; the temperature gives the rate. The prior of the
+    layer below has the mean code of each state, and the variance within states.
 
     Parameters
     ----------
@@ -214,13 +215,14 @@ def start_at_clusters(model, x, components, centres, rate):
         As in `start_at_linear_code`.
     centres : Tensor of shape (n_states, n)
         Clusters of the principal scores.
-    rate : float
-        Rate of the layer in nats. Assignments stay soft enough to learn where it is out of
-        reach.
+    layer_rates : sequence of float
+        Rates in nats, z_1 first. Assignments stay soft enough to learn where that of the top
+        layer is out of reach.
     """
     linear = model.layers[-1].logits_net.linear
     n = centres.shape[1]
-    weight = centres * components.variances.sqrt().to(centres)
+    stds = components.variances.sqrt().to(centres)
+    weight = centres * stds
     bias = -0.5 * centres.square().sum(1)
     logits = model.features(x).linear[:, :n] @ weight.T + bias
     spread = float((logits - logits.mean(1, keepdim=True)).std())
@@ -229,12 +231,32 @@ def start_at_clusters(model, x, components, centres, rate):
         middle = (low + high) / 2
         log_q = (logits * math.exp(middle)).log_softmax(1)
         q = CategoricalPosterior(log_q, CategoricalPrior.uniform(log_q))
-        if float(q.kl().mean()) > rate:
+        if float(q.kl().mean()) > layer_rates[-1]:
             high = middle
         else:
             low = middle
     linear.weight[:, :n] = weight * math.exp(low)
     linear.bias.copy_(bias * math.exp(low))
+    gaussian = _gaussian_layers(model)
+    if gaussian and n:
+        variances, sizes = components.variances.cpu(), [layer.n_units for layer in gaussian]
+        code = linear_codes(variances, _gaussian_rates(model, layer_rates), sizes)[-1]
+        signal = code.signal.to(centres)
+        q = (logits * math.exp(low)).softmax(1)
+        mean_code = signal * model.features(x).linear[:, : len(signal)]
+        means = q.T @ mean_code / q.sum(0).clamp(min=1e-6)[:, None]
+        within = 1 - q.mean(0) @ means.square()
+        std = torch.maximum(within, 1 - signal.square()).sqrt()
+        gaussian[-1].start_at_groups(signal, means, std)
+
+
+def _gaussian_rates(model, layer_rates):
+    """Return rates of the Gaussian layers; the top one codes what a categorical one does too."""
+    n = len(_gaussian_layers(model))
+    rates = list(layer_rates[:n])
+    if n and n < len(layer_rates):
+        rates[-1] += layer_rates[n]
+    return rates
 
 
 def start_at_slope(model, x, components, betas):
@@ -249,6 +271,11 @@ def start_at_slope(model, x, components, betas):
         As in `start_at_pca`.
     betas : sequence of float
         Multipliers, z_1 first.
+
+    Returns
+    -------
+    list of float
+        Rates in nats, z_1 first.
     """
     total, price = math.log(2), min(betas)
     most = 4.0 * len(components.variances)
@@ -256,3 +283,4 @@ def start_at_slope(model, x, components, betas):
         if 2 * total > most:
             break
         total *= 2
+    return [total / len(betas)] * len(betas)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import chisquare, entropy
 from torch.distributions import Categorical, kl_divergence
 
 from sk_hvae.nn import Architecture, Bernoulli, DataSummary, Gaussian, build_hierarchy
@@ -69,6 +69,25 @@ class TestRate:
         logits = torch.tensor([[300.0, 0.0, -300.0]], requires_grad=True)
         posterior(logits).kl().sum().backward()
         assert logits.grad.isfinite().all()
+
+    def test_kl_to_a_learned_prior(self):
+        q, prior = random_posterior(), random_posterior(1, seed=1).log_probs
+        expected = kl_divergence(Categorical(logits=q.log_probs), Categorical(logits=prior))
+        torch.testing.assert_close(q._replace(prior=CategoricalPrior(prior)).kl(), expected)
+
+    def test_with_a_learned_prior_the_rate_is_at_best_the_mutual_information(self):
+        torch.manual_seed(0)
+        layer = CategoricalLatent(3, torch.nn.Identity(), learned_prior=True)
+        logits = torch.randn(50, 3) + torch.tensor([2.0, 0.0, -1.0])
+        optimizer = torch.optim.Adam([layer.prior_logits], lr=0.1)
+        for _ in range(300):
+            optimizer.zero_grad()
+            rate = layer.posterior(logits, None).kl().mean()
+            rate.backward()
+            optimizer.step()
+        q = logits.softmax(1)
+        information = entropy(q.mean(0)) - entropy(q, axis=1).mean()
+        assert rate.item() == pytest.approx(information, rel=1e-4)
 
 
 class TestSample:

@@ -345,12 +345,12 @@ class TestOtherModels:
 
 
 @INFERENCE
-def test_the_slope_is_that_of_the_layers_which_the_code_reaches(inference):
-    # The states carry nothing yet, so that their rate buys nothing.
+def test_the_slope_is_that_of_all_the_bits(inference):
+    # The Gaussian layers code what the states will tell.
     x, _ = gaussian_sample([4.0, 2.0, 1.0, 0.5], n_rows=5000)
     slopes = []
     for sizes, rates, top_layer in [
-        ((4,), (1.0,), "gaussian"),
+        ((4,), (2.5,), "gaussian"),
         ((4, 5), (1.0, 1.5), "categorical"),
     ]:
         torch.manual_seed(0)
@@ -381,7 +381,7 @@ class TestStartAtClusters:
         linked = likelihood.link(torch.tensor(centres, dtype=torch.float32))
         scores = (linked - components.mean) @ components.directions.T
         before = model(x, model.row_noise(x)).rates
-        start_at_clusters(model, x, components, scores, rate)
+        start_at_clusters(model, x, components, scores, rates)
         return x, labels, model, before
 
     @INFERENCE
@@ -391,8 +391,25 @@ class TestStartAtClusters:
         x, _, model, before = self.start(rate, sizes, inference=inference)
         rates = model(x, model.row_noise(x)).rates
         assert rates[:, -1].mean().item() == pytest.approx(rate, abs=1e-3)
-        # The layers below do not read the state yet.
-        torch.testing.assert_close(rates[:, :-1], before[:, :-1])
+        if inference == "top_down":
+            torch.testing.assert_close(rates[:, :-2], before[:, :-2])
+
+    @INFERENCE
+    @pytest.mark.parametrize("rate", [0.3, 1.0])
+    @pytest.mark.parametrize("sizes", [(3, 4), (5, 2, 4)])
+    def test_the_layer_below_need_not_tell_what_the_state_tells(self, inference, rate, sizes):
+        x, _, model, before = self.start(rate, sizes, inference=inference)
+        saved = (before - model(x, model.row_noise(x)).rates)[:, -2].mean().item()
+        assert 0.3 * rate < saved < 2 * rate
+
+    def test_the_prior_of_a_state_has_the_moments_of_its_codes(self):
+        x, labels, model, _ = self.start(1.38)
+        z = model.encode(x)[0] * model.layers[0].unit
+        prior = model.layers[0].prior(torch.eye(4), 4)
+        states = model.encode(x)[-1].argmax(1)
+        for state in range(4):
+            codes = z[states == state]
+            torch.testing.assert_close(prior.mean[state], codes.mean(0), atol=0.05, rtol=0.05)
 
     @pytest.mark.parametrize("rate", [0.3, 1.3])
     @pytest.mark.parametrize("n_states", [2, 4, 6])
@@ -446,12 +463,13 @@ class TestStartAtClusters:
     def test_centres_that_coincide_share_their_rows(self):
         x, _, centres = blobs(2)
         likelihood = Gaussian(scaling="shared").adapt(DataSummary.of([x]))
+        rates = [1.0, 0.5]
         model, components = started_model(
-            x, likelihood, [1.0, 0.5], (3, 4), hidden_layer_sizes=(6,), top_layer="categorical"
+            x, likelihood, rates, (3, 4), hidden_layer_sizes=(6,), top_layer="categorical"
         )
         linked = likelihood.link(torch.tensor(centres, dtype=torch.float32))
         scores = (linked - components.mean) @ components.directions.T
-        start_at_clusters(model, x, components, scores[[0, 1, 0, 1]], 0.5)
+        start_at_clusters(model, x, components, scores[[0, 1, 0, 1]], rates)
         probabilities = model.encode(x)[-1]
         torch.testing.assert_close(probabilities[:, :2], probabilities[:, 2:])
         assert model.layers[-1].posterior(model.features(x), None).kl().mean().item() == (

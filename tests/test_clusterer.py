@@ -1,0 +1,297 @@
+"""HVAEClusterer: labels, what is said of them, and the model behind them."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits, make_blobs, make_moons
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+from sk_hvae import HVAEClusterer
+from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
+
+FAST = {"hidden_layer_sizes": (32, 32), "n_components": 4, "random_state": 0}
+TINY = {**FAST, "max_epochs": 2, "n_init": 2}
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    centers = [[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9]]
+    return make_blobs([60, 50, 40, 30], centers=centers, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(blobs):
+    """A clusterer of four blobs; tests must not change it."""
+    return HVAEClusterer(4, **FAST).fit(blobs[0])
+
+
+class TestLabels:
+    def test_clear_clusters_are_found(self, fitted, blobs):
+        assert adjusted_rand_score(blobs[1], fitted.labels_) == 1
+
+    @pytest.mark.slow
+    def test_shapes_that_k_means_and_mixtures_do_not_find(self):
+        X, y = make_moons(600, noise=0.05, random_state=0)
+        rng = np.random.default_rng(0)
+        X = X @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(size=(600, 10))
+        ours = adjusted_rand_score(y, HVAEClusterer(2, **FAST).fit_predict(X))
+        for peer in (KMeans(2, n_init=10), GaussianMixture(2, n_init=3)):
+            assert ours > adjusted_rand_score(y, peer.fit_predict(X)) + 0.3
+        assert ours > 0.95
+
+    @pytest.mark.slow
+    def test_wine_as_well_as_the_better_of_k_means_and_mixture(self, wine):
+        y = np.repeat([0, 1, 2], [59, 71, 48])
+        ours = adjusted_rand_score(y, HVAEClusterer(3, **FAST).fit_predict(wine))
+        scaled = StandardScaler().fit_transform(wine)
+        for peer in (KMeans(3, n_init=10, random_state=0), GaussianMixture(3, random_state=0)):
+            assert ours >= adjusted_rand_score(y, peer.fit_predict(scaled))
+
+    def test_predict_on_the_training_rows_gives_the_labels(self, fitted, blobs):
+        assert np.array_equal(fitted.predict(blobs[0]), fitted.labels_)
+        assert np.array_equal(clone(fitted).fit_predict(blobs[0]), fitted.labels_)
+
+    def test_new_rows_go_to_the_clusters_of_their_neighbours(self, fitted, blobs):
+        X, y = blobs
+        moved = X + 0.2 * np.random.default_rng(0).normal(size=X.shape)
+        assert adjusted_rand_score(y, fitted.predict(moved)) == 1
+
+    def test_probabilities_add_up_and_their_largest_is_the_label(self, fitted, blobs):
+        probabilities = fitted.predict_proba(blobs[0])
+        assert probabilities.shape == (180, 4)
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+        assert np.array_equal(probabilities.argmax(1), fitted.labels_)
+
+    def test_labels_are_consecutive_and_counted(self, fitted):
+        assert np.array_equal(np.bincount(fitted.labels_), fitted.cluster_sizes_)
+        assert sorted(fitted.cluster_sizes_) == [30, 40, 50, 60]
+
+    def test_the_same_seed_gives_the_same_fit(self, fitted, blobs):
+        again = clone(fitted).fit(blobs[0])
+        assert np.array_equal(again.labels_, fitted.labels_)
+        assert np.array_equal(again.predict_proba(blobs[0]), fitted.predict_proba(blobs[0]))
+        assert again.stability_ == fitted.stability_
+
+    def test_a_state_that_no_row_takes_is_no_cluster(self, fitted, blobs):
+        fewer = pickle.loads(pickle.dumps(fitted))  # noqa: S301
+        fewer._states = np.array([0, 2, 3])
+        probabilities = fewer.predict_proba(blobs[0])
+        assert probabilities.shape == (180, 3)
+        np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+    def test_one_cluster(self, blobs):
+        clusterer = HVAEClusterer(1, **TINY).fit(blobs[0])
+        assert not clusterer.labels_.any()
+        assert clusterer.cluster_centers_.shape == (1, 3)
+        assert clusterer.cluster_tree_.shape == (0, 4)
+        assert clusterer.rates_[-1] == pytest.approx(0, abs=1e-6)
+
+    def test_rows_beyond_the_graph_are_clustered_too(self, blobs, monkeypatch):
+        monkeypatch.setattr("sk_hvae._clusterer._MOST_GRAPH_ROWS", 90)
+        clusterer = HVAEClusterer(4, **FAST).fit(blobs[0])
+        assert len(clusterer.labels_) == 180
+        assert adjusted_rand_score(blobs[1], clusterer.labels_) == 1
+
+    def test_missing_cells(self, blobs):
+        X, y = blobs
+        X = np.where(np.random.default_rng(0).random(X.shape) < 0.05, np.nan, X)
+        labels = HVAEClusterer(4, missing="mask", **FAST).fit_predict(X)
+        assert adjusted_rand_score(y, labels) > 0.85
+
+
+class TestModel:
+    def test_centres_are_near_the_means_of_the_clusters(self, fitted, blobs):
+        X = blobs[0]
+        means = np.array([X[fitted.labels_ == c].mean(0) for c in range(4)])
+        np.testing.assert_allclose(fitted.cluster_centers_, means, atol=1.5)
+
+    def test_samples_of_a_cluster_belong_to_it(self, fitted):
+        for cluster in range(4):
+            drawn = fitted.sample(200, cluster=cluster)
+            assert drawn.shape == (200, 3)
+            assert np.mean(fitted.predict(drawn) == cluster) > 0.8
+
+    def test_samples_of_the_whole_have_the_sizes_of_the_clusters(self, fitted):
+        shares = np.bincount(fitted.predict(fitted.sample(4000)), minlength=4) / 4000
+        np.testing.assert_allclose(shares, fitted.cluster_sizes_ / 180, atol=0.07)
+
+    @pytest.mark.parametrize("cluster", [-1, 4, 1.0, "a"])
+    def test_a_cluster_that_is_not_there(self, fitted, cluster):
+        message = re.escape(f"0 to 3, or None; got {cluster!r}")
+        with pytest.raises(ValueError, match=message):
+            fitted.sample(2, cluster=cluster)
+
+    def test_the_tree_is_a_linkage(self, fitted):
+        assert is_valid_linkage(fitted.cluster_tree_)
+        assert sorted(dendrogram(fitted.cluster_tree_, no_plot=True)["leaves"]) == [0, 1, 2, 3]
+
+    def test_bounds_and_rates_agree(self, fitted, blobs):
+        total = fitted.distortion_ + fitted.rates_.sum()
+        assert fitted.lower_bound_ == pytest.approx(-np.log(2) * total)
+        assert fitted.score(blobs[0]) == pytest.approx(fitted.lower_bound_)
+        np.testing.assert_allclose(fitted.rates(blobs[0]).mean(0), fitted.rates_)
+
+    def test_the_rate_of_the_clusters_is_the_entropy_of_their_sizes(self, fitted):
+        shares = fitted.cluster_sizes_ / 180
+        assert fitted.rates_[-1] == pytest.approx(-(shares * np.log2(shares)).sum(), abs=0.1)
+
+    def test_transform_puts_the_probabilities_last(self, fitted, blobs):
+        Z = fitted.transform(blobs[0])
+        assert Z.shape == (180, 8)
+        np.testing.assert_allclose(Z[:, fitted.layer_slices_["z2"]].sum(1), 1, rtol=1e-5)
+        assert fitted.n_components_ == (4, 4)
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    def test_pickles_hold_no_rows(self, blobs):
+        X = np.tile(blobs[0], (20, 1))
+        few, many = (HVAEClusterer(4, **TINY).fit(rows) for rows in (blobs[0], X))
+        grown = len(pickle.dumps(many)) - len(pickle.dumps(few))
+        assert grown < many.labels_.nbytes
+        restored = pickle.loads(pickle.dumps(many))  # noqa: S301
+        assert np.array_equal(restored.predict(X), many.labels_)
+
+    def test_it_stands_at_the_end_of_a_pipeline(self, blobs):
+        pipeline = make_pipeline(StandardScaler(), HVAEClusterer(4, **FAST))
+        assert adjusted_rand_score(blobs[1], pipeline.fit_predict(blobs[0])) == 1
+
+    def test_callbacks_see_the_last_training_only(self, blobs):
+        class Count(Callback):
+            n_epochs = 0
+
+            def on_epoch_end(self, net, **kwargs):
+                self.n_epochs += 1
+
+        count = Count()
+        clusterer = HVAEClusterer(4, callbacks=[count], **TINY).fit(blobs[0])
+        assert count.n_epochs == clusterer.n_iter_ == 2
+
+    def test_global_generators_are_left_alone(self, blobs):
+        np.random.seed(3)  # noqa: NPY002
+        torch.manual_seed(3)
+        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+        HVAEClusterer(4, **TINY).fit(blobs[0])
+        assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
+        assert torch.equal(before[1], torch.get_rng_state())
+
+
+class TestRates:
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    @pytest.mark.parametrize("rates", [(4, 1.0), (4, 1.9), (2, 1, 1.5)])
+    def test_asking_for_bits_gives_bits(self, blobs, rates):
+        params = {**FAST, "max_epochs": 400}
+        clusterer = HVAEClusterer(4, layer_rates=rates, **params).fit(blobs[0])
+        assert clusterer.converged_
+        assert clusterer.rates_ == pytest.approx(rates, rel=0.05, abs=0.1)
+
+    def test_fewer_bits_give_fewer_clusters(self, blobs):
+        message = r"2 of the 4 clusters asked for came out, at 0\.\d+ bits"
+        with pytest.warns(ClusterWarning, match=message) as caught:
+            clusterer = HVAEClusterer(4, layer_rates=(4, 0.5), **FAST).fit(blobs[0])
+        assert caught[0].filename == __file__
+        assert len(clusterer.cluster_sizes_) == 2
+        merged = np.unique(np.stack((blobs[1], clusterer.labels_)), axis=1)
+        assert merged.shape[1] == 4
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    def test_consistency_keeps_the_clusters_to_their_neighbours(self, blobs):
+        loose, tight = (
+            HVAEClusterer(2, consistency=weight, **FAST).fit(blobs[0]) for weight in (0.0, 100.0)
+        )
+        assert tight.lower_bound_ <= loose.lower_bound_ + 0.5
+        assert len(tight.cluster_sizes_) == 2
+
+    @pytest.mark.parametrize(
+        ("params", "message"),
+        [
+            ({"layer_rates": (3,)}, "an entry for each continuous layer"),
+            ({"layer_rates": (3, 3)}, "asks for 3 bits, but n_clusters=4 carries at most 2"),
+            ({"layer_rates": (3, -1)}, "must be positive"),
+            ({"n_clusters": "auto", "layer_rates": (3, 5)}, "carries at most 4.32"),
+            ({"n_clusters": 181}, "n_clusters=181 needs at least as many rows; X has 180"),
+            ({"n_clusters": 0}, "n_clusters"),
+            ({"n_components": (2, 3)}, "n_components has 2 entries"),
+            ({"network": "fully-conv"}, "network"),
+        ],
+    )
+    def test_parameters_that_make_no_sense(self, blobs, params, message):
+        with pytest.raises(ValueError, match=message):
+            HVAEClusterer(**{"n_clusters": 4, **TINY, **params}).fit(blobs[0])
+
+
+class TestAuto:
+    def test_the_number_of_clear_clusters_is_found(self, blobs):
+        clusterer = HVAEClusterer("auto", **FAST).fit(blobs[0])
+        assert adjusted_rand_score(blobs[1], clusterer.labels_) == 1
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+    def test_with_a_rate_there_are_as_many_as_it_takes(self, blobs):
+        clusterer = HVAEClusterer("auto", layer_rates=(4, 2.3), **FAST).fit(blobs[0])
+        assert 4 < len(clusterer.cluster_sizes_) <= 20
+        assert clusterer.rates_[-1] == pytest.approx(2.3, rel=0.1)
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    @pytest.mark.parametrize("n_rows", [2, 4, 11])
+    def test_a_few_rows(self, blobs, n_rows):
+        labels = HVAEClusterer("auto", **TINY).fit_predict(blobs[0][:n_rows])
+        assert labels.shape == (n_rows,)
+
+
+class TestWarnings:
+    def test_starts_that_disagree_are_told_with_the_number(self, blobs):
+        with pytest.warns(ClusterWarning, match="the 20 starts agree poorly") as caught:
+            clusterer = HVAEClusterer(2, **{**TINY, "n_init": 20}).fit(blobs[0])
+        assert f"mean pairwise ARI {clusterer.stability_:.2f}" in str(caught[0].message)
+        assert caught[0].filename == __file__
+        assert clusterer.stability_ < 0.5
+
+    def test_rates_that_nobody_asked_for_are_no_reason_to_warn(self):
+        X = make_blobs(60, n_features=12, centers=2, random_state=0)[0]
+        clusterer = HVAEClusterer(2, **{**TINY, "n_components": 1}).fit(X)
+        assert not clusterer.converged_
+
+    def test_a_missed_rate_is_told(self, blobs):
+        with pytest.warns(RateTargetWarning, match="z_1 reached") as caught:
+            HVAEClusterer(4, layer_rates=(300, 1.9), **TINY).fit(blobs[0])
+        assert caught[0].filename == __file__
+
+    def test_fit_comes_first(self, blobs):
+        for call in (
+            lambda clusterer: clusterer.predict(blobs[0]),
+            lambda clusterer: clusterer.predict_proba(blobs[0]),
+            lambda clusterer: clusterer.sample(2),
+            lambda clusterer: clusterer.sample(2, cluster=0),
+        ):
+            with pytest.raises(NotFittedError):
+                call(HVAEClusterer(4))
+
+    @pytest.mark.parametrize("trained", ["first", "second"])
+    def test_divergence_is_an_error(self, blobs, trained):
+        class Break(Callback):
+            def on_batch_end(self, net, **kwargs):
+                with torch.no_grad():
+                    next(net.module_.parameters()).fill_(torch.nan)
+
+        params = {"first": {"lr": 1e30}, "second": {"callbacks": [Break()]}}[trained]
+        with pytest.raises(TrainingDivergedError, match="diverged"):
+            HVAEClusterer(4, **{**TINY, "max_epochs": 20, **params}).fit(blobs[0])
+
+
+@pytest.mark.slow
+def test_digits():
+    X, y = load_digits(return_X_y=True)
+    clusterer = HVAEClusterer(10, likelihood="bernoulli", max_epochs=30, random_state=0).fit(X / 16)
+    peer = KMeans(10, n_init=10, random_state=0).fit(X)
+    assert adjusted_rand_score(y, clusterer.labels_) > adjusted_rand_score(y, peer.labels_) + 0.1
+    assert clusterer.stability_ > 0.7
