@@ -189,7 +189,7 @@ class TestRates:
     @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
     @pytest.mark.parametrize("rates", [(4, 1.0), (4, 1.9), (2, 1, 1.5)])
     def test_asking_for_bits_gives_bits(self, blobs, rates):
-        params = {**FAST, "max_epochs": 400}
+        params = {**FAST, "max_epochs": 100, "batch_size": 30}
         clusterer = HVAEClusterer(4, layer_rates=rates, **params).fit(blobs[0])
         assert clusterer.converged_
         assert clusterer.rates_ == pytest.approx(rates, rel=0.05, abs=0.1)

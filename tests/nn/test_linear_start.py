@@ -403,7 +403,7 @@ class TestStartAtClusters:
         assert 0.3 * rate < saved < 2 * rate
 
     def test_the_prior_of_a_state_has_the_moments_of_its_codes(self):
-        x, labels, model, _ = self.start(1.38)
+        x, _, model, _ = self.start(1.38)
         z = model.encode(x)[0] * model.layers[0].unit
         prior = model.layers[0].prior(torch.eye(4), 4)
         states = model.encode(x)[-1].argmax(1)
