@@ -6,7 +6,9 @@ matching of clusters and classes (ACC, by the Hungarian method), normalised mutu
 seeds. "unseen" is the accuracy of ``predict`` on rows that were not fitted, with the matching
 found on the fitted rows; the N2D of ClustPy has only a rough ``predict``.
 
-HVAEClusterer gets the columns as they are. Its peers get images scaled to [0, 1] and tables
+HVAEClusterer gets the columns as they are, and all its parameters but the likelihood are at
+their defaults; "hvae-loose" (consistency=0), "hvae-1-start", "hvae-10-near" (neighbours) and
+"hvae-top-down" show what leaving one out does. Its peers get images scaled to [0, 1] and tables
 standardised; k-means and Gaussian mixture also get tables as they are ("-raw"). Methods that
 cannot be imported are skipped: the deep peers need ``pip install clustpy``, two need
 ``pip install umap-learn``.
@@ -108,10 +110,11 @@ DATA = IMAGES | TABLES
 UMAP_PARAMS = {"n_components": 10, "n_neighbors": 30, "min_dist": 0.0, "n_jobs": 1}
 
 
-def hvae(data, seed):
+def hvae(data, seed, **params):
     from sk_hvae import HVAEClusterer
 
-    return HVAEClusterer(n_clusters=data.n_clusters, likelihood=data.likelihood, random_state=seed)
+    given = {"likelihood": data.likelihood, "random_state": seed, **params}
+    return HVAEClusterer(n_clusters=data.n_clusters, **given)
 
 
 def k_means(data, seed):
@@ -199,6 +202,12 @@ METHODS = {
     "idec": partial(deep, name="IDEC"),
     "n2d": n2d,
 }
+ABLATIONS = {
+    "hvae-loose": partial(hvae, consistency=0.0),
+    "hvae-1-start": partial(hvae, n_init=1),
+    "hvae-10-near": partial(hvae, n_neighbors=10),
+    "hvae-top-down": partial(hvae, inference="top_down"),
+}
 TABLES_ONLY = {"k-means-raw", "mixture-raw"}  # on images they are the same as without "-raw"
 
 
@@ -260,7 +269,7 @@ def run(name, seed, methods, path):
     for method in methods:
         result = {"data": name, "method": method, "seed": seed}
         try:
-            result |= measure(METHODS[method](data, seed), data)
+            result |= measure((METHODS | ABLATIONS)[method](data, seed), data)
         except ImportError as error:
             print(f"{method} is skipped, as it cannot be imported: {error}", flush=True)
             skipped.add(method)
@@ -290,7 +299,7 @@ def mean_and_std(runs, key):
 def print_table(name, results):
     """Print a data set's results, a method a line."""
     print(f"\n{name}\n{'method':13} runs  {'ACC':15}{'NMI':15}{'ARI':15}seconds  {'unseen':15}K")
-    for method in METHODS:
+    for method in METHODS | ABLATIONS:
         runs = [r for r in results if (r["data"], r["method"]) == (name, method)]
         complete = [r for r in runs if "error" not in r]
         if complete:
@@ -310,7 +319,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS | ABLATIONS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     parser.add_argument("--results", type=Path, default=Path("clustering.jsonl"))
     options = parser.parse_args()
