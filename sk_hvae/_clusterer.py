@@ -8,22 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from sklearn.base import ClusterMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._batches import GuidedRows
 from sk_hvae._callbacks import with_callbacks
-from sk_hvae._cluster_tree import count_clusters, merge_to_rate, merge_tree
-from sk_hvae._data import choose_index
-from sk_hvae._graph_clusters import (
-    edge_shares,
-    find_clusters,
-    neighbour_shares,
-    shared_information,
-    shared_neighbour_graph,
-    temper,
-)
+from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
+from sk_hvae._cluster_tree import merge_tree
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
 from sk_hvae._rate_control import Goal, GuidedController
@@ -44,8 +35,6 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.consistency import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
-_MOST_CLUSTERS, _ROWS_PER_CLUSTER = 20, 5
-_MOST_GRAPH_ROWS = 70_000
 _POOR_AGREEMENT = 0.5
 _SHARED = (
     "hidden_layer_sizes",
@@ -397,7 +386,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         return self._probabilities(self._check_new(X))
 
     def sample(self, n_samples: int = 1, cluster: int | None = None) -> np.ndarray:
-        """Draw data from the model.
+        """Draw data from the model; each call draws from ``random_state`` anew.
 
         Parameters
         ----------
@@ -450,7 +439,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 "layer_rates needs an entry for each continuous layer, z_1 first, and a last one "
                 f"for the clusters, for example (32, 2); got {self.layer_rates!r}."
             )
-        most = math.log2(_MOST_CLUSTERS if self.n_clusters == "auto" else self.n_clusters)
+        most = math.log2(MOST_CLUSTERS if self.n_clusters == "auto" else self.n_clusters)
         if rates[-1] > most:
             raise ValueError(
                 f"the last entry of layer_rates asks for {rates[-1]:g} bits, but "
@@ -465,25 +454,30 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def _prepare(self, X, first):
         """Check X and the parameters, and find where the clusters should be."""
         plan = super()._prepare(X, first)
-        rates = plan.goal.layer_rates
+        n_rows, n_columns = plan.rows.shape
+        n_clusters = None if self.n_clusters == "auto" else self.n_clusters
+        if n_clusters is not None and n_clusters > n_rows:
+            raise ValueError(
+                f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
+            )
+        *below, rate = plan.goal.layer_rates
         if self.layer_rates is None:
-            rates = (min(_MOST_BITS, _BITS_PER_COLUMN * plan.rows.shape[1]), rates[1])
-        plan = plan._replace(goal=Goal(rates, ()))
-        targets = self._find_targets(plan, self._embed(plan))
-        if self.layer_rates is None:
-            rates = (*rates[:-1], shared_information(targets[targets.any(1)]))
-        sizes = (*plan.architecture.n_components[:-1], targets.shape[1])
+            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns)], None
+        search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
+        targets = search.find(self._embed(plan, below))
+        self.stability_ = targets.stability
+        sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
         return plan._replace(
-            goal=Goal(rates, ()),
+            goal=Goal((*below, targets.information if rate is None else rate), ()),
             architecture=plan.architecture._replace(n_components=sizes),
-            targets=torch.from_numpy(targets).to(plan.device),
+            targets=torch.from_numpy(targets.shares).to(plan.device),
         )
 
-    def _embed(self, plan):
+    def _embed(self, plan, rates):
         """Fit the continuous layers alone; returns their latents, side by side."""
         params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
         transformer = HierarchicalVAETransformer(
-            plan.goal.layer_rates[:-1],
+            tuple(rates),
             n_components=plan.architecture.n_components[:-1],
             likelihood=plan.likelihood,
             random_state=plan.seed,
@@ -497,35 +491,6 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 return transformer.fit(rows).transform(rows)
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
-
-    def _find_targets(self, plan, latents):
-        """Find clusters of the rows; returns those of each row's neighbours, (n, n_states)."""
-        n_rows, auto = len(latents), self.n_clusters == "auto"
-        n_clusters = max(1, min(_MOST_CLUSTERS, n_rows // _ROWS_PER_CLUSTER))
-        n_clusters = n_clusters if auto else self.n_clusters
-        if n_clusters > n_rows:
-            raise ValueError(
-                f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
-            )
-        generator = torch.Generator().manual_seed(plan.seed)
-        index = choose_index(n_rows, _MOST_GRAPH_ROWS, generator).numpy()
-        widest = len(index) // (2 * (_ROWS_PER_CLUSTER if auto else n_clusters))
-        graph = shared_neighbour_graph(latents[index], min(self.n_neighbors, max(1, widest)))
-        random_state = check_random_state(plan.seed)
-        found = find_clusters(graph, n_clusters, self.n_init, random_state)
-        if auto and self.layer_rates is None:
-            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels)))
-            found = find_clusters(graph, n_clusters, self.n_init, random_state)
-        self.stability_ = found.stability
-        labels = found.labels
-        rate = None if self.layer_rates is None else plan.goal.layer_rates[-1]
-        if rate is not None:
-            labels = merge_to_rate(labels, merge_tree(edge_shares(graph, labels)), rate)
-        shares = neighbour_shares(graph, labels)
-        shares = shares if rate is None else temper(shares, rate)
-        targets = np.zeros((n_rows, shares.shape[1]), np.float32)
-        targets[index] = shares
-        return targets
 
     def _split(self, plan):
         return GuidedRows(plan.rows, plan.targets), None

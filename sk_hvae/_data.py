@@ -42,14 +42,8 @@ def choose_rows(rows, n, generator):
     """Pick at most n rows at random, in order, as a copy."""
     if len(rows) <= n:
         return rows
-    return rows[choose_index(len(rows), n, generator).to(rows.device)]
-
-
-def choose_index(n_rows, n, generator):
-    """Pick at most n of n_rows row numbers at random, in order."""
-    if n_rows <= n:
-        return torch.arange(n_rows)
-    return torch.randperm(n_rows, generator=generator)[:n].sort().values
+    index = torch.randperm(len(rows), generator=generator)[:n].sort().values
+    return rows[index.to(rows.device)]
 
 
 def principal_components(linked, n_components, random_state):

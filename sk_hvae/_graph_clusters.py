@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.linalg import LinearOperator, eigsh
-from scipy.special import softmax
-from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
@@ -25,7 +23,6 @@ _RESTARTS = 2
 _MOST_SWEEPS, _SETTLED = 20, 5e-4
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
 _FLOOR = 1e-9
-_DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
 
 
 class Partition(NamedTuple):
@@ -160,39 +157,6 @@ def neighbour_shares(graph, labels):
     """Return the clusters of every node's neighbours, as shares by weight, (n, k)."""
     weights = (graph @ _members(labels)).toarray()
     return weights / weights.sum(1, keepdims=True)
-
-
-def shared_information(shares):
-    """Return what a node tells about its neighbours' clusters, in bits."""
-    return float(entropy(shares.mean(0), base=2) - entropy(shares, base=2, axis=1).mean())
-
-
-def temper(shares, rate):
-    """Sharpen or soften shares until they carry a rate.
-
-    Parameters
-    ----------
-    shares : ndarray of shape (n, k)
-        See `neighbour_shares`.
-    rate : float
-        Bits. Shares become certain where it is out of reach.
-
-    Returns
-    -------
-    ndarray of shape (n, k)
-        Powers of the shares, normalised.
-    """
-    log_shares = np.log((1 - _DOUBT) * shares + _DOUBT / shares.shape[1])
-
-    def power(log_exponent):
-        return softmax(np.exp(log_exponent) * log_shares, axis=1)
-
-    low, high = _EXPONENTS
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        enough = shared_information(power(middle)) >= rate
-        low, high = (low, middle) if enough else (middle, high)
-    return power(high)
 
 
 def _members(labels):

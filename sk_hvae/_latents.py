@@ -183,6 +183,8 @@ class LatentsMixin(TransformerMixin):
     def sample(self, n_samples: int = 1) -> np.ndarray:
         """Draw data from the model: latents from the top down, then the likelihood.
 
+        Each call draws from ``random_state`` anew.
+
         Parameters
         ----------
         n_samples : int, default=1

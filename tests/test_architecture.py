@@ -19,6 +19,7 @@ FLOORS = {
     "nn": 0,
     "_callbacks": 1,
     "_calibration": 1,
+    "_cluster_search": 2,
     "_cluster_tree": 1,
     "_clusterer": 7,
     "_data": 1,

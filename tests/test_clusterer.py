@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
@@ -16,9 +18,11 @@ from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
+from torch import nn
 
 from sk_hvae import HVAEClusterer
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
+from sk_hvae.nn import Networks
 
 FAST = {"hidden_layer_sizes": (32, 32), "n_components": 4, "random_state": 0}
 TINY = {**FAST, "max_epochs": 2, "n_init": 2}
@@ -98,7 +102,7 @@ class TestLabels:
         assert clusterer.rates_[-1] == pytest.approx(0, abs=1e-6)
 
     def test_rows_beyond_the_graph_are_clustered_too(self, blobs, monkeypatch):
-        monkeypatch.setattr("sk_hvae._clusterer._MOST_GRAPH_ROWS", 90)
+        monkeypatch.setattr("sk_hvae._cluster_search._MOST_GRAPH_ROWS", 90)
         clusterer = HVAEClusterer(4, **FAST).fit(blobs[0])
         assert len(clusterer.labels_) == 180
         assert adjusted_rand_score(blobs[1], clusterer.labels_) == 1
@@ -183,6 +187,39 @@ class TestModel:
         HVAEClusterer(4, **TINY).fit(blobs[0])
         assert np.array_equal(before[0], np.random.get_state()[1])  # noqa: NPY002
         assert torch.equal(before[1], torch.get_rng_state())
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"image_shape": (1, 8, 8)},
+            {"network": Networks(lambda n: nn.Linear(n, 5), nn.Linear)},
+            {"inference": "top_down"},
+            {"layer_rates": (4, 4, 1)},
+            {"likelihood": "poisson"},
+        ],
+        ids=["conv", "own networks", "top-down", "three layers", "counts"],
+    )
+    def test_all_that_a_transformer_can_be(self, params):
+        X = load_digits().data[:80]
+        clusterer = HVAEClusterer(3, **{**TINY, "n_init": 4, **params})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RateTargetWarning)
+            clusterer.fit(X)
+        assert np.array_equal(clusterer.predict(X), clusterer.labels_)
+        assert clusterer.sample(3, cluster=0).shape == (3, 64)
+        assert np.isfinite(clusterer.score(X))
+
+    def test_columns_of_a_mixed_table_may_be_named(self, blobs):
+        X, y = blobs
+        frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(kind=y % 2)
+        likelihood = [("gaussian", ["a", "b", "c"]), ("bernoulli", ["kind"])]
+        clusterer = HVAEClusterer(4, likelihood=likelihood, **FAST).fit(frame)
+        assert adjusted_rand_score(y, clusterer.labels_) > 0.95
+        assert set(clusterer.set_output(transform="pandas").transform(frame).columns[:2]) == {
+            "z1_0",
+            "z1_1",
+        }
 
 
 class TestRates:

@@ -19,9 +19,7 @@ from sk_hvae._graph_clusters import (
     information,
     neighbour_shares,
     partition,
-    shared_information,
     shared_neighbour_graph,
-    temper,
 )
 
 
@@ -82,26 +80,6 @@ class TestInformation:
         graph = csr_array(np.array([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))
         shares = neighbour_shares(graph, np.array([0, 0, 1]))
         assert shares.tolist() == [[0.25, 0.75], [1, 0], [1, 0]]
-
-
-class TestTemper:
-    @pytest.mark.parametrize("rate", [0.2, 1.0, 1.5])
-    def test_shares_carry_the_rate_and_keep_their_order(self, rate):
-        shares = random_state().dirichlet([0.3] * 3, size=200)
-        tempered = temper(shares, rate)
-        assert shared_information(tempered) == pytest.approx(rate, abs=1e-3)
-        np.testing.assert_allclose(tempered.sum(1), 1)
-        assert np.array_equal(tempered.argmax(1), shares.argmax(1))
-
-    def test_shares_that_are_certain_can_be_softened(self):
-        assert shared_information(temper(np.eye(4), 0.5)) == pytest.approx(0.5, abs=1e-3)
-
-    def test_a_rate_out_of_reach_makes_shares_certain(self):
-        tempered = temper(np.array([[0.6, 0.4], [0.3, 0.7]]), 5.0)
-        np.testing.assert_allclose(tempered, np.eye(2), atol=1e-6)
-
-    def test_information_is_the_entropy_of_the_mean_less_the_mean_entropy(self):
-        assert shared_information(np.array([[1, 0], [0, 1], [0.5, 0.5]])) == pytest.approx(2 / 3)
 
 
 class TestSpectrum:

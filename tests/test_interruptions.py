@@ -10,6 +10,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
+from sk_hvae import HVAEClusterer
 from sk_hvae.exceptions import TrainingDivergedError, TrainingInterruptedWarning
 from sk_hvae.nn import HierarchicalVAE
 
@@ -57,6 +58,14 @@ def assert_usable(model, X):
 
 
 # Ctrl-C.
+
+
+def test_ctrl_c_before_a_clusterer_has_clusters_stops_the_fit(on_step, iris):
+    on_step(3, press_ctrl_c)
+    clusterer = HVAEClusterer(2, hidden_layer_sizes=(8,), max_epochs=10)
+    with pytest.raises(KeyboardInterrupt):
+        clusterer.fit(iris)
+    assert not hasattr(clusterer, "labels_")
 
 
 @pytest.mark.parametrize("step", [1, 3, STEPS_PER_EPOCH + 1, 3 * STEPS_PER_EPOCH + 2])

@@ -1,0 +1,117 @@
+"""From latents of rows to the states that a categorical layer should learn for them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.utils import check_random_state
+
+from sk_hvae._cluster_tree import count_clusters, merge_to_rate, merge_tree
+from sk_hvae._graph_clusters import (
+    edge_shares,
+    find_clusters,
+    neighbour_shares,
+    shared_neighbour_graph,
+)
+
+MOST_CLUSTERS = 20
+_ROWS_PER_CLUSTER = 5
+_MOST_GRAPH_ROWS = 70_000
+_DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
+
+
+class ClusterTargets(NamedTuple):
+    """Where the states of rows should go.
+
+    Attributes
+    ----------
+    shares : ndarray of shape (n, n_states), float32
+        Shares of the clusters among a row's neighbours; zeros for rows outside the graph.
+    information : float
+        What the rows in the graph tell about the states, in bits.
+    stability : float
+        As in `Clustering`.
+    """
+
+    shares: np.ndarray
+    information: float
+    stability: float
+
+
+class ClusterSearch(NamedTuple):
+    """How to look for clusters: parameters of `HVAEClusterer`, and the rate they are to carry.
+
+    Attributes
+    ----------
+    n_clusters : int or None
+        None chooses the number.
+    rate : float or None
+        Bits; None for what the neighbours agree on.
+    n_init, n_neighbors : int
+        As in `HVAEClusterer`.
+    seed : int
+        Of everything random.
+    """
+
+    n_clusters: int | None
+    rate: float | None
+    n_init: int
+    n_neighbors: int
+    seed: int
+
+    def find(self, latents):
+        """Find the targets of rows by their latents, (n, n_units); returns `ClusterTargets`."""
+        random_state = check_random_state(self.seed)
+        index = np.arange(len(latents))
+        if len(latents) > _MOST_GRAPH_ROWS:
+            index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
+        n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, len(index) // _ROWS_PER_CLUSTER))
+        widest = len(index) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
+        graph = shared_neighbour_graph(latents[index], min(self.n_neighbors, max(1, widest)))
+        found = find_clusters(graph, n_clusters, self.n_init, random_state)
+        if self.n_clusters is None and self.rate is None:
+            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels)))
+            found = find_clusters(graph, n_clusters, self.n_init, random_state)
+        labels = found.labels
+        if self.rate is not None:
+            labels = merge_to_rate(labels, merge_tree(edge_shares(graph, labels)), self.rate)
+        known = neighbour_shares(graph, labels)
+        if self.rate is not None:
+            known = temper(known, self.rate)
+        shares = np.zeros((len(latents), known.shape[1]), np.float32)
+        shares[index] = known
+        return ClusterTargets(shares, shared_information(known), found.stability)
+
+
+def shared_information(shares):
+    """Return what a node tells about its neighbours' clusters, in bits."""
+    return float(entropy(shares.mean(0), base=2) - entropy(shares, base=2, axis=1).mean())
+
+
+def temper(shares, rate):
+    """Sharpen or soften shares until they carry a rate.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n, k)
+        See `neighbour_shares`.
+    rate : float
+        Bits. Shares become certain where it is out of reach.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
+        Powers of the shares, normalised.
+    """
+    log_shares = np.log((1 - _DOUBT) * shares + _DOUBT / shares.shape[1])
+
+    def power(log_exponent):
+        return softmax(np.exp(log_exponent) * log_shares, axis=1)
+
+    low, high = _EXPONENTS
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        enough = shared_information(power(middle)) >= rate
+        low, high = (low, middle) if enough else (middle, high)
+    return power(high)
