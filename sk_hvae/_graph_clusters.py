@@ -107,9 +107,9 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     Returns
     -------
     Clustering
-        Of the partitions whose clusters edges leave seldom, within 20% of the least, the one
-        with most information: information alone prefers clusters of equal size, closedness
-        alone small ones.
+        Of the partitions into most clusters, and of these, of those whose clusters edges leave
+        seldom, within 20% of the least, the one with most information: information alone
+        prefers clusters of equal size, closedness alone small ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
@@ -126,16 +126,21 @@ def find_clusters(graph, n_clusters, n_init, random_state):
         points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
         labels = _k_means(points, n_clusters, random_state)
         starts.append(partition(graph, _refine(graph, labels)))
-    least = min(start.escape for start in starts)
-    closed = [start for start in starts if start.escape <= _SIMILAR_ESCAPE * least]
-    best = max(closed, key=lambda start: start.information)
-    return Clustering(best.labels, _agreement([start.labels for start in starts]))
+    return Clustering(_best(starts).labels, _agreement([start.labels for start in starts]))
+
+
+def _best(starts):
+    most = max(start.labels.max() for start in starts)
+    complete = [start for start in starts if start.labels.max() == most]
+    least = min(start.escape for start in complete)
+    closed = [start for start in complete if start.escape <= _SIMILAR_ESCAPE * least]
+    return max(closed, key=lambda start: start.information)
 
 
 def partition(graph, labels):
     """Judge labels, consecutive from 0, as a `Partition` of a graph."""
     joint = edge_shares(graph, labels)
-    escape = 1 - float(np.mean(np.diag(joint) / joint.sum(1)))
+    escape = max(0.0, 1 - float(np.mean(np.diag(joint) / joint.sum(1))))
     return Partition(labels, information(joint), escape)
 
 

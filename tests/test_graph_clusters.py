@@ -12,6 +12,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
 from sk_hvae._graph_clusters import (
+    Partition,
+    _best,
     _refine,
     _spectrum,
     edge_shares,
@@ -142,6 +144,20 @@ class TestFindClusters:
     def test_starts_disagree_where_there_are_no_clusters(self):
         X = random_state().normal(size=(300, 8))
         assert find_clusters(shared_neighbour_graph(X, 10), 6, 8, random_state()).stability < 0.5
+
+    def test_the_best_start_has_most_clusters_is_closed_and_tells_most(self):
+        def start(n_clusters, information, escape):
+            return Partition(np.arange(n_clusters), information, escape)
+
+        fewer, open_, best, dull = starts = [
+            start(2, 1.9, 0.0),
+            start(3, 1.8, 0.25),
+            start(3, 1.5, 0.21),
+            start(3, 1.4, 0.2),
+        ]
+        assert _best(starts) is best
+        assert _best([fewer, open_]) is open_
+        assert _best([dull]) is dull
 
     @pytest.mark.parametrize("n_clusters", [1, 2, 5])
     def test_labels_are_consecutive(self, n_clusters):
