@@ -30,7 +30,7 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, rando
 # ------------
 # ``stability_`` says how well the 20 starts of the clustering agree: 1 if all find the same.
 # Few epochs keep this page quick.
-settings = {"likelihood": "bernoulli", "max_epochs": 30, "random_state": 0}
+settings = {"likelihood": "bernoulli", "max_epochs": 60, "random_state": 0}
 clusterer = HVAEClusterer(n_clusters=10, **settings).fit(X_train)
 print("rows per cluster:", clusterer.cluster_sizes_)
 print(f"bits that the clusters carry: {clusterer.rates_[-1]:.2f}")
@@ -103,8 +103,8 @@ for bits in (1, 2, 2.6, 3.3):
 
 # %%
 # From left to right, bits are added and clusters split; heights are numbers of rows. With the
-# fewest bits, 0, 6 and 2 stand alone, and one cluster holds all the rest, its centre a blend.
-# 4 and 7 come apart from it next, and those last that are easily mistaken for each other.
+# fewest bits, 0, 6 and 4 stand alone, and one cluster holds all the rest, its centre a blend.
+# 2 and 7 come apart from it next, and those last that are easily mistaken for each other.
 rank = np.argsort(leaves)[clusterer.labels_]
 figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
 before = []
