@@ -488,7 +488,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             warnings.simplefilter("ignore", RateTargetWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
-                return transformer.fit(rows).transform(rows)
+                return np.concatenate(transformer.fit(rows).latents(rows), axis=1)
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
 
