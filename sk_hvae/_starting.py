@@ -29,7 +29,6 @@ from sk_hvae.nn.linear_start import (
 )
 
 START_ROWS, _PLANE_ROWS = 2048, 128
-_CENTRE_ELEMENTS = 2**21
 _BUILDING = threading.Lock()
 
 
@@ -170,15 +169,14 @@ def _build(plan, n_few):
             n_states = architecture.n_components[-1]
             centres = cluster_centres(linked, components, n_states, plan.seed)
         else:
-            centres = target_centres(module, plan, components)
+            centres = _target_centres(module, plan, components)
     return NewModel(module, few, components, centres)
 
 
-def target_centres(module, plan, components):
+def _target_centres(module, plan, components):
     """Return the mean principal scores of the rows of each state, (n_states, n)."""
-    sums = 0.0
-    size = max(1, _CENTRE_ELEMENTS // plan.rows.shape[1])
-    for x, targets in zip(plan.rows.split(size), plan.targets.split(size), strict=True):
+    sums, parts = 0.0, chunks(plan.rows)
+    for x, targets in zip(parts, plan.targets.split([len(x) for x in parts]), strict=True):
         linked = module.inputs(x)[:, : module.likelihood.n_linked]
         sums = sums + targets.T @ ((linked - components.mean) @ components.directions.T)
     return sums / plan.targets.sum(0)[:, None].clamp(min=1e-6)
