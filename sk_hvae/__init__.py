@@ -4,6 +4,7 @@ from sk_hvae._clusterer import HVAEClusterer
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._rate_grid import RateDistribution, rate_grid
 from sk_hvae._rate_map import RateMap, rate_map
+from sk_hvae._recommendation import RateRecommendation, recommend_rates
 from sk_hvae._search import RateSearchCV
 from sk_hvae._transformer import HierarchicalVAETransformer
 
@@ -15,8 +16,10 @@ __all__ = [
     "MultiRateHVAETransformer",
     "RateDistribution",
     "RateMap",
+    "RateRecommendation",
     "RateSearchCV",
     "__version__",
     "rate_grid",
     "rate_map",
+    "recommend_rates",
 ]

@@ -385,7 +385,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         """
         return self._probabilities(self._check_new(X))
 
-    def sample(self, n_samples: int = 1, cluster: int | None = None) -> np.ndarray:
+    def sample(
+        self, n_samples: int = 1, cluster: int | None = None, *, mean: bool = False
+    ) -> np.ndarray:
         """Draw data from the model; each call draws from ``random_state`` anew.
 
         Parameters
@@ -394,6 +396,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             Number of rows.
         cluster : int, default=None
             Cluster to draw from; None draws clusters as frequent as they are.
+        mean : bool, default=False
+            Whether to return the mean of the data given the sampled latents, without the
+            noise of the likelihood.
 
         Returns
         -------
@@ -419,7 +424,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         check_is_fitted(self, "module_")
         n_clusters = len(self.cluster_sizes_)
         if cluster is None:
-            return self._sample(n_samples)
+            return self._sample(n_samples, mean=mean)
         if not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
             raise ValueError(
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
@@ -427,7 +432,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             )
         state = torch.zeros(self.n_components_[-1])
         state[self._states[cluster]] = 1.0
-        return self._sample(n_samples, state)
+        return self._sample(n_samples, state, mean)
 
     def _goal(self):
         """Return the rates asked for; without any, `_prepare` sets them."""

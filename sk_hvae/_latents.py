@@ -92,7 +92,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.inverse_transform(hvae.transform(X[:5])).shape
         (5, 4)
         """
-        module = self._module_in_place()
+        check_is_fitted(self, "module_")
         Z = check_array(X, dtype=np.float32)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
@@ -100,8 +100,7 @@ class LatentsMixin(TransformerMixin):
                 f"output_layers={self.output_layers!r}."
             )
         lowest = self._output_numbers()[0]
-        z = as_tensor(np.ascontiguousarray(Z[:, self.layer_slices_[f"z{lowest}"]]))
-        return map_rows(module, z, lambda z: module.decode(z, lowest), self.n_features_in_)
+        return self._decode(Z[:, self.layer_slices_[f"z{lowest}"]], lowest)
 
     def latents(self, X, sample: bool = False) -> list[np.ndarray]:
         """Infer the latents of every layer.
@@ -144,13 +143,20 @@ class LatentsMixin(TransformerMixin):
         )
         return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
 
-    def reconstruct(self, X) -> np.ndarray:
-        """Decode the posterior mean of z_1; with ``missing="mask"``, this imputes missing cells.
+    def reconstruct(self, X, layer: int = 1, resample: bool = False) -> np.ndarray:
+        """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, with the columns seen in ``fit``.
+        layer : int, default=1
+            Number of the layer; the decoder hears nothing of x but by this layer. 1 has it
+            all.
+        resample : bool, default=False
+            Whether the layers below are sampled from their priors, which shows what the layer
+            leaves open, instead of taking their prior means. Each call draws from
+            ``random_state`` anew.
 
         Returns
         -------
@@ -163,7 +169,7 @@ class LatentsMixin(TransformerMixin):
             Before ``fit``.
         ValueError
             If X is not finite, has other columns than in ``fit``, or cannot come from the
-            likelihood.
+            likelihood, or there is no such layer.
 
         Examples
         --------
@@ -176,11 +182,19 @@ class LatentsMixin(TransformerMixin):
         """
         rows = self._check_new(X)
         module = self._module_in_place()
-        return map_rows(
-            module, rows, lambda x: module.decode(module.encode(x)[0]), self.n_features_in_
-        )
+        if not isinstance(layer, Integral) or not 1 <= layer <= self.n_layers_:
+            raise ValueError(
+                f"layer must be the number of a layer, 1 (nearest the data) to {self.n_layers_}; "
+                f"got {layer!r}."
+            )
+        noise = self._noise() if resample else None
 
-    def sample(self, n_samples: int = 1) -> np.ndarray:
+        def decode(x):
+            return module.decode(module.encode(x)[layer - 1], layer, noise)
+
+        return map_rows(module, rows, decode, self.n_features_in_)
+
+    def sample(self, n_samples: int = 1, *, mean: bool = False) -> np.ndarray:
         """Draw data from the model: latents from the top down, then the likelihood.
 
         Each call draws from ``random_state`` anew.
@@ -189,6 +203,9 @@ class LatentsMixin(TransformerMixin):
         ----------
         n_samples : int, default=1
             Number of rows.
+        mean : bool, default=False
+            Whether to return the mean of the data given the sampled latents, without the
+            noise of the likelihood, as pictures of samples usually are.
 
         Returns
         -------
@@ -211,7 +228,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.sample(3).shape
         (3, 4)
         """
-        return self._sample(n_samples)
+        return self._sample(n_samples, mean=mean)
 
     def rates(self, X) -> np.ndarray:
         """Measure the rate of every layer for every row.
@@ -415,14 +432,20 @@ class LatentsMixin(TransformerMixin):
             self.module_.likelihood.check(chunk)
         return rows
 
-    def _sample(self, n_samples, top=None):
+    def _decode(self, z, layer):
+        """Decode latents (n, n_units), float32, of one layer."""
+        module = self._module_in_place()
+        z = as_tensor(np.ascontiguousarray(z))
+        return map_rows(module, z, lambda z: module.decode(z, layer), self.n_features_in_)
+
+    def _sample(self, n_samples, top=None, mean=False):
         """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
         module = self._module_in_place()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
         with torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            return module.sample(n_samples, self._noise(), top).cpu().numpy()
+            return module.sample(n_samples, self._noise(), top, mean).cpu().numpy()
 
     def _noise(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)

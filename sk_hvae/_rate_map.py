@@ -1,41 +1,24 @@
 """rate_map: metrics over the rate plane, of one multi-rate model or of a fit for each point."""
 
 import itertools
-import math
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._measurement import PlaneSurvey, module_device
+from sk_hvae._map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._transformer import HierarchicalVAETransformer
-from sk_hvae._validation import check_layer_values, resolve_autocast, resolve_rate_range
+from sk_hvae._validation import check_layer_values, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.plotting import RateMapDisplay
 
-_LN2 = math.log(2)
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
 _POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
 _FEWEST_PER_AXIS = 3
-_CLASSIFIERS = {
-    "logistic_regression": lambda: LogisticRegression(max_iter=1000),
-    "knn": KNeighborsClassifier,
-    "linear_svm": LinearSVC,
-    "rbf_svm": SVC,
-}
-_SURVEYED = ("distortion", "lower_bound", "psnr")
-_NAMES = (*_SURVEYED, *(f"accuracy:{name}" for name in _CLASSIFIERS))
-_UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +33,8 @@ class RateMap:
         Measured rates, bits per sample.
     metrics : dict of str to ndarray of shape (n_points,)
         Values of every metric.
+    n_samples : int, default=None
+        Number of rows that they were measured on, if known.
 
     Examples
     --------
@@ -66,6 +51,7 @@ class RateMap:
     layer_rates: np.ndarray
     rates: np.ndarray
     metrics: dict[str, np.ndarray]
+    n_samples: int | None = None
 
     def to_frame(self):
         """Return a pandas DataFrame with a row for every point.
@@ -107,7 +93,7 @@ class RateMap:
         ValueError
             If there is no such metric.
         """
-        values = self._values(metric)
+        values = self.values(metric)
         return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
 
     def plot(self, metric, ax=None):
@@ -133,17 +119,41 @@ class RateMap:
         ImportError
             If matplotlib is not installed.
         """
-        unit = _UNITS.get(metric)
-        display = RateMapDisplay(
-            layer_rates=self.layer_rates,
-            rates=self.rates,
-            values=self._values(metric),
-            best=self.best(metric),
-            label=f"{metric} ({unit})" if unit else metric,
-        )
-        return display.plot(ax=ax)
+        return RateMapDisplay.from_map(self, metric).plot(ax=ax)
 
-    def _values(self, metric):
+    def label(self, metric):
+        """Name a metric with its unit.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+
+        Returns
+        -------
+        str
+            Such as "psnr (dB)".
+        """
+        return f"{metric} ({UNITS[metric]})" if metric in UNITS else metric
+
+    def values(self, metric):
+        """Look a metric up.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+            Its values.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
+        """
         if metric not in self.metrics:
             raise ValueError(f"the map has the metrics {list(self.metrics)}; got {metric!r}.")
         return self.metrics[metric]
@@ -184,6 +194,10 @@ def rate_map(
           latents, which the rates limit; the peak is the range of X.
         - "accuracy:logistic_regression", "accuracy:knn", "accuracy:linear_svm" and
           "accuracy:rbf_svm": cross-validated accuracy on ``transform(X)``.
+        - "adjusted_rand:kmeans": adjusted Rand index, against y, of k-means on
+          ``transform(X)`` with as many clusters as there are classes.
+        - "inception_score", "diversity" and "sharpness": `sk_hvae.metrics.generation_score`
+          of 2,000 samples, by logistic regression on the standardised columns of X.
         - A function that takes the fitted estimator, X and y, and returns a number.
 
         The keys of a dict name its metrics; functions go by their own names otherwise.
@@ -237,7 +251,7 @@ def rate_map(
     >>> surface.layer_rates[surface.best("psnr")]
     array([2., 2.])
     """
-    task = _Task(_resolve_metrics(metrics, y), X, y, cv)
+    task = MapTask(resolve_metrics(metrics, y), X, y, cv)
     if isinstance(estimator, MultiRateHVAETransformer):
         check_is_fitted(estimator, "calibration_")
         points = _resolve_points(layer_rates, estimator)
@@ -258,7 +272,8 @@ def rate_map(
     table = np.concatenate(results)[np.argsort(order)]
     rates, values = np.split(table, [points.shape[1]], axis=1)
     _warn_if_off(points, rates)
-    return RateMap(points, rates, dict(zip(task.metrics, values.T, strict=True)))
+    metrics = dict(zip(task.metrics, values.T, strict=True))
+    return RateMap(points, rates, metrics, task.n_rows)
 
 
 def path_through(points):
@@ -285,49 +300,6 @@ def path_through(points):
         return [n for i, row in enumerate(rows) for n in (row[::-1] if i % 2 else row)]
 
     return snake(list(range(len(points))), 0)
-
-
-class _Task(NamedTuple):
-    """What to measure, by the names in the result, and on what."""
-
-    metrics: dict[str, str | Callable]
-    X: Any
-    y: Any
-    cv: Any
-
-    @property
-    def is_survey(self):
-        """Whether all metrics come from passes over the rows."""
-        return set(self.metrics.values()) <= set(_SURVEYED)
-
-    def survey(self, single):
-        """Prepare passes of models with the encoder of a fitted estimator."""
-        autocast = resolve_autocast(
-            single.precision,
-            module_device(single.module_),
-            single._architecture.hidden_layer_sizes,
-        )
-        rows, with_error = single._check_new(self.X), "psnr" in self.metrics.values()
-        return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
-
-    def measure(self, single, survey):
-        """Measure a fitted estimator; returns its rates, then the metrics."""
-        measured = survey.measure(single.module_)
-        values = [self._value(metric, single, measured) for metric in self.metrics.values()]
-        return [*measured.rates, *values]
-
-    def _value(self, metric, single, measured):
-        if callable(metric):
-            return float(metric(single, self.X, self.y))
-        if metric == "distortion":
-            return measured.distortion
-        if metric == "lower_bound":
-            return -_LN2 * (measured.distortion + measured.rates.sum())
-        if metric == "psnr":
-            peak = float(np.nanmax(self.X)) - float(np.nanmin(self.X))
-            return 10 * math.log10(peak**2 / measured.squared_error)
-        classifier = _CLASSIFIERS[metric.partition(":")[2]]()
-        return cross_val_score(classifier, single.transform(self.X), self.y, cv=self.cv).mean()
 
 
 def _measure_shared(multi, _, points, task):
@@ -365,23 +337,6 @@ def _warn_if_off(points, rates):
             RateTargetWarning,
             stacklevel=3,
         )
-
-
-def _resolve_metrics(metrics, y):
-    """Return metrics by the names that they have in the result."""
-    if isinstance(metrics, str) or callable(metrics):
-        metrics = [metrics]
-    if not isinstance(metrics, Mapping):
-        metrics = {m.__name__ if callable(m) else m: m for m in metrics}
-    for metric in metrics.values():
-        if not callable(metric) and metric not in _NAMES:
-            raise ValueError(
-                f"there is no metric {metric!r}; pass a function of (estimator, X, y), or one of "
-                f"{', '.join(map(repr, _NAMES))}."
-            )
-        if y is None and isinstance(metric, str) and metric.startswith("accuracy:"):
-            raise ValueError(f"the metric {metric!r} needs labels; pass y.")
-    return dict(metrics)
 
 
 def _resolve_points(layer_rates, multi=None):

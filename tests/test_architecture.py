@@ -41,7 +41,10 @@ FLOORS = {
     "_rate_map": 8,
     "_shared_fits": 8,
     "_search": 9,
-    "plotting": 0,
+    "metrics": 6,
+    "plotting": 7,
+    "_map_metrics": 7,
+    "_recommendation": 9,
     "__init__": 10,
 }
 
@@ -63,7 +66,7 @@ def roots(file):
 
 
 def room(file):
-    return "nn" if file.parts[0] == "nn" else file.stem
+    return file.parts[0] if len(file.parts) > 1 else file.stem
 
 
 def imported_rooms(file):

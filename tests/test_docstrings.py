@@ -6,7 +6,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sk_hvae
-from sk_hvae import exceptions, nn, plotting
+from sk_hvae import exceptions, metrics, nn, plotting
 
 # https://numpydoc.readthedocs.io/en/latest/validation.html
 FORMAT = {"GL03", "GL05", "GL06", "GL07", "GL08", "SS02", "SS03", "SS06"}
@@ -35,25 +35,32 @@ def own_methods(cls):
     ]
 
 
-def takes_arguments(value):
-    """Tell functions and classes with a constructor from those that describe attributes."""
-    return inspect.isfunction(value) or "__init__" in vars(value)
+def describes_attributes(value):
+    """Tell named tuples, and classes of `nn` without a constructor."""
+    if not inspect.isclass(value) or "__init__" in vars(value):
+        return False
+    return issubclass(value, tuple) or value.__module__.startswith(nn.__name__)
 
 
 PUBLIC = [
-    *(f"sk_hvae.{name}" for name in sk_hvae.__all__ if name != "__version__"),
-    *(f"sk_hvae.plotting.{name}" for name in plotting.__all__),
+    f"{module.__name__}.{name}"
+    for module in (sk_hvae, metrics, plotting)
+    for name in module.__all__
+    if name != "__version__" and not describes_attributes(getattr(module, name))
 ]
 PUBLIC_METHODS = [
     f"{module.__name__}.{name}.{method}"
-    for module in (sk_hvae, plotting)
+    for module in (sk_hvae, metrics, plotting)
     for name in module.__all__
     if inspect.isclass(getattr(module, name))
     for method in own_methods(getattr(module, name))
 ]
-NN = [f"sk_hvae.nn.{name}" for name in nn.__all__ if takes_arguments(getattr(nn, name))]
-NN_CONTAINERS = [
-    f"sk_hvae.nn.{name}" for name in nn.__all__ if not takes_arguments(getattr(nn, name))
+NN = [f"sk_hvae.nn.{name}" for name in nn.__all__ if not describes_attributes(getattr(nn, name))]
+CONTAINERS = [
+    f"{module.__name__}.{name}"
+    for module in (metrics, nn)
+    for name in module.__all__
+    if describes_attributes(getattr(module, name))
 ]
 NN_METHODS = [
     f"sk_hvae.nn.{name}.{method}"
@@ -77,7 +84,7 @@ def test_full_docstrings(path):
     assert problems(path, FORMAT | LISTED | COMPLETE) == []
 
 
-@pytest.mark.parametrize("path", [*NN_CONTAINERS, *NN_METHODS, *EXCEPTIONS])
+@pytest.mark.parametrize("path", [*CONTAINERS, *NN_METHODS, *EXCEPTIONS])
 def test_short_docstrings(path):
     # One line may do; parameters that are listed must be those of the signature.
     assert problems(path, FORMAT | LISTED) == []
@@ -90,10 +97,27 @@ def test_nothing_is_forgotten():
         "sk_hvae.MultiRateHVAETransformer",
         "sk_hvae.RateDistribution",
         "sk_hvae.RateMap",
+        "sk_hvae.RateRecommendation",
         "sk_hvae.RateSearchCV",
         "sk_hvae.rate_grid",
         "sk_hvae.rate_map",
+        "sk_hvae.recommend_rates",
+        "sk_hvae.metrics.DownstreamScores",
+        "sk_hvae.metrics.accuracy_bound",
+        "sk_hvae.metrics.downstream_scores",
+        "sk_hvae.metrics.gaussian_rate_distortion",
+        "sk_hvae.metrics.generation_score",
+        "sk_hvae.metrics.information_needed",
+        "sk_hvae.metrics.log_likelihood",
+        "sk_hvae.metrics.mutual_information",
+        "sk_hvae.metrics.psnr",
+        "sk_hvae.metrics.rate_bounds",
+        "sk_hvae.plotting.AccuracyBoundDisplay",
+        "sk_hvae.plotting.RateHistoryDisplay",
         "sk_hvae.plotting.RateMapDisplay",
+        "sk_hvae.plotting.ReconstructionDisplay",
+        "sk_hvae.plotting.SampleDisplay",
+        "sk_hvae.plotting.TraversalDisplay",
     ]
     assert "sk_hvae.HierarchicalVAETransformer.inverse_transform" in PUBLIC_METHODS
     assert "sk_hvae.HierarchicalVAETransformer.layer_slices_" in PUBLIC_METHODS

@@ -67,7 +67,15 @@ class CategoricalPosterior(NamedTuple):
 
     def kl(self):
         """KL(q || p) in nats, (b,)."""
-        return (self.mean * (self.log_probs - self.prior.log_probs)).sum(1)
+        return self.log_ratio(self.mean)
+
+    def log_ratio(self, z):
+        """Ln q(z) - ln p(z) of states (b, n_states), one-hot or mixed: (b,)."""
+        return (z * (self.log_probs - self.prior.log_probs)).sum(1)
+
+    def cross_log_prob(self, z):
+        """Ln q(z_i | row j) of states (n, n_states), one-hot, for every i and j: (n, b)."""
+        return z @ self.log_probs.to(z).T
 
 
 class CategoricalLatent(Latent):

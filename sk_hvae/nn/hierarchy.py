@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.categorical import CategoricalLatent
+from sk_hvae.nn.categorical import CategoricalLatent, CategoricalPrior
 from sk_hvae.nn.latents import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
@@ -280,7 +280,29 @@ class HierarchicalVAE(nn.Module):
         cells = self.likelihood.log_prob(self.missing.complete(x), parameters)
         return -cells.masked_fill(x.isnan(), 0.0).sum(1)
 
-    def decode(self, z, layer=1):
+    def log_weight(self, x, features, noise):
+        """Sample the latents and weigh them by importance.
+
+        Parameters
+        ----------
+        x : Tensor of shape (b, n_features)
+            Raw data.
+        features : tuple of Tensor
+            Output of `features`.
+        noise : callable
+            Maps a tensor to standard normal noise of its shape.
+
+        Returns
+        -------
+        Tensor of shape (b,)
+            ln p(x, z) - ln q(z | x), nats.
+        """
+        inference = self.infer(features, noise, enumerate_states=False)
+        pairs = zip(inference.posteriors, inference.latents, strict=True)
+        log_ratio = sum(q.log_ratio(z) for q, z in pairs)
+        return -self.distortion(x, self.decoder(inference.latents[0])) - log_ratio
+
+    def decode(self, z, layer=1, noise=None):
         """Map latents of a layer to the mean of the data.
 
         Parameters
@@ -288,7 +310,10 @@ class HierarchicalVAE(nn.Module):
         z : Tensor of shape (b, n_units of the layer)
             Latents of ``layer``, in its units; of a categorical layer, probabilities.
         layer : int
-            Number of the layer, 1 for z_1; layers below it take their prior mean.
+            Number of the layer, 1 for z_1.
+        noise : callable or None
+            Maps a tensor to standard normal noise of its shape, to sample the layers below
+            from their priors; None takes their prior means.
 
         Returns
         -------
@@ -296,24 +321,37 @@ class HierarchicalVAE(nn.Module):
             On the scale of the data.
         """
         start = self.layers[layer - 1]
-        if isinstance(start, CategoricalLatent):
-            return z @ self._decode(torch.eye(start.n_units, device=z.device), layer)
-        return self._decode(z * start.unit, layer)
+        if not isinstance(start, CategoricalLatent):
+            z = z * start.unit
+        elif noise is None:
+            return z @ self._decode_states(torch.eye(start.n_units, device=z.device))
+        else:
+            z = CategoricalPrior(z.log()).sample(noise)
+        return self.likelihood.mean(self.decoder(self._descend(z, layer, noise)))
 
-    def _decode(self, z, layer):
-        for below in reversed(self.layers[: layer - 1]):
-            z = below.prior(z, len(z)).mean
-        return self.likelihood.mean(self.decoder(z))
+    def _decode_states(self, states):
+        """Map states of the top layer (b, n_states), one-hot, to the mean of the data."""
+        z_1 = self._descend(states, len(self.layers))
+        return self.likelihood.mean(self.decoder(z_1))
 
-    def sample(self, n_samples, noise, top=None):
+    def sample(self, n_samples, noise, top=None, mean=False):
         """Sample data: (n_samples, n_features), on the scale of the data.
 
-        The top layer is sampled from its prior, or is ``top`` (n_samples, n_units).
+        The top layer is sampled from its prior, or is ``top`` (n_samples, n_units). With
+        ``mean`` the result is the mean of the data given the sampled latents.
         """
-        z = top
-        for layer in reversed(self.layers if top is None else self.layers[:-1]):
-            z = layer.prior(z, n_samples).sample(noise)
-        return self.likelihood.sample(self.decoder(z), noise)
+        z = self.layers[-1].prior(None, n_samples).sample(noise) if top is None else top
+        parameters = self.decoder(self._descend(z, len(self.layers), noise))
+        return (
+            self.likelihood.mean(parameters) if mean else self.likelihood.sample(parameters, noise)
+        )
+
+    def _descend(self, z, layer, noise=None):
+        """Go down from a layer to z_1 by samples of the priors, or by their means."""
+        for below in reversed(self.layers[: layer - 1]):
+            prior = below.prior(z, len(z))
+            z = prior.mean if noise is None else prior.sample(noise)
+        return z
 
 
 def _every_state(probabilities):

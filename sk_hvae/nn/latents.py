@@ -65,6 +65,24 @@ class GaussianPosterior(NamedTuple):
         terms = self.offset.square() + self.ratio.square() - 1 - 2 * self.ratio.log()
         return 0.5 * terms.sum(1)
 
+    def log_ratio(self, z):
+        """Ln q(z) - ln p(z) of latents (b, n_units), whose mean over q is the KL: (b,)."""
+        relative = (z - self.prior.mean) / self.prior.std
+        noise = (relative - self.offset) / self.ratio
+        return (0.5 * (relative.square() - noise.square()) - self.ratio.log()).sum(1)
+
+    def cross_log_prob(self, z):
+        """Ln q(z_i | row j) of latents (n, n_units) for every i and j: (n, b).
+
+        Computed where z is, in its precision; single precision is too little for narrow q.
+        """
+        mean, std = self.mean.to(z), self.std.to(z)
+        precision = std.square().reciprocal()
+        squares = z.square() @ precision.T - 2 * z @ (mean * precision).T
+        squares = squares + (mean.square() * precision).sum(1)
+        constant = std.log().sum(1) + 0.5 * z.shape[1] * math.log(2 * math.pi)
+        return -0.5 * squares - constant
+
 
 class LayerCode(NamedTuple):
     """A layer of a linear-Gaussian code: where a layer of latents starts.

@@ -1,5 +1,17 @@
 """Pictures of fitted models; they need matplotlib, which is imported when one is drawn."""
 
+from sk_hvae.plotting._accuracy_bound import AccuracyBoundDisplay
+from sk_hvae.plotting._history import RateHistoryDisplay
 from sk_hvae.plotting._rate_map import RateMapDisplay
+from sk_hvae.plotting._reconstructions import ReconstructionDisplay
+from sk_hvae.plotting._samples import SampleDisplay
+from sk_hvae.plotting._traversals import TraversalDisplay
 
-__all__ = ["RateMapDisplay"]
+__all__ = [
+    "AccuracyBoundDisplay",
+    "RateHistoryDisplay",
+    "RateMapDisplay",
+    "ReconstructionDisplay",
+    "SampleDisplay",
+    "TraversalDisplay",
+]

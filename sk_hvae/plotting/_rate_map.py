@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 
+from sk_hvae.plotting._figures import pyplot
+
 _FEWEST_FOR_MAP = 2
 _MOST_SLICES = 16
 _COLOURS, _STAR = "viridis", "#d62728"
@@ -62,6 +64,35 @@ class RateMapDisplay:
         self.best = best
         self.label = label
 
+    @classmethod
+    def from_map(cls, rate_map, metric):
+        """Take a metric from a map.
+
+        Parameters
+        ----------
+        rate_map : RateMap
+            As `sk_hvae.rate_map` returns it.
+        metric : str
+            Name of a metric.
+
+        Returns
+        -------
+        RateMapDisplay
+            Not drawn yet.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
+        """
+        return cls(
+            layer_rates=rate_map.layer_rates,
+            rates=rate_map.rates,
+            values=rate_map.values(metric),
+            best=rate_map.best(metric),
+            label=rate_map.label(metric),
+        )
+
     def plot(self, ax=None):
         """Draw.
 
@@ -82,10 +113,7 @@ class RateMapDisplay:
         ValueError
             If ``ax`` is given for more than two layers.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError("plots need matplotlib: pip install 'sk-hvae[plot]'.") from error
+        plt = pyplot()
         n_layers = self.rates.shape[1]
         if n_layers > 2:
             if ax is not None:

@@ -1,0 +1,271 @@
+"""recommend_rates: which rates suit a task, and why."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from sk_hvae._map_metrics import ACCURACIES
+from sk_hvae._rate_map import RateMap, rate_map
+
+_OF_TASK = {
+    "reconstruction": ("psnr", "distortion"),
+    "classification": ACCURACIES,
+    "generation": ("inception_score",),
+    "clustering": ("adjusted_rand:kmeans",),
+}
+_MEASURED = {
+    "reconstruction": ("psnr",),
+    "classification": ("accuracy:logistic_regression", "accuracy:knn"),
+    "generation": ("inception_score",),
+    "clustering": ("adjusted_rand:kmeans",),
+}
+_FEWEST_TO_SMOOTH = 8
+_SAME_TOTAL = 1.2
+
+
+@dataclass(frozen=True)
+class RateRecommendation:
+    """Rates for a task, as `recommend_rates` returns them; printing it gives the reason.
+
+    Parameters
+    ----------
+    task : str
+        The task, or the name of the metric that was asked for.
+    metric : str
+        Metric of the map that decided.
+    layer_rates : tuple of float
+        Target rates in bits per sample, z_1 first: the least total in the region.
+    value : float
+        The metric there, as measured.
+    region : ndarray of shape (n_points,), bool
+        Points of the map that are as good as the best, as far as its noise can tell.
+    tolerance : float
+        How much worse than the best still counts as good as the best.
+    reason : str
+        In words and numbers.
+    rate_map : RateMap
+        What it was read from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae import RateMap, recommend_rates
+    >>> rates = np.array([[1.0], [2.0], [4.0], [8.0]])
+    >>> surface = RateMap(rates, rates, {"accuracy:knn": np.array([0.5, 0.8, 0.9, 0.7])})
+    >>> recommend_rates(surface, "classification").layer_rates
+    (4.0,)
+    """
+
+    task: str
+    metric: str
+    layer_rates: tuple[float, ...]
+    value: float
+    region: np.ndarray
+    tolerance: float
+    reason: str
+    rate_map: RateMap
+
+    def __str__(self):
+        return self.reason
+
+
+def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None, n_jobs=None):
+    """Find the rates that suit a task, and say why.
+
+    The metric that belongs to the task is smoothed over the rate plane by a Gaussian process
+    in the logarithms of the rates, which also tells its noise. The region of the plane within
+    that noise of the best, or within the standard error of an accuracy over the rows if that is
+    more, is as good as the best, and of its points the one with the least total rate is
+    recommended.
+
+    Parameters
+    ----------
+    estimator_or_map : RateMap, MultiRateHVAETransformer or HierarchicalVAETransformer
+        A map that has a metric for the task; or an estimator to make one from, by `rate_map`,
+        best a fitted multi-rate one.
+    task : {"reconstruction", "classification", "generation", "clustering"}, str or callable
+        What the latents are for:
+
+        - "reconstruction": "psnr", or "distortion".
+        - "classification": the "accuracy:..." that is highest somewhere; from an estimator,
+          of logistic regression and k nearest neighbours.
+        - "generation": "inception_score".
+        - "clustering": "adjusted_rand:kmeans".
+        - The name of any metric of the map, or a scorer, a function of the fitted estimator,
+          X and y. Larger is better, but for "distortion".
+    X : array-like of shape (n_samples, n_features), default=None
+        Rows to measure an estimator on; not needed with a map.
+    y : array-like of shape (n_samples,), default=None
+        Their labels, for all tasks but reconstruction.
+    layer_rates : sequence of (float or tuple of float), default=None
+        Points to measure an estimator at, as in `rate_map`.
+    n_jobs : int, default=None
+        As in `rate_map`.
+
+    Returns
+    -------
+    RateRecommendation
+        ``layer_rates``, the region, and the reason in words and numbers.
+
+    Raises
+    ------
+    ValueError
+        If the map has no metric for the task, an estimator comes without X, or a task needs
+        labels and there are none. Nothing is guessed in place of what is missing.
+
+    See Also
+    --------
+    rate_map : The map that it is read from.
+    RateSearchCV : Choose rates by the score of a whole pipeline.
+
+    Notes
+    -----
+    The rates are chosen on these rows: to say how good they are, use others. With fewer than
+    8 points nothing is smoothed, and the best point is recommended.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import MultiRateHVAETransformer, recommend_rates
+    >>> X, y = load_iris(return_X_y=True)
+    >>> multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 2), random_state=0).fit(X)
+    >>> advice = recommend_rates(multi, "classification", X, y)
+    >>> 0.5 <= min(advice.layer_rates) <= max(advice.layer_rates) <= 4
+    True
+    """
+    if isinstance(estimator_or_map, RateMap):
+        surface = estimator_or_map
+    else:
+        if X is None:
+            raise ValueError("pass the rows X to measure the estimator on, or a RateMap.")
+        metrics = [task] if callable(task) else _MEASURED.get(task, (task,))
+        surface = rate_map(
+            estimator_or_map, X, y, layer_rates=layer_rates, metrics=metrics, n_jobs=n_jobs
+        )
+    name = task.__name__ if callable(task) else task
+    metric = _choose_metric(surface, name)
+    return _recommend(surface, name, metric)
+
+
+def _choose_metric(surface, task):
+    """Return the metric of the map that belongs to a task."""
+    known = [name for name in _OF_TASK.get(task, (task,)) if name in surface.metrics]
+    if not known:
+        wanted = _OF_TASK.get(task)
+        needs = f"one of {', '.join(map(repr, wanted))}" if wanted else f"{task!r}"
+        raise ValueError(
+            f"for the task {task!r} the map needs the metric {needs}; it has "
+            f"{list(surface.metrics)}. Pass metrics to rate_map, or another task: "
+            f"{', '.join(map(repr, _OF_TASK))}, or the name of a metric."
+        )
+    if task != "classification":
+        return known[0]
+    return max(known, key=lambda name: np.nanmax(surface.values(name)))
+
+
+def _recommend(surface, task, metric):
+    sign = -1 if metric == "distortion" else 1
+    smooth, noise = _smooth(surface.rates, sign * surface.values(metric))
+    tolerance = max(noise, _sampling_error(surface, metric))
+    with np.errstate(invalid="ignore"):
+        region = smooth >= np.nanmax(smooth) - tolerance
+    totals = surface.rates.sum(axis=1)
+    chosen = int(np.where(region, totals, np.inf).argmin())
+    return RateRecommendation(
+        task=task,
+        metric=metric,
+        layer_rates=tuple(surface.layer_rates[chosen].tolist()),
+        value=float(surface.values(metric)[chosen]),
+        region=region,
+        tolerance=tolerance,
+        reason=_explain(surface, task, metric, chosen, region, tolerance),
+        rate_map=surface,
+    )
+
+
+def _sampling_error(surface, metric):
+    """Return the standard error of the best accuracy over rows, 0 for other metrics."""
+    if metric not in ACCURACIES or surface.n_samples is None:
+        return 0.0
+    accuracy = np.nanmax(surface.values(metric))
+    return float(np.sqrt(accuracy * (1 - accuracy) / surface.n_samples))
+
+
+def _smooth(rates, values):
+    """Return values (n_points,) without their noise, and its standard deviation."""
+    known = np.isfinite(values)
+    if known.sum() < _FEWEST_TO_SMOOTH or np.ptp(values[known]) == 0:
+        return values, 0.0
+    logs = np.log2(rates.clip(min=1e-3))
+    kernel = ConstantKernel() * RBF(np.full(rates.shape[1], 2.0), (0.3, 30.0)) + WhiteKernel(
+        0.1, (1e-5, 1.0)
+    )
+    process = GaussianProcessRegressor(kernel, normalize_y=True)
+    with warnings.catch_warnings():
+        # A length scale at its bound is no failure: the metric does not depend on that layer.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        process.fit(logs[known], values[known])
+    noise = float(np.sqrt(process.kernel_.k2.noise_level) * values[known].std())
+    return np.where(known, process.predict(logs), np.nan), noise
+
+
+def _explain(surface, task, metric, chosen, region, tolerance):
+    values, totals = surface.values(metric), surface.rates.sum(axis=1)
+    best, n_good = surface.best(metric), region.sum()
+    sentences = [
+        f"For {task}, by {surface.label(metric)}: {_point(surface, chosen)} give "
+        f"{values[chosen]:.3g} at {totals[chosen]:.3g} bits in total. The best of {len(values)} "
+        f"points is {values[best]:.3g} at {_point(surface, best)}",
+    ]
+    if n_good > 1:
+        sentences.append(
+            f"{n_good} points are as good up to the noise of {tolerance:.2g}, from "
+            f"{totals[region].min():.3g} to {totals[region].max():.3g} bits; these are the fewest"
+        )
+    elif tolerance:
+        sentences.append(f"No other is as good up to the noise of {tolerance:.2g}")
+    else:
+        sentences.append("The map is too small to tell its noise, so the best is taken as it is")
+    sentences += _slopes(surface, values)
+    sentences += _other_split(surface, metric, chosen)
+    largest = surface.layer_rates.max(axis=0)
+    at_edge = [f"z_{n}" for n, high in enumerate(surface.layer_rates[chosen] >= largest, 1) if high]
+    if at_edge:
+        sentences.append(
+            f"The map ends at this rate of {' and '.join(at_edge)}: a wider one may hold better "
+            "points"
+        )
+    return ". ".join(sentences) + "."
+
+
+def _point(surface, number):
+    return "(" + ", ".join(f"{rate:.3g}" for rate in surface.layer_rates[number]) + ") bits"
+
+
+def _slopes(surface, values):
+    """Say what doubling each rate does on average."""
+    known = np.isfinite(values)
+    logs = np.log2(surface.rates[known].clip(min=1e-3))
+    if known.sum() <= logs.shape[1] + 1:
+        return []
+    design = np.column_stack((np.ones(len(logs)), logs))
+    slopes = np.linalg.lstsq(design, values[known], rcond=None)[0][1:]
+    parts = [f"of z_{number} by {slope:+.2g}" for number, slope in enumerate(slopes, 1)]
+    return [f"Doubling a rate changes it on average: that {', '.join(parts)}"]
+
+
+def _other_split(surface, metric, chosen):
+    """Say what the least suitable split of about the same total gives."""
+    totals = surface.rates.sum(axis=1)
+    alike = np.abs(np.log(totals / totals[chosen])) < np.log(_SAME_TOTAL)
+    values = np.where(alike, surface.values(metric), np.nan)
+    if surface.rates.shape[1] == 1 or np.isfinite(values).sum() < 2:
+        return []
+    worst = int(np.nanargmax(values) if metric == "distortion" else np.nanargmin(values))
+    if worst == chosen:
+        return []
+    return [f"Of about as many bits, the split {_point(surface, worst)} gives {values[worst]:.3g}"]

@@ -1,0 +1,266 @@
+"""What a rate allows: bounds on the accuracy of any classifier that reads sampled latents."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import xlog1py
+from sklearn.utils import check_consistent_length
+
+from sk_hvae.metrics._checks import check_fitted_model
+
+_UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
+_HALVINGS = 64
+
+
+def accuracy_bound(information, class_prior, unit="bits"):
+    """Bound the accuracy of any classifier from the information that it has.
+
+    Fano's inequality, solved for the accuracy [1]_ [2]_: with the entropy H of the classes and
+    M classes, an accuracy a takes at least
+
+        H + a log a + (1 - a) log((1 - a) / (M - 1))
+
+    of information about them, which rises with a in [1 / M, 1].
+
+    Parameters
+    ----------
+    information : float or array-like
+        Information about the class, or a bound on it such as the rate of a layer and those
+        above it, not negative.
+    class_prior : array-like of shape (n_classes,)
+        Probabilities of the classes; those of probability 0 do not count.
+    unit : {"bits", "nats"}, default="bits"
+        Unit of ``information``; the estimators measure rates in bits.
+
+    Returns
+    -------
+    float or ndarray of the shape of ``information``
+        The largest accuracy, in [1 / M, 1]; 1 from the entropy of the classes on.
+
+    Raises
+    ------
+    ValueError
+        If information is negative or not finite, ``class_prior`` does not hold
+        probabilities, or there is no such unit.
+
+    See Also
+    --------
+    information_needed : The inverse.
+    rate_bounds : The bound for every layer of a model.
+
+    Notes
+    -----
+    The bound holds for *sampled* latents, ``latents(X, sample=True)``. Posterior means, which
+    ``transform`` returns, are functions of x and may tell more. With unbalanced classes the
+    bound is valid but loose near zero, where the largest class is the best guess.
+
+    References
+    ----------
+    .. [1] T. M. Cover and J. A. Thomas, "Elements of Information Theory", 2nd edition, 2.10.
+    .. [2] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+       Variational Autoencoders", ICLR 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.metrics import accuracy_bound
+    >>> accuracy_bound([0, 1, 2, 4], np.full(10, 0.1)).round(3)
+    array([0.1  , 0.577, 0.807, 1.   ])
+    """
+    classes = _Classes.of(class_prior)
+    nats = _check_numbers("information", information, 0, math.inf) / _unit(unit)
+    low, high = np.zeros_like(nats), np.full_like(nats, 1 - 1 / classes.n_classes)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        too_much = classes.nats_at(middle) > nats
+        low, high = np.where(too_much, low, middle), np.where(too_much, middle, high)
+    accuracy = np.where(nats >= classes.entropy, 1.0, 1 / classes.n_classes + low)
+    return accuracy[()]
+
+
+def information_needed(accuracy, class_prior, unit="bits"):
+    """Bound the information that a classifier of a given accuracy must have from below.
+
+    The inverse of `accuracy_bound`: fewer bits in a layer and those above it rule the accuracy
+    out for classifiers of its samples.
+
+    Parameters
+    ----------
+    accuracy : float or array-like
+        Accuracy, in [0, 1].
+    class_prior : array-like of shape (n_classes,)
+        Probabilities of the classes; those of probability 0 do not count.
+    unit : {"bits", "nats"}, default="bits"
+        Unit of the result.
+
+    Returns
+    -------
+    float or ndarray of the shape of ``accuracy``
+        The least information; 0 where no information may be needed, as below 1 / M.
+
+    Raises
+    ------
+    ValueError
+        If an accuracy is outside [0, 1], ``class_prior`` does not hold probabilities, or there
+        is no such unit.
+
+    See Also
+    --------
+    accuracy_bound : The inverse.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.metrics import information_needed
+    >>> information_needed([0.1, 0.5, 0.9, 1], np.full(10, 0.1)).round(3)
+    array([0.   , 0.737, 2.536, 3.322])
+    """
+    classes = _Classes.of(class_prior)
+    above_chance = _check_numbers("accuracy", accuracy, 0, 1) - 1 / classes.n_classes
+    nats = classes.nats_at(np.clip(above_chance, 0, 1 - 1 / classes.n_classes))
+    return (nats.clip(min=0) * _unit(unit))[()]
+
+
+class RateBounds(NamedTuple):
+    """What the rates of a model allow, layer by layer, as `rate_bounds` returns it.
+
+    Attributes
+    ----------
+    rates : ndarray of shape (n_layers,)
+        Rate of every layer, bits per sample, z_1 first.
+    cumulative_rates : ndarray of shape (n_layers,)
+        Rate of every layer and those above it, R_l + ... + R_L: at least the information
+        about x in z_l and all layers above, in bits.
+    label_entropy : float
+        Entropy of the labels, bits.
+    information : ndarray of shape (n_layers,)
+        Most that a sample of z_l, and of all layers above it, can tell about the label:
+        the smaller of the two before, bits.
+    accuracy : ndarray of shape (n_layers,)
+        Most that any classifier of such samples can score; 1 says nothing.
+    """
+
+    rates: np.ndarray
+    cumulative_rates: np.ndarray
+    label_entropy: float
+    information: np.ndarray
+    accuracy: np.ndarray
+
+
+def rate_bounds(estimator, X, y):
+    """Bound what the layers of a model can tell about labels, by their rates.
+
+    I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` says
+    what that means for classifiers.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
+        Fitted.
+    X : array-like of shape (n_samples, n_features)
+        Rows to measure rates on.
+    y : array-like of shape (n_samples,)
+        Their labels, whose frequencies are the prior of the classes.
+
+    Returns
+    -------
+    RateBounds
+        Arrays (n_layers,) in bits and as accuracies, z_1 first.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is not one of this library.
+    ValueError
+        If X and y are of different lengths, or X does not suit the model.
+
+    Notes
+    -----
+    They are bounds for samples of the latents, see `accuracy_bound`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import HierarchicalVAETransformer
+    >>> from sk_hvae.metrics import rate_bounds
+    >>> X, y = load_iris(return_X_y=True)
+    >>> hvae = HierarchicalVAETransformer((2, 0.5), max_epochs=200, random_state=0).fit(X)
+    >>> bounds = rate_bounds(hvae, X, y)
+    >>> bounds.cumulative_rates.round(1), bounds.accuracy.round(1)
+    (array([2.5, 0.5]), array([1. , 0.7]))
+    """
+    check_fitted_model(estimator)
+    check_consistent_length(X, y)
+    rates = estimator.rates(X).mean(axis=0)
+    cumulative = np.cumsum(rates[::-1])[::-1]
+    prior = class_frequencies(y)
+    entropy = entropy_bits(prior)
+    accuracy = accuracy_bound(cumulative, prior)
+    return RateBounds(rates, cumulative, entropy, np.minimum(cumulative, entropy), accuracy)
+
+
+def class_frequencies(y):
+    """Return the frequencies of the classes in labels (n,), (n_classes,)."""
+    _, counts = np.unique(np.asarray(y), return_counts=True)
+    return counts / counts.sum()
+
+
+def entropy_bits(probabilities):
+    """Return the entropy of positive probabilities, bits."""
+    return float(-(probabilities * np.log2(probabilities)).sum())
+
+
+class _Classes(NamedTuple):
+    """Number and entropy of classes, and how far they are from balanced; nats."""
+
+    n_classes: int
+    entropy: float
+    imbalance: float
+
+    @classmethod
+    def of(cls, prior):
+        prior = np.asarray(prior, dtype=float)
+        if prior.ndim != 1 or not (prior >= 0).all() or abs(prior.sum() - 1) > 1e-6:
+            raise ValueError(
+                "class_prior must hold the probabilities of the classes, which sum to 1; got "
+                f"{prior.tolist()!r}. For labels y, take np.bincount(y) / len(y)."
+            )
+        prior = prior[prior > 0] / prior.sum()
+        imbalance = _divergence(prior * len(prior) - 1).mean()
+        return cls(len(prior), math.log(len(prior)) - imbalance, imbalance)
+
+    def nats_at(self, above_chance):
+        """Compute Fano's information at accuracies 1 / M + ``above_chance``.
+
+        H + a ln a + (1 - a) ln((1 - a) / (M - 1)) = KL(a || 1 / M) - (ln M - H) is written in
+        terms that keep their digits near chance, where the divergence is quadratic.
+        """
+        if self.n_classes == 1:
+            return np.zeros_like(above_chance)
+        chance = 1 / self.n_classes
+        right = chance * _divergence(above_chance / chance)
+        wrong = (1 - chance) * _divergence(-above_chance / (1 - chance))
+        return right + wrong - self.imbalance
+
+
+def _divergence(excess):
+    """Compute r ln r - r + 1 >= 0 for r = 1 + excess, to full precision near r = 1."""
+    return xlog1py(1 + excess, excess) - excess
+
+
+def _check_numbers(name, values, low, high):
+    values = np.asarray(values, dtype=float)
+    wrong = ~((values >= low) & (values <= high) & np.isfinite(values))
+    if wrong.any():
+        least = f"of at least {low}" if high == math.inf else f"between {low} and {high}"
+        raise ValueError(f"{name} must be finite and {least}; got {values[wrong].flat[0]}.")
+    return values
+
+
+def _unit(unit):
+    if unit not in _UNITS:
+        raise ValueError(f"unit must be 'bits' or 'nats'; got {unit!r}.")
+    return _UNITS[unit]

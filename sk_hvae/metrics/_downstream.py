@@ -1,0 +1,160 @@
+"""What classifiers make of each layer's latents."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC, LinearSVC
+from sklearn.utils import check_consistent_length
+
+from sk_hvae._validation import resolve_output_layers
+from sk_hvae.metrics._checks import check_fitted_model
+
+CLASSIFIERS = {
+    "logistic_regression": LogisticRegression(max_iter=1000),
+    "linear_svm": LinearSVC(),
+    "rbf_svm": SVC(),
+    "knn": KNeighborsClassifier(),
+}
+
+
+@dataclass(frozen=True)
+class DownstreamScores:
+    """Accuracies of classifiers on latents, as `downstream_scores` returns them.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        Names of the layers that were read, such as "z1" or "z1+z2".
+    classifiers : tuple of str
+        Names of the classifiers.
+    accuracy : ndarray of shape (n_layers, n_classifiers)
+        Mean over the splits.
+    std : ndarray of shape (n_layers, n_classifiers)
+        Standard deviation over the splits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.metrics import DownstreamScores
+    >>> scores = DownstreamScores(("z1",), ("knn",), np.array([[0.9]]), np.array([[0.01]]))
+    >>> scores.to_frame().loc["z1", "knn"]
+    np.float64(0.9)
+    """
+
+    layers: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    accuracy: np.ndarray
+    std: np.ndarray
+
+    def to_frame(self):
+        """Return the accuracies as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for every layer, a column for every classifier.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "DownstreamScores.to_frame needs pandas: pip install pandas."
+            ) from error
+        return pd.DataFrame(self.accuracy, index=self.layers, columns=self.classifiers)
+
+
+def downstream_scores(
+    estimator, X, y, *, classifiers=tuple(CLASSIFIERS), layers=None, sample=False, cv=3
+):
+    """Cross-validate classifiers on the latents of every layer.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
+        Fitted, on other rows for a score of new data; no label was seen in any case.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    y : array-like of shape (n_samples,)
+        Their labels.
+    classifiers : sequence of str or dict of str to classifier, optional
+        Which, of "logistic_regression", "linear_svm", "rbf_svm" and "knn", by default all of
+        them as scikit-learn sets them up; or classifiers of your own by name.
+    layers : sequence, default=None
+        What they read: each entry is a layer number, "top", "all", or a list of numbers, as
+        ``output_layers`` takes it. None takes every layer by itself, then all side by side.
+    sample : bool, default=False
+        Whether they read samples of the latents, which `rate_bounds` limits, instead of
+        posterior means, which score higher. Samples are drawn once.
+    cv : int or cross-validation generator, default=3
+        How to split the rows.
+
+    Returns
+    -------
+    DownstreamScores
+        Accuracies, layers by classifiers.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is not one of this library.
+    ValueError
+        If there is no such classifier or layer, or X and y do not fit together.
+
+    Notes
+    -----
+    Columns are not standardised: those of ``transform`` vary the more, the more bits they
+    carry, and those that carry none hardly vary.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import HierarchicalVAETransformer
+    >>> from sk_hvae.metrics import downstream_scores
+    >>> X, y = load_iris(return_X_y=True)
+    >>> hvae = HierarchicalVAETransformer((3, 1), max_epochs=200, random_state=0).fit(X)
+    >>> scores = downstream_scores(hvae, X, y, classifiers=["knn"])
+    >>> scores.layers, scores.accuracy.shape
+    (('z1', 'z2', 'z1+z2'), (3, 1))
+    """
+    check_fitted_model(estimator)
+    check_consistent_length(X, y)
+    named = _resolve_classifiers(classifiers)
+    n_layers = estimator.n_layers_
+    if layers is None:
+        layers = [*range(1, n_layers + 1), *(["all"] if n_layers > 1 else [])]
+    numbers = [resolve_output_layers(layer, n_layers) for layer in layers]
+    latents = estimator.latents(X, sample=sample)
+    tables = [np.hstack([latents[n - 1] for n in read]) for read in numbers]
+    scores = np.array(
+        [
+            cross_val_score(classifier, table, y, cv=cv)
+            for table, classifier in itertools.product(tables, named.values())
+        ]
+    ).reshape(len(tables), len(named), -1)
+    names = tuple("+".join(f"z{n}" for n in read) for read in numbers)
+    return DownstreamScores(names, tuple(named), scores.mean(axis=2), scores.std(axis=2))
+
+
+def _resolve_classifiers(classifiers):
+    if isinstance(classifiers, Mapping):
+        return dict(classifiers)
+    names = [classifiers] if isinstance(classifiers, str) else list(classifiers)
+    for name in names:
+        if name not in CLASSIFIERS:
+            raise ValueError(
+                f"there is no classifier {name!r}; pass a dict of your own, or some of "
+                f"{', '.join(map(repr, CLASSIFIERS))}."
+            )
+    return {name: CLASSIFIERS[name] for name in names}

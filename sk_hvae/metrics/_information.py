@@ -1,0 +1,261 @@
+"""Monte Carlo estimates of what single layers tell about the data, or about labels."""
+
+import math
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_consistent_length, check_random_state
+
+from sk_hvae._data import chunks, to_device
+from sk_hvae._measurement import module_device
+from sk_hvae.metrics._bounds import class_frequencies
+from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.nn.latents import GaussianPosterior, GaussianPrior
+from sk_hvae.nn.noise import GeneratorNoise
+
+_LN2 = math.log(2)
+_TEMPERATURES = [2.0**power for power in range(12)]
+
+
+class InformationEstimate(NamedTuple):
+    """Mutual information between two estimates, as `mutual_information` returns it.
+
+    Attributes
+    ----------
+    lower : ndarray of shape (n_layers,)
+        Estimate whose expectation is at most the information, bits, z_1 first.
+    upper : ndarray of shape (n_layers,)
+        Estimate whose expectation is at least the information, bits.
+    lower_error : ndarray of shape (n_layers,)
+        Standard error of ``lower`` over rows, bits.
+    upper_error : ndarray of shape (n_layers,)
+        Standard error of ``upper`` over rows, bits.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    lower_error: np.ndarray
+    upper_error: np.ndarray
+
+
+class _Spread(NamedTuple):
+    """Mean and standard error of values of rows."""
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, nats):
+        return cls(float(nats.mean()) / _LN2, float(nats.std()) / len(nats) ** 0.5 / _LN2)
+
+
+class _Densities(NamedTuple):
+    """Log-densities of a layer's samples, one from each row, given every row.
+
+    Attributes
+    ----------
+    mixture : Tensor of shape (n, n)
+        ln q(z_i | x_j), where q is a mean over samples of the layers above from row j; for i
+        and i these include the sample that z_i came from.
+    critic : Tensor of shape (n, n)
+        The same by other samples of the layers above, as Gaussians of the same moments.
+    """
+
+    mixture: torch.Tensor
+    critic: torch.Tensor
+
+    def among_others(self):
+        """Return the critic with -inf for i and i."""
+        return self.critic.clone().fill_diagonal_(-math.inf)
+
+
+def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_state=None):
+    """Estimate the information in a sample of each layer about the data, or about labels.
+
+    I(x; z_l), or I(y; z_l) if labels are given, between an estimate that is biased downwards
+    and one that is biased upwards. The rate R_l + ... + R_L is an upper bound of both; it
+    exceeds the information by the divergence of the aggregate posterior from the prior.
+
+    Parameters
+    ----------
+    estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
+        Fitted.
+    X : array-like of shape (n_samples, n_features)
+        Rows, best ones that the estimator was not fitted to.
+    y : array-like of shape (n_samples,), default=None
+        Their labels. None estimates the information about x.
+    n_rows : int, default=1000
+        Number of rows to draw from X at random, all if there are fewer. The lower estimate
+        about x cannot exceed log2 of it; time and memory grow with its square.
+    n_draws : int, default=32
+        Number of samples, at least 2, of the layers above z_l to average q(z_l | x) over.
+    random_state : int, RandomState instance or None, default=None
+        Seed of rows and samples.
+
+    Returns
+    -------
+    InformationEstimate
+        Two estimates and their standard errors in bits, (n_layers,), z_1 first.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is not one of this library.
+    ValueError
+        If a number is too small, X and y are of different lengths, or a class has a single
+        row among those drawn.
+
+    See Also
+    --------
+    rate_bounds : Bounds that need no Monte Carlo estimate.
+
+    Notes
+    -----
+    With the posteriors of n rows, and the marginal q(z) as their mean [1]_:
+
+    - About x, lower: ln q(z|x) - ln q(z), with the row's own posterior in the mean.
+    - About x, upper: the same without the row's own posterior in the mean.
+    - About y, lower: H(y) + ln q(y|z), with a classifier q(y|z) made of the posteriors of the
+      other rows [2]_.
+    - About y, upper: the same with the row's own posterior, which makes it too easy.
+
+    Below the top, q(z_l | x) is a mean over samples of the layers above. Upper estimates count
+    the sample that z_l came from; lower ones leave it out, and take a Gaussian of the same
+    mean and variances for the rest, which any density q is allowed to be there. They are
+    smoothed by a temperature, which is chosen on the other half of the rows. The upper
+    estimates are capped by the rates, and by H(y).
+
+    Standard errors are of the mean over rows; they leave out that rows share one mixture.
+
+    References
+    ----------
+    .. [1] B. Poole et al., "On Variational Bounds of Mutual Information", ICML 2019.
+    .. [2] D. Barber and F. Agakov, "The IM Algorithm", NeurIPS 2003.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import HierarchicalVAETransformer
+    >>> from sk_hvae.metrics import mutual_information
+    >>> X, y = load_iris(return_X_y=True)
+    >>> hvae = HierarchicalVAETransformer((2, 1), max_epochs=200, random_state=0).fit(X)
+    >>> about_y = mutual_information(hvae, X, y, random_state=0)
+    >>> bool((about_y.lower < about_y.upper + 0.05).all())
+    True
+    """
+    check_fitted_model(estimator)
+    _check_at_least("n_rows", n_rows, 2)
+    _check_at_least("n_draws", n_draws, 2)
+    rows = estimator._check_new(X)
+    random = check_random_state(random_state)
+    chosen = random.permutation(len(rows))[:n_rows]
+    labels = None if y is None else _check_labels(X, y, chosen)
+    module = estimator._module_in_place()
+    generator = torch.Generator(module_device(module)).manual_seed(random.randint(2**31 - 1))
+    with torch.inference_mode():
+        draws = _infer(module, rows[chosen], GeneratorNoise(generator), n_draws)
+        rates = torch.stack([draw.rates() for draw in draws]).mean(0).cpu().double()
+        limits = rates.flip(1).cumsum(1).flip(1)
+        estimates = []
+        for number in range(len(module.layers)):
+            densities = _densities(draws, number)
+            pair = _about_x(densities) if labels is None else _about_labels(densities, labels)
+            limit = [_Spread.of(limits[:, number])]
+            estimates.append((pair[0], min(pair[1:] + limit, key=lambda bound: bound.mean)))
+    lower, upper = zip(*estimates, strict=True)
+    return InformationEstimate(
+        np.array([max(bound.mean, 0.0) for bound in lower]),
+        np.array([bound.mean for bound in upper]),
+        np.array([bound.error for bound in lower]),
+        np.array([bound.error for bound in upper]),
+    )
+
+
+def _infer(module, rows, noise, n_draws):
+    """Sample the layers of rows several times."""
+    device = module_device(module)
+    parts = [module.features(to_device(chunk, device)) for chunk in chunks(rows)]
+    features = tuple.__new__(type(parts[0]), map(torch.cat, zip(*parts, strict=True)))
+    return [module.infer(features, noise, enumerate_states=False) for _ in range(n_draws)]
+
+
+def _densities(draws, number):
+    """Compare the first draw's samples of a layer with the posteriors of all draws."""
+    z = draws[0].latents[number].cpu().double()
+    if number == len(draws[0].latents) - 1:
+        exact = draws[0].posteriors[number].cross_log_prob(z)
+        return _Densities(exact, exact)
+    posteriors = [draw.posteriors[number] for draw in draws]
+    mixture = torch.full((len(z), len(z)), -math.inf, dtype=z.dtype)
+    for q in posteriors:
+        mixture = torch.logaddexp(mixture, q.cross_log_prob(z))
+    critic = _of_same_moments(posteriors[1:]).cross_log_prob(z)
+    return _Densities(mixture - math.log(len(posteriors)), critic)
+
+
+def _of_same_moments(posteriors):
+    """Return Gaussians with the means and variances of mixtures of Gaussians."""
+    means = torch.stack([q.mean for q in posteriors]).double()
+    variances = torch.stack([q.std for q in posteriors]).double().square()
+    mean = means.mean(0)
+    variance = variances.mean(0) + (means - mean).square().mean(0)
+    standard = GaussianPrior(torch.zeros_like(mean), torch.ones_like(mean))
+    return GaussianPosterior(standard, mean, variance.sqrt())
+
+
+def _about_x(densities):
+    """Return the lower and the upper estimate of I(x; z_l)."""
+    n = len(densities.critic)
+    critics = (densities.critic / t for t in _TEMPERATURES)
+    lower = _at_best_temperature([c.diagonal() - c.logsumexp(1) for c in critics]) + math.log(n)
+    marginal = densities.among_others().logsumexp(1) - math.log(n - 1)
+    return [_Spread.of(lower), _Spread.of(densities.mixture.diagonal() - marginal)]
+
+
+def _about_labels(densities, labels):
+    """Return the lower, the upper estimate, and the limit of I(y; z_l)."""
+    surprise = -torch.from_numpy(np.log(class_frequencies(labels)))[labels]
+    others = densities.among_others()
+    lower = _at_best_temperature([_log_share(others / t, labels) for t in _TEMPERATURES])
+    upper = _log_share(densities.mixture, labels)
+    return [_Spread.of(surprise + lower), _Spread.of(surprise + upper), _Spread.of(surprise)]
+
+
+def _log_share(log_weights, labels):
+    """Return the log of the share of each row's weights (n, n) that is of its class, (n,)."""
+    same = torch.from_numpy(labels[:, None] == labels)
+    own = log_weights.masked_fill(~same, -math.inf)
+    return own.logsumexp(1) - log_weights.logsumexp(1)
+
+
+def _at_best_temperature(values):
+    """Take each half of the rows at the temperature that is best for the other: (n,)."""
+    values = torch.stack(values)
+    is_first = torch.arange(values.shape[1]) < values.shape[1] // 2
+    best_of_first, best_of_rest = (
+        values[:, half].mean(1).argmax() for half in (is_first, ~is_first)
+    )
+    return torch.where(is_first, values[best_of_rest], values[best_of_first])
+
+
+def _check_labels(X, y, chosen):
+    """Return the chosen labels as class numbers (n,)."""
+    check_consistent_length(X, y)
+    classes, labels, counts = np.unique(
+        np.asarray(y)[chosen], return_inverse=True, return_counts=True
+    )
+    if counts.min() < 2:
+        raise ValueError(
+            f"every class needs 2 rows or more; of {len(chosen)} rows, class "
+            f"{classes[counts.argmin()]!r} has 1. Raise n_rows or leave rare classes out."
+        )
+    return labels
+
+
+def _check_at_least(name, value, least):
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}; got {value!r}.")

@@ -1,0 +1,120 @@
+"""Errors of reconstructions, and the least that a linear code makes at each rate."""
+
+import math
+
+import numpy as np
+from sklearn.utils import check_array
+
+
+def psnr(X, reconstruction, data_range=None):
+    """Peak signal-to-noise ratio of a reconstruction.
+
+    10 log10(range^2 / mean squared error), over all cells.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        The data. Missing cells, NaN, do not count.
+    reconstruction : array-like of shape (n_samples, n_features)
+        What stands for it, such as ``reconstruct(X)``, which decodes posterior means; decode
+        samples, ``latents(X, sample=True)``, for an error that the rates limit.
+    data_range : float, default=None
+        Largest minus smallest value that is possible, 1 for pixels in [0, 1]; None takes it
+        from X.
+
+    Returns
+    -------
+    float
+        Decibels; infinite if there is no error.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the range is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.metrics import psnr
+    >>> round(psnr(np.array([[0.0, 1.0]]), np.array([[0.1, 0.9]])), 6)
+    20.0
+    """
+    X = check_array(X, dtype=float, ensure_all_finite="allow-nan")
+    reconstruction = check_array(reconstruction, dtype=float)
+    if X.shape != reconstruction.shape:
+        raise ValueError(f"X has shape {X.shape}, its reconstruction {reconstruction.shape}.")
+    error = float(np.nanmean(np.square(X - reconstruction)))
+    return psnr_of_error(error, peak_of(X) if data_range is None else data_range)
+
+
+def peak_of(X):
+    """Return the range of the cells of X that are not missing."""
+    return float(np.nanmax(X)) - float(np.nanmin(X))
+
+
+def psnr_of_error(squared_error, data_range):
+    """Return the peak signal-to-noise ratio in dB of a mean squared error."""
+    if not data_range > 0:
+        raise ValueError(f"the range of the data must be positive; got {data_range}.")
+    return 10 * math.log10(data_range**2 / squared_error) if squared_error else math.inf
+
+
+def gaussian_rate_distortion(X, rates):
+    """Least squared error of linear-Gaussian codes at given total rates.
+
+    Shannon's reverse water-filling on the eigenvalues of the covariance [1]_: the rate goes to
+    the principal components whose variance is above a level, all of which keep that level as
+    their error. It is the rate-distortion function of Gaussian data with this covariance, and
+    a reference for any other: a model whose error is higher has not been trained well.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Data, whose covariance counts.
+    rates : float or array-like
+        Total rates in bits per sample, not negative.
+
+    Returns
+    -------
+    float or ndarray of the shape of ``rates``
+        Mean squared error per cell; the mean variance of the columns at rate 0.
+
+    Raises
+    ------
+    ValueError
+        If a rate is negative or not finite.
+
+    See Also
+    --------
+    psnr : The usual scale for such errors of images.
+
+    References
+    ----------
+    .. [1] T. M. Cover and J. A. Thomas, "Elements of Information Theory", 2nd edition, 10.3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.metrics import gaussian_rate_distortion
+    >>> X = np.random.default_rng(0).normal(size=(100_000, 1))
+    >>> gaussian_rate_distortion(X, [0, 1, 2]).round(2)
+    array([1.  , 0.25, 0.06])
+    """
+    X = check_array(X, dtype=float, ensure_min_samples=2)
+    rates = np.asarray(rates, dtype=float)
+    if not ((rates >= 0) & np.isfinite(rates)).all():
+        raise ValueError(f"rates must be finite and not negative; got {rates.tolist()}.")
+    centred = X - X.mean(axis=0)
+    smaller = centred.T @ centred if X.shape[1] <= X.shape[0] else centred @ centred.T
+    variances = np.linalg.eigvalsh(smaller)[::-1] / len(X)
+    variances = variances[variances > variances[0] * len(variances) * np.finfo(float).eps]
+    if not len(variances):
+        return np.zeros_like(rates)[()]
+    logs = np.log2(variances)
+    count = np.arange(1, len(variances) + 1)
+    total_logs = np.cumsum(logs)
+    joins_at = (total_logs - count * logs) / 2
+    active = np.searchsorted(joins_at, rates, side="right")
+    level = np.exp2((total_logs[active - 1] - 2 * rates) / active)
+    left_out = np.concatenate((np.cumsum(variances[::-1])[::-1], [0.0]))[active]
+    return ((active * level + left_out) / X.shape[1])[()]

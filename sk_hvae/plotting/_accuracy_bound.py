@@ -1,0 +1,178 @@
+"""What a classifier scores at each rate, and the most that any could."""
+
+import warnings
+
+import numpy as np
+
+from sk_hvae._validation import resolve_output_layers, resolve_rate_range
+from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.metrics import accuracy_bound, downstream_scores
+from sk_hvae.metrics._bounds import class_frequencies
+from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._figures import axes
+
+_N_RATES = 7
+_SAMPLES, _MEANS = "samples", "posterior means (not bounded)"
+
+
+class AccuracyBoundDisplay:
+    """Draw the accuracy of classifiers on latents over their rate, under the bound.
+
+    The bound is for classifiers of *samples*: posterior means are functions of x that may tell
+    more than the rate, so their accuracies may lie above it, and are marked as such.
+
+    Parameters
+    ----------
+    rates : ndarray of shape (n_points,)
+        Rate of the layer and those above it, bits per sample.
+    accuracies : dict of str to ndarray of shape (n_points,)
+        Measured accuracies by name.
+    class_prior : ndarray of shape (n_classes,)
+        Probabilities of the classes.
+    label : str
+        Name of the rate, for the horizontal axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Where it was drawn.
+    figure_ : matplotlib.figure.Figure
+        The figure.
+
+    See Also
+    --------
+    sk_hvae.metrics.accuracy_bound : The bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae.plotting import AccuracyBoundDisplay
+    >>> display = AccuracyBoundDisplay(
+    ...     rates=np.array([0.5, 1.0, 2.0]),
+    ...     accuracies={"samples": np.array([0.6, 0.7, 0.9])},
+    ...     class_prior=np.full(3, 1 / 3),
+    ...     label="rate of $z_2$ (bits)",
+    ... )
+    >>> display.plot().ax_.get_ylabel()
+    'accuracy'
+    """
+
+    def __init__(self, *, rates, accuracies, class_prior, label):
+        self.rates = rates
+        self.accuracies = accuracies
+        self.class_prior = class_prior
+        self.label = label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        layer="top",
+        classifier="logistic_regression",
+        layer_rates=None,
+        cv=3,
+    ):
+        """Measure a classifier of one layer at several rates of a multi-rate model.
+
+        Parameters
+        ----------
+        estimator : MultiRateHVAETransformer or HierarchicalVAETransformer
+            Fitted. A single-rate model makes a single point.
+        X : array-like of shape (n_samples, n_features)
+            Rows, best ones that the estimator was not fitted to.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        layer : int or "top", default="top"
+            Number of the layer that the classifier reads.
+        classifier : str, default="logistic_regression"
+            Which, as in `sk_hvae.metrics.downstream_scores`.
+        layer_rates : sequence of (float or tuple of float), default=None
+            Target rates of a multi-rate model. None takes 7 rates of the layer over
+            ``rate_range``, with the other layers where the estimator's ``layer_rates`` has
+            them.
+        cv : int or cross-validation generator, default=3
+            How to split the rows.
+
+        Returns
+        -------
+        AccuracyBoundDisplay
+            Not drawn yet.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it is not one of this library.
+        ValueError
+            If there is no such layer or classifier.
+        """
+        check_fitted_model(estimator)
+        number = resolve_output_layers(layer, estimator.n_layers_)[0]
+        if hasattr(estimator, "at"):
+            targets = _sweep(estimator, number) if layer_rates is None else layer_rates
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RateTargetWarning)
+                models = [estimator.at(rates) for rates in targets]
+        else:
+            models = [estimator]
+        how = {"classifiers": [classifier], "layers": [number], "cv": cv}
+        accuracies = {
+            name: np.array(
+                [
+                    downstream_scores(model, X, y, sample=sample, **how).accuracy[0, 0]
+                    for model in models
+                ]
+            )
+            for name, sample in ((_SAMPLES, True), (_MEANS, False))
+        }
+        above = "" if number == estimator.n_layers_ else " and the layers above"
+        return cls(
+            rates=np.array([model.rates(X).mean(0)[number - 1 :].sum() for model in models]),
+            accuracies=accuracies,
+            class_prior=class_frequencies(y),
+            label=f"rate of $z_{number}${above} (bits)",
+        )
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        AccuracyBoundDisplay
+            With ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        ax = axes(ax)
+        order = np.argsort(self.rates)
+        for name, values in self.accuracies.items():
+            style = "o--" if name == _MEANS else "o-"
+            ax.plot(self.rates[order], values[order], style, markersize=4, label=name)
+        rates = np.linspace(0, 1.05 * self.rates.max(), 400)
+        bound = accuracy_bound(rates, self.class_prior)
+        ax.plot(rates, bound, color="black", label="bound for samples")
+        ax.fill_between(rates, bound, 1.02, color="black", alpha=0.08, lw=0)
+        ax.set(xlabel=self.label, ylabel="accuracy", xlim=(0, rates[-1]), ylim=(None, 1.02))
+        ax.legend(loc="lower right")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _sweep(multi, number):
+    """Vary the rate of one layer over the range of a multi-rate model."""
+    low, high = np.transpose(resolve_rate_range(multi.rate_range, multi.n_layers_))[number - 1]
+    points = np.tile(np.atleast_1d(np.asarray(multi.layer_rates, float)), (_N_RATES, 1))
+    points[:, number - 1] = np.geomspace(low, high, _N_RATES)
+    return points
