@@ -71,6 +71,13 @@ class _Densities(NamedTuple):
         return self.critic.clone().fill_diagonal_(-math.inf)
 
 
+class _Bounds(NamedTuple):
+    """Values (n,) of rows, nats, whose means are lower and upper bounds."""
+
+    lower: list[torch.Tensor]
+    upper: list[torch.Tensor]
+
+
 def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_state=None):
     """Estimate the information in a sample of each layer about the data, or about labels.
 
@@ -125,9 +132,9 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
 
     Below the top, q(z_l | x) is a mean over samples of the layers above. Upper estimates count
     the sample that z_l came from; lower ones leave it out, and take a Gaussian of the same
-    mean and variances for the rest, which any density q is allowed to be there. They are
-    smoothed by a temperature, which is chosen on the other half of the rows. The upper
-    estimates are capped by the rates, and by H(y).
+    mean and variances for the rest, as any density may stand there. A temperature smooths
+    them. Upper estimates are capped by the rates, and by H(y). Temperature and cap of each half
+    of the rows are chosen by the other half.
 
     Standard errors are of the mean over rows; they leave out that rows share one mixture.
 
@@ -159,13 +166,14 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     with torch.inference_mode():
         draws = _infer(module, rows[chosen], GeneratorNoise(generator), n_draws)
         rates = torch.stack([draw.rates() for draw in draws]).mean(0).cpu().double()
-        limits = rates.flip(1).cumsum(1).flip(1)
+        limits = rates.flip(1).cumsum(1).flip(1).T
         estimates = []
-        for number in range(len(module.layers)):
+        for number, limit in enumerate(limits):
             densities = _densities(draws, number)
-            pair = _about_x(densities) if labels is None else _about_labels(densities, labels)
-            limit = [_Spread.of(limits[:, number])]
-            estimates.append((pair[0], min(pair[1:] + limit, key=lambda bound: bound.mean)))
+            found = _about_x(densities) if labels is None else _about_labels(densities, labels)
+            lower = _cross_chosen(found.lower, torch.argmax)
+            upper = _cross_chosen([*found.upper, limit], torch.argmin)
+            estimates.append((_Spread.of(lower), _Spread.of(upper)))
     lower, upper = zip(*estimates, strict=True)
     return InformationEstimate(
         np.array([max(bound.mean, 0.0) for bound in lower]),
@@ -208,21 +216,20 @@ def _of_same_moments(posteriors):
 
 
 def _about_x(densities):
-    """Return the lower and the upper estimate of I(x; z_l)."""
+    """Estimate I(x; z_l)."""
     n = len(densities.critic)
     critics = (densities.critic / t for t in _TEMPERATURES)
-    lower = _at_best_temperature([c.diagonal() - c.logsumexp(1) for c in critics]) + math.log(n)
+    lower = [c.diagonal() - c.logsumexp(1) + math.log(n) for c in critics]
     marginal = densities.among_others().logsumexp(1) - math.log(n - 1)
-    return [_Spread.of(lower), _Spread.of(densities.mixture.diagonal() - marginal)]
+    return _Bounds(lower, [densities.mixture.diagonal() - marginal])
 
 
 def _about_labels(densities, labels):
-    """Return the lower, the upper estimate, and the limit of I(y; z_l)."""
+    """Estimate I(y; z_l)."""
     surprise = -torch.from_numpy(np.log(class_frequencies(labels)))[labels]
     others = densities.among_others()
-    lower = _at_best_temperature([_log_share(others / t, labels) for t in _TEMPERATURES])
-    upper = _log_share(densities.mixture, labels)
-    return [_Spread.of(surprise + lower), _Spread.of(surprise + upper), _Spread.of(surprise)]
+    lower = [surprise + _log_share(others / t, labels) for t in _TEMPERATURES]
+    return _Bounds(lower, [surprise + _log_share(densities.mixture, labels), surprise])
 
 
 def _log_share(log_weights, labels):
@@ -232,13 +239,14 @@ def _log_share(log_weights, labels):
     return own.logsumexp(1) - log_weights.logsumexp(1)
 
 
-def _at_best_temperature(values):
-    """Take each half of the rows at the temperature that is best for the other: (n,)."""
-    values = torch.stack(values)
+def _cross_chosen(bounds, best):
+    """Choose one of several bounds for each half of the rows by the other half: (n,).
+
+    The best of noisy bounds on the rows themselves would not be a bound.
+    """
+    values = torch.stack(list(bounds))
     is_first = torch.arange(values.shape[1]) < values.shape[1] // 2
-    best_of_first, best_of_rest = (
-        values[:, half].mean(1).argmax() for half in (is_first, ~is_first)
-    )
+    best_of_first, best_of_rest = (best(values[:, half].mean(1)) for half in (is_first, ~is_first))
     return torch.where(is_first, values[best_of_rest], values[best_of_first])
 
 
@@ -251,7 +259,7 @@ def _check_labels(X, y, chosen):
     if counts.min() < 2:
         raise ValueError(
             f"every class needs 2 rows or more; of {len(chosen)} rows, class "
-            f"{classes[counts.argmin()]!r} has 1. Raise n_rows or leave rare classes out."
+            f"{classes[counts.argmin()]} has 1. Raise n_rows or leave rare classes out."
         )
     return labels
 
