@@ -78,9 +78,9 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
 
     The metric that belongs to the task is smoothed over the rate plane by a Gaussian process
     in the logarithms of the rates, which also tells its noise. The region of the plane within
-    that noise of the best, or within the standard error of an accuracy over the rows if that is
-    more, is as good as the best, and of its points the one with the least total rate is
-    recommended.
+    twice that noise of the best, or within the standard error of an accuracy over the rows if
+    that is more, is as good as the best, and of its points the one with the least total rate
+    is recommended.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def _choose_metric(surface, task):
 def _recommend(surface, task, metric):
     sign = -1 if metric == "distortion" else 1
     smooth, noise = _smooth(surface.rates, sign * surface.values(metric))
-    tolerance = max(noise, _sampling_error(surface, metric))
+    tolerance = max(2 * noise, _sampling_error(surface, metric))
     with np.errstate(invalid="ignore"):
         region = smooth >= np.nanmax(smooth) - tolerance
     totals = surface.rates.sum(axis=1)
@@ -223,11 +223,11 @@ def _explain(surface, task, metric, chosen, region, tolerance):
     ]
     if n_good > 1:
         sentences.append(
-            f"{n_good} points are as good up to the noise of {tolerance:.2g}, from "
+            f"{n_good} points are as good, up to {tolerance:.2g} of noise, from "
             f"{totals[region].min():.3g} to {totals[region].max():.3g} bits; these are the fewest"
         )
     elif tolerance:
-        sentences.append(f"No other is as good up to the noise of {tolerance:.2g}")
+        sentences.append(f"No other is as good, up to {tolerance:.2g} of noise")
     else:
         sentences.append("The map is too small to tell its noise, so the best is taken as it is")
     sentences += _slopes(surface, values)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
 
-from sk_hvae import HierarchicalVAETransformer
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
 
 torch.set_num_threads(1)  # the tests run side by side, one process per core
 
@@ -47,3 +47,10 @@ def binary_digits():
 def fitted(small, iris):
     """Return an estimator that reached (1, 2) bits on iris; tests must not change it."""
     return small(max_epochs="auto", n_components=(3, 2)).fit(iris)
+
+
+@pytest.fixture(scope="session")
+def multi(iris):
+    """Return a multi-rate model of iris, up to 4 bits a layer; tests must not change it."""
+    small = {"n_components": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+    return MultiRateHVAETransformer((0.4, 4), layer_rates=(1, 1), max_epochs=300, **small).fit(iris)

@@ -335,3 +335,16 @@ def test_digits():
     peer = KMeans(10, n_init=10, random_state=0).fit(X)
     assert adjusted_rand_score(y, clusterer.labels_) > adjusted_rand_score(y, peer.labels_) + 0.1
     assert clusterer.stability_ > 0.7
+
+
+@pytest.mark.slow
+def test_states_are_drawn_when_layers_are_resampled(iris):
+    clusterer = HVAEClusterer(3, max_epochs=20, random_state=0).fit(iris)
+    states = clusterer.predict(iris)
+    drawn = clusterer.reconstruct(iris, layer=2, resample=True)
+    for cluster, size in enumerate(clusterer.cluster_sizes_):
+        same = clusterer.sample(2000, cluster=cluster, mean=True)
+        inside = drawn[states == cluster]
+        assert len(inside) == size
+        error = same.std(0) / size**0.5
+        assert (np.abs(inside.mean(0) - same.mean(0)) < 5 * error + 0.1).all()

@@ -7,11 +7,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sk_hvae import (
     HierarchicalVAETransformer,
@@ -23,18 +27,13 @@ from sk_hvae import (
 from sk_hvae._measurement import PlaneSurvey
 from sk_hvae._rate_map import path_through
 from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.metrics import generation_score
 from sk_hvae.nn.noise import RowNoise
 from sk_hvae.plotting import RateMapDisplay
 
 mpl.use("Agg")
 
 POINTS = rate_grid([0.5, 2], [1, 3])
-
-
-@pytest.fixture(scope="module")
-def multi(iris):
-    small = {"n_components": 3, "hidden_layer_sizes": (8,), "random_state": 0}
-    return MultiRateHVAETransformer((0.4, 4), layer_rates=(1, 1), max_epochs=300, **small).fit(iris)
 
 
 @pytest.fixture(scope="module")
@@ -297,3 +296,25 @@ def test_a_map_of_digits_tells_what_the_rates_do():
     order = np.argsort(total)
     assert np.corrcoef(np.log(total), found.metrics["psnr"])[0, 1] > 0.95
     assert found.metrics["accuracy:knn"][order[-1]] > found.metrics["accuracy:knn"][order[0]] + 0.05
+
+
+class TestTasks:
+    def test_clustering_by_hand(self, multi, iris, species):
+        found = rate_map(multi, iris, species, layer_rates=POINTS, metrics=["adjusted_rand:kmeans"])
+        latents = multi.at(POINTS[1]).transform(iris)
+        labels = KMeans(3, n_init=10, random_state=0).fit_predict(latents)
+        expected = adjusted_rand_score(species, labels)
+        assert found.values("adjusted_rand:kmeans")[1] == pytest.approx(expected)
+
+    def test_generation_by_hand(self, multi, iris, species):
+        names = ["inception_score", "diversity", "sharpness"]
+        found = rate_map(multi, iris, species, layer_rates=POINTS, metrics=names)
+        judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        judge.fit(iris, species)
+        expected = generation_score(multi.at(POINTS[0]).sample(2000, mean=True), judge)
+        np.testing.assert_allclose([found.values(name)[0] for name in names], expected)
+
+    def test_they_need_labels(self, multi, iris):
+        for metric in ("adjusted_rand:kmeans", "sharpness"):
+            with pytest.raises(ValueError, match=f"'{metric}' needs labels"):
+                rate_map(multi, iris, layer_rates=POINTS, metrics=metric)

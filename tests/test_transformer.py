@@ -582,3 +582,44 @@ def test_image_shape_with_perceptrons(small, binary_digits):
 def test_y_is_ignored(small, iris):
     with_y = small().fit(iris, np.arange(150)).transform(iris)
     np.testing.assert_array_equal(small().fit_transform(iris), with_y)
+
+
+class TestDecodingOfLayers:
+    def test_upper_layers_decode_at_prior_means(self, fitted, iris):
+        z_2 = fitted.latents(iris)[1]
+        fitted.set_params(output_layers=2)
+        expected = fitted.inverse_transform(z_2)
+        fitted.set_params(output_layers="all")
+        np.testing.assert_allclose(fitted.reconstruct(iris, layer=2), expected, rtol=1e-5)
+
+    def test_resampled_layers_vary_as_their_prior(self, fitted, iris):
+        rows = np.repeat(iris[:1], 4000, axis=0)
+        drawn = fitted.reconstruct(rows, layer=2, resample=True)
+        module = fitted.module_
+        with torch.no_grad():
+            z_2 = module.encode(torch.tensor(rows, dtype=torch.float32))[1] * module.layers[1].unit
+            prior = module.layers[0].prior(z_2, len(z_2))
+            generator = torch.Generator().manual_seed(1)
+            noise = torch.randn(prior.mean.shape, generator=generator)
+            direct = module.likelihood.mean(module.decoder(prior.mean + prior.std * noise)).numpy()
+        np.testing.assert_allclose(drawn.mean(0), direct.mean(0), atol=5 * direct.std() / 60)
+        np.testing.assert_allclose(drawn.std(0), direct.std(0), rtol=0.1)
+
+    def test_the_lowest_layer_leaves_nothing_open(self, fitted, iris):
+        again = fitted.reconstruct(iris, resample=True)
+        np.testing.assert_allclose(again, fitted.reconstruct(iris), rtol=1e-5)
+
+    @pytest.mark.parametrize("layer", [0, 3, "top", 1.0])
+    def test_unknown_layers(self, fitted, iris, layer):
+        with pytest.raises(
+            ValueError, match=r"number of a layer, 1 \(nearest the data\) to 2; got"
+        ):
+            fitted.reconstruct(iris, layer=layer)
+
+    def test_means_of_samples_are_without_the_noise_of_the_likelihood(self, fitted):
+        noisy, means = (fitted.sample(5000, mean=mean) for mean in (False, True))
+        sigma = (
+            fitted.module_.likelihood.log_sigma.exp() * fitted.module_.likelihood.scale
+        ).detach()
+        np.testing.assert_allclose(noisy.mean(0), means.mean(0), atol=0.05)
+        np.testing.assert_allclose(noisy.var(0), means.var(0) + sigma.square().numpy(), rtol=0.06)

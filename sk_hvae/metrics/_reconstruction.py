@@ -88,6 +88,11 @@ def gaussian_rate_distortion(X, rates):
     --------
     psnr : The usual scale for such errors of images.
 
+    Notes
+    -----
+    All cells count alike. A model of a table standardises the columns and codes those, so
+    compare on standardised columns.
+
     References
     ----------
     .. [1] T. M. Cover and J. A. Thomas, "Elements of Information Theory", 2nd edition, 10.3.3.
