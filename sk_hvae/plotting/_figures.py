@@ -3,6 +3,7 @@
 import numpy as np
 
 _GAP = 1
+_WIDTH = 6.4
 
 
 def pyplot():
@@ -29,17 +30,22 @@ def split(ax, n_rows, n_columns, **kwargs):
     return grid.subplots(squeeze=False, **kwargs)
 
 
-def mosaic(ax, rows, image_shape):
+def mosaic(rows, image_shape, ax=None):
     """Draw rows of images, each a row of pixels (n_features,), side by side.
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where.
     rows : ndarray of shape (n_rows, n_columns, n_features)
         Pixels of a table of images.
     image_shape : tuple of int (channels, height, width) or (height, width)
         Shape of each.
+    ax : matplotlib.axes.Axes, default=None
+        Where; None makes a figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With a tick for every row, to be named.
     """
     *channels, height, width = image_shape
     n_rows, n_columns, _ = rows.shape
@@ -51,6 +57,7 @@ def mosaic(ax, rows, image_shape):
     images = np.pad(images, gap, constant_values=np.nan)
     canvas = images.transpose(0, 2, 1, 3, 4).reshape(n_rows * (height + _GAP), -1, images.shape[-1])
     canvas = canvas[:-_GAP, :-_GAP]
+    ax = axes(ax, figsize=(_WIDTH, _WIDTH * canvas.shape[0] / canvas.shape[1] + 0.3))
     if canvas.shape[-1] == 1:
         ax.imshow(canvas[..., 0], cmap="gray_r", vmin=0, vmax=1)
     else:
@@ -59,6 +66,16 @@ def mosaic(ax, rows, image_shape):
     ax.set_yticks(np.arange(n_rows) * (height + _GAP) + (height - 1) / 2)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    return ax
+
+
+def plain_ticks(axis):
+    """Write the ticks of a logarithmic axis as plain numbers."""
+    from matplotlib.ticker import FuncFormatter
+
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(plain)
 
 
 def image_shape_of(estimator, image_shape):

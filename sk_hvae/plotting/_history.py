@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae.plotting._figures import axes, split
+from sk_hvae.plotting._figures import axes, plain_ticks, split
 
 
 class RateHistoryDisplay:
@@ -103,5 +103,6 @@ class RateHistoryDisplay:
         above.set(ylabel="rate (bits)", ylim=(0, None))
         above.legend(ncols=self.rates.shape[1], fontsize="small")
         below.set(xlabel="epoch", ylabel="beta", yscale="log")
+        plain_ticks(below.yaxis)
         self.ax_, self.figure_ = panels, above.figure
         return self

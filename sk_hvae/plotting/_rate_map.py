@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from sk_hvae.plotting._figures import pyplot
+from sk_hvae.plotting._figures import plain_ticks, pyplot
 
 _FEWEST_FOR_MAP = 2
 _MOST_SLICES = 16
@@ -136,7 +136,7 @@ class RateMapDisplay:
         ax.plot(self.rates[order, 0], self.values[order], "o-", markersize=4)
         ax.plot(self.rates[self.best, 0], self.values[self.best], "*", color=_STAR, markersize=14)
         ax.set_xscale("log", base=2)
-        _plain_ticks(ax.xaxis)
+        plain_ticks(ax.xaxis)
         ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
 
     def _heat(self, ax, shown):
@@ -170,7 +170,7 @@ class RateMapDisplay:
         ax.plot(measured[:, 1], measured[:, 0], ".", color="white", markersize=3, alpha=0.9)
         self._totals(ax)
         for axis in (ax.xaxis, ax.yaxis):
-            _plain_ticks(axis)
+            plain_ticks(axis)
         return colours
 
     def _totals(self, ax):
@@ -245,10 +245,3 @@ def _edges(centres):
     middles = (logs[1:] + logs[:-1]) / 2
     first, last = 2 * logs[0] - middles[0], 2 * logs[-1] - middles[-1]
     return np.exp(np.concatenate(([first], middles, [last])))
-
-
-def _plain_ticks(axis):
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

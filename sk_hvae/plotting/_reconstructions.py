@@ -6,8 +6,6 @@ from sklearn.utils.validation import check_array
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
 
-_DATA = "data"
-
 
 class ReconstructionDisplay:
     """Draw what is left of rows when only some layers are kept.
@@ -122,13 +120,13 @@ class ReconstructionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        ax = axes(ax)
         if self.image_shape is None:
+            ax = axes(ax)
             self._explained(ax)
         else:
             rows = np.stack([self.X, *self.reconstructions.values()])
-            mosaic(ax, rows, self.image_shape)
-            ax.set_yticklabels([_DATA, *self.reconstructions])
+            ax = mosaic(rows, self.image_shape, ax)
+            ax.set_yticklabels(["data", *self.reconstructions])
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -148,4 +146,4 @@ class ReconstructionDisplay:
         ax.set_xticks(places, names, rotation=90 if len(places) > 4 else 0)
         ax.axhline(0, color="black", lw=0.8)
         ax.set(ylabel="explained variance", ylim=(None, 1))
-        ax.legend()
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)

@@ -107,14 +107,14 @@ class SampleDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        ax = axes(ax)
         if self.image_shape is None:
+            ax = axes(ax)
             self._scatter(ax)
         else:
             n_rows = -(-len(self.samples) // _PER_ROW)
             missing = n_rows * _PER_ROW - len(self.samples)
             padded = np.pad(self.samples, ((0, missing), (0, 0)), constant_values=np.nan)
-            mosaic(ax, padded.reshape(n_rows, _PER_ROW, -1), self.image_shape)
+            ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax)
             ax.set_yticks([])
         self.ax_, self.figure_ = ax, ax.figure
         return self

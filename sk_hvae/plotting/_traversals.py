@@ -135,8 +135,7 @@ class TraversalDisplay:
             If matplotlib is not installed.
         """
         if self.image_shape is not None:
-            ax = axes(ax)
-            mosaic(ax, self.decoded, self.image_shape)
+            ax = mosaic(self.decoded, self.image_shape, ax)
             ax.set_yticklabels(self.units)
             self.ax_, self.figure_ = ax, ax.figure
             return self
