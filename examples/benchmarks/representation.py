@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.metrics import gaussian_rate_distortion
 
 FASHION_RATES_A = [(2, 8), (4, 30), (16, 80)]
 FASHION_RATES_B = [(8, 24), (4, 60), (16, 80)]
@@ -32,21 +33,21 @@ SMALL_RATES_A = [(2, 8), (4, 16)]
 SMALL_RATES_B = [(2, 8), (4, 16), (8, 32)]
 
 
-def water_filling(variances, bits):
-    """Return level and mean squared error of the best linear-Gaussian code, by bisection."""
+def water_level(variances, bits):
+    """Return the error of the components that the best linear-Gaussian code codes."""
     variances = np.maximum(variances, 1e-12)
     low, high = np.log(variances.min()) - 100, np.log(variances.max())
     for _ in range(200):
         middle = (low + high) / 2
         spent = np.maximum(0, 0.5 * (np.log2(variances) - middle / np.log(2))).sum()
         low, high = (middle, high) if spent > bits else (low, middle)
-    return np.exp(high), np.minimum(variances, np.exp(high)).mean()
+    return np.exp(high)
 
 
 def linear_code_error(X, X_test, bits):
     """Return the expected MSE on test rows of the linear code made for the training rows."""
     pca = PCA().fit(X)
-    level, _ = water_filling(pca.explained_variance_, bits)
+    level = water_level(pca.explained_variance_, bits)
     kept = pca.explained_variance_ > level
     gain = 1 - level / pca.explained_variance_[kept]
     scores = pca.transform(X_test)
@@ -59,8 +60,7 @@ def ratio(hvae, X_train, X):
     """Return the MSE from sampled latents over the linear-Gaussian optimum, and the bits."""
     bits = hvae.rates(X).mean(axis=0).sum()
     sampled = hvae.inverse_transform(np.hstack(hvae.latents(X, sample=True)))
-    variances = np.linalg.eigvalsh(np.cov(X_train.T))
-    return ((sampled - X) ** 2).mean() / water_filling(variances, bits)[1], bits
+    return ((sampled - X) ** 2).mean() / gaussian_rate_distortion(X_train, bits), bits
 
 
 def accuracy(Z, y, Z_test, y_test):
@@ -103,8 +103,7 @@ def errors_small(seeds):
                 X, _, X_test, _ = small(load, seed)
                 hvae = HierarchicalVAETransformer(rates, random_state=seed).fit(X)
                 on_test, bits = ratio(hvae, X, X_test)
-                optimum = water_filling(np.linalg.eigvalsh(np.cov(X.T)), bits)[1]
-                linear = linear_code_error(X, X_test, bits) / optimum
+                linear = linear_code_error(X, X_test, bits) / gaussian_rate_distortion(X, bits)
                 rows.append((ratio(hvae, X, X)[0], on_test, linear))
             train, test, linear = np.mean(rows, axis=0)
             print(
