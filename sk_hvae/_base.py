@@ -49,6 +49,7 @@ from sk_hvae.nn.linear_start import fit_scale
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
+_TRAIN_LONGER = "train longer (max_epochs)"
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
 _HISTORY = (
     "train_distortion",
@@ -324,16 +325,14 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             collapsed = " (collapsed)" if rate < 0.1 * target else ""
             layers.append(f"z_{number} reached {rate:.3g} of its {target:g} bits{collapsed}")
             if rate < target and self.betas_[number - 1] < _EXHAUSTED_BETA:
-                advice.append("ask for fewer bits: the data have no more to give")
+                advice.append("ask for fewer bits than the data have to give")
             elif rate < target:
-                advice.append(
-                    "train longer (max_epochs), ask for fewer bits, or give other layers less"
-                )
+                advice += [_TRAIN_LONGER, "ask for fewer bits", "give other layers less"]
             else:
-                advice.append("train longer (max_epochs)")
+                advice.append(_TRAIN_LONGER)
         warn_caller(
             f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
-            f"{'; or '.join(dict.fromkeys(advice))}.",
+            f"{', or '.join(dict.fromkeys(advice))}.",
             RateTargetWarning,
         )
 
