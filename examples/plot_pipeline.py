@@ -47,7 +47,7 @@ pipeline.set_output(transform="pandas")
 # is z_2. GridSearchCV trains a model for each of the eight candidates in every split;
 # `RateSearchCV` takes the same arguments and trains one per split for all of them.
 bits = [1, 2, 4, 8]
-grid = {"hvae__layer_rates": rate_grid([1], bits), "hvae__output_layers": ["all", "top"]}
+grid = {"hvae__layer_rates": rate_grid(1, bits), "hvae__output_layers": ["all", "top"]}
 search = GridSearchCV(pipeline, grid, cv=3).fit(X_train, y_train)
 print(f"best: {search.best_params_}, accuracy {search.best_score_:.3f}")
 

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -28,7 +27,7 @@ from sk_hvae._validation import (
     resolve_rate_range,
     usable_device,
 )
-from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.exceptions import RateTargetWarning, warn_caller
 from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 
@@ -368,12 +367,11 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         single.module_ = self._plain(point)
         if any(misses):
             nearest = ", ".join(f"{rate:.3g}" for rate in point.rates)
-            warnings.warn(
+            warn_caller(
                 f"the model does not reach {rates} bits; nearest are ({nearest}). Ask for "
                 f"these, or fit with another rate_range ({self.rate_range} now) or longer "
                 "(max_epochs); data may have no more bits to give.",
                 RateTargetWarning,
-                stacklevel=2,
             )
         return single
 

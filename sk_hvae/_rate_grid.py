@@ -105,8 +105,8 @@ def rate_grid(*layers):
 
     Parameters
     ----------
-    *layers : sequence of float
-        Rates to try in a layer, bits per sample; one sequence per layer, z_1 first.
+    *layers : float or sequence of float
+        Rates to try in a layer, bits per sample; one number or sequence per layer, z_1 first.
 
     Returns
     -------
@@ -139,10 +139,10 @@ def rate_grid(*layers):
             "rate_grid needs the rates of a layer at least: rate_grid([1, 4], [2, 8])."
         )
     for number, rates in enumerate(layers, start=1):
-        if np.ndim(rates) != 1 or not len(rates):
+        if np.ndim(rates) > 1 or not np.size(rates):
             raise ValueError(
-                f"the rates of z_{number} must be a sequence of one number or more, such as "
-                f"[1, 4, 16]; got {rates!r}."
+                f"the rates of z_{number} must be a number, or a sequence of one or more, such "
+                f"as [1, 4, 16]; got {rates!r}."
             )
     return list(
         itertools.product(

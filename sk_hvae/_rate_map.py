@@ -13,7 +13,7 @@ from sk_hvae._map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._transformer import HierarchicalVAETransformer
 from sk_hvae._validation import check_layer_values, resolve_rate_range
-from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.exceptions import RateTargetWarning, warn_caller
 from sk_hvae.plotting import RateMapDisplay
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
@@ -331,11 +331,10 @@ def _measure_fits(single, X, points, task):
 def _warn_if_off(points, rates):
     off = np.abs(rates - points) > np.maximum(_RELATIVE_TOLERANCE * points, _ABSOLUTE_TOLERANCE)
     if off.any():
-        warnings.warn(
+        warn_caller(
             f"{off.any(1).sum()} of {len(points)} points are off their targets by over 10% and "
             "0.2 bit in some layer; the rates of the map say where they are.",
             RateTargetWarning,
-            stacklevel=3,
         )
 
 

@@ -25,6 +25,7 @@ from sk_hvae._validation import (
     resolve_epochs,
     resolve_output_layers,
 )
+from sk_hvae.exceptions import warn_caller
 
 _FREE = {"layer_rates", "output_layers"}
 _COMMON = sorted(
@@ -187,12 +188,11 @@ def fit_planes(search, stage, splits):
         fits.fit(stage.X, stage.y, **_params_before(pipeline, before, stage.params))
         n_models = round(len(splits) * fits.cv_results_["mean_test_score"].sum())
     if n_models < n_fits:
-        warnings.warn(
+        warn_caller(
             f"{n_fits - n_models} of {n_fits} multi-rate fits failed, so that their candidates "
             "are fitted one by one. To see why, fit a MultiRateHVAETransformer with the same "
             "parameters.",
             FitFailedWarning,
-            stacklevel=2,
         )
     return True
 

@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import validate_data
 
-from sk_hvae.exceptions import DeviceWarning
+from sk_hvae.exceptions import DeviceWarning, warn_caller
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.likelihoods import resolve as likelihood_of
@@ -331,10 +330,9 @@ def usable_device(device):
     device = torch.device(device)
     if _is_available(device):
         return device
-    warnings.warn(
+    warn_caller(
         f"this estimator was fitted on {str(device)!r}, which is not available here; using 'cpu'.",
         DeviceWarning,
-        stacklevel=3,
     )
     return torch.device("cpu")
 

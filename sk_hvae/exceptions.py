@@ -31,7 +31,7 @@ class UnsupportedFormatError(ValueError):
 
 
 def warn_caller(message, category):
-    """Warn at the line of the user's code that led here, past our frames and scikit-learn's."""
+    """Warn at the line of the user's code that led here, past ours and scikit-learn's."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
@@ -39,4 +39,4 @@ def warn_caller(message, category):
 
 
 def _is_library(module):
-    return module.split(".")[0] in ("sk_hvae", "sklearn")
+    return module.split(".")[0] in ("joblib", "sk_hvae", "sklearn")

@@ -590,14 +590,15 @@ def test_rate_grid():
     assert grid == [(a, b, 3.0) for a in (1.0, 4.0) for b in (0.5, 2.0, 8.0)]
     assert all(type(rate) is float for rates in grid for rate in rates)
     assert rate_grid([1, 2]) == [(1.0,), (2.0,)]
+    assert rate_grid(2, [1, 4]) == [(2.0, 1.0), (2.0, 4.0)]
 
 
 @pytest.mark.parametrize(
     ("layers", "match"),
     [
         ((), "needs the rates of a layer"),
-        ((1, 4), r"rates of z_1 must be a sequence of one number or more.*got 1\."),
-        (([1], []), r"rates of z_2 must be a sequence .*got \[\]\."),
+        (([[1]], 4), r"rates of z_1 must be a number, or a sequence.*got \[\[1\]\]\."),
+        (([1], []), r"rates of z_2 must be a number.*got \[\]\."),
         (([1], [2, 0]), r"every entry of the rates of z_2 must be positive.*\(2\.0, 0\.0\)"),
         ((["a"],), "the rates of z_1 must be"),
     ],
