@@ -57,6 +57,7 @@ _HISTORY = (
     "valid_distortion",
     "valid_rates",
     "betas",
+    "target_rates",
 )
 
 

@@ -388,7 +388,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def sample(
         self, n_samples: int = 1, cluster: int | None = None, *, mean: bool = False
     ) -> np.ndarray:
-        """Draw data from the model; each call draws from ``random_state`` anew.
+        """Draw data from the model; with an int as ``random_state``, every call draws the same.
 
         Parameters
         ----------

@@ -1,7 +1,5 @@
 """What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
 
-from numbers import Integral
-
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
@@ -10,7 +8,13 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from sk_hvae._data import as_tensor, chunks
 from sk_hvae._measurement import map_rows, measure, module_device
-from sk_hvae._validation import check_feature_names_in, check_rows, resolve_output_layers
+from sk_hvae._validation import (
+    check_count,
+    check_feature_names_in,
+    check_rows,
+    resolve_layer,
+    resolve_output_layers,
+)
 from sk_hvae.nn.noise import GeneratorNoise
 
 
@@ -111,7 +115,7 @@ class LatentsMixin(TransformerMixin):
             Finite numbers, with the columns seen in ``fit``.
         sample : bool, default=False
             Whether to sample the posteriors instead of taking their means. Only samples are
-            limited by the rates. Each call draws from ``random_state`` anew.
+            limited by the rates. With an int as ``random_state``, every call draws the same.
 
         Returns
         -------
@@ -143,20 +147,20 @@ class LatentsMixin(TransformerMixin):
         )
         return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
 
-    def reconstruct(self, X, layer: int = 1, resample: bool = False) -> np.ndarray:
+    def reconstruct(self, X, layer: int | str = 1, resample: bool = False) -> np.ndarray:
         """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, with the columns seen in ``fit``.
-        layer : int, default=1
+        layer : int or "top", default=1
             Number of the layer; the decoder hears nothing of x but by this layer. 1 has it
             all.
         resample : bool, default=False
             Whether the layers below are sampled from their priors, which shows what the layer
-            leaves open, instead of taking their prior means. Each call draws from
-            ``random_state`` anew.
+            leaves open, instead of taking their prior means. With an int as
+            ``random_state``, every call draws the same.
 
         Returns
         -------
@@ -181,23 +185,14 @@ class LatentsMixin(TransformerMixin):
         True
         """
         rows = self._check_new(X)
-        module = self._module_in_place()
-        if not isinstance(layer, Integral) or not 1 <= layer <= self.n_layers_:
-            raise ValueError(
-                f"layer must be the number of a layer, 1 (nearest the data) to {self.n_layers_}; "
-                f"got {layer!r}."
-            )
+        number = resolve_layer(layer, self.n_layers_)
         noise = self._noise() if resample else None
-
-        def decode(x):
-            return module.decode(module.encode(x)[layer - 1], layer, noise)
-
-        return map_rows(module, rows, decode, self.n_features_in_)
+        return self._reconstruct(rows, number, noise)
 
     def sample(self, n_samples: int = 1, *, mean: bool = False) -> np.ndarray:
         """Draw data from the model: latents from the top down, then the likelihood.
 
-        Each call draws from ``random_state`` anew.
+        With an int as ``random_state``, every call draws the same.
 
         Parameters
         ----------
@@ -432,6 +427,15 @@ class LatentsMixin(TransformerMixin):
             self.module_.likelihood.check(chunk)
         return rows
 
+    def _reconstruct(self, rows, layer, noise=None):
+        """Decode a layer of checked rows, with the layers below drawn if there is noise."""
+        module = self._module_in_place()
+
+        def decode(x):
+            return module.decode(module.encode(x)[layer - 1], layer, noise)
+
+        return map_rows(module, rows, decode, self.n_features_in_)
+
     def _decode(self, z, layer):
         """Decode latents (n, n_units), float32, of one layer."""
         module = self._module_in_place()
@@ -441,8 +445,7 @@ class LatentsMixin(TransformerMixin):
     def _sample(self, n_samples, top=None, mean=False):
         """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
         module = self._module_in_place()
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
+        check_count("n_samples", n_samples)
         with torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
             return module.sample(n_samples, self._noise(), top, mean).cpu().numpy()

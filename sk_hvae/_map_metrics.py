@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -35,7 +36,7 @@ def resolve_metrics(metrics, y):
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Mapping):
-        metrics = {m.__name__ if callable(m) else m: m for m in metrics}
+        metrics = {name_of(metric): metric for metric in metrics}
     for metric in metrics.values():
         if not callable(metric) and metric not in NAMES:
             raise ValueError(
@@ -45,6 +46,11 @@ def resolve_metrics(metrics, y):
         if y is None and metric in _NEED_LABELS:
             raise ValueError(f"the metric {metric!r} needs labels; pass y.")
     return dict(metrics)
+
+
+def name_of(metric):
+    """Return the name of a metric, or of a function that computes one."""
+    return getattr(metric, "__name__", repr(metric)) if callable(metric) else metric
 
 
 class MapTask:
@@ -116,10 +122,17 @@ class MapTask:
             k_means = KMeans(len(np.unique(self.y)), n_init=10, random_state=0)
             return adjusted_rand_score(self.y, k_means.fit_predict(latents))
         classifier = CLASSIFIERS[metric.partition(":")[2]]
-        return cross_val_score(classifier, latents, self.y, cv=self.cv).mean()
+        return cross_val_score(classifier, latents, self.y, cv=self._splits).mean()
+
+    @cached_property
+    def _splits(self):
+        """Split the rows in the same way for all points and classifiers."""
+        return list(check_cv(self.cv, self.y, classifier=True).split(self.X, self.y))
 
     @cached_property
     def _classifier(self):
         """Classify the rows themselves, to judge samples by."""
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        return classifier.fit(self.X, self.y)
+        classifier = make_pipeline(
+            SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=1000)
+        )
+        return classifier.fit(np.asarray(self.X), self.y)

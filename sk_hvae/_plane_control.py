@@ -84,6 +84,8 @@ class PlaneController:
         Multiples of the nodes' targets to begin with, as in `RateController`.
     """
 
+    current_targets = None
+
     def __init__(self, grid, betas, n_steps, ramps):
         self.grid = grid
         self._n_steps = n_steps

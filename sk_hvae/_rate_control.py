@@ -110,6 +110,11 @@ class RateController:
         """Whether the targets are still coming down."""
         return self._has_ramp and self._step < _RAMP_UNTIL * self._n_steps
 
+    @property
+    def current_targets(self):
+        """Targets at this step, nats, (n_layers,)."""
+        return self.targets * self._ramp ** ramp_ahead(self._step, self._n_steps)
+
     def loss(self, output):
         """Weigh distortion and rates of an `HVAEOutput`; returns `LossTerms`."""
         return objective(output, self.betas)
@@ -129,8 +134,7 @@ class RateController:
             return
         rates = torch.where(rates.isfinite(), rates, self._smoothed)
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
-        targets = self.targets * self._ramp ** ramp_ahead(self._step, self._n_steps)
-        error = ((self._smoothed + OFFSET) / (targets + OFFSET)).log()
+        error = ((self._smoothed + OFFSET) / (self.current_targets + OFFSET)).log()
         step = _INTEGRAL_GAIN * self._gain**2 * error
         self._log_betas = (self._log_betas + step).clamp(-MAX_LOG_BETA, MAX_LOG_BETA)
         bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
@@ -176,6 +180,8 @@ class FixedMultipliers:
     betas : Tensor of shape (n_layers,)
         Multipliers, z_1 first.
     """
+
+    current_targets = None
 
     def __init__(self, betas):
         self.betas = betas

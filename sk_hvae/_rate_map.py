@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_hvae._map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._transformer import HierarchicalVAETransformer
-from sk_hvae._validation import check_layer_values, resolve_rate_range
+from sk_hvae._validation import check_layer_values, import_pandas, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning, warn_caller
 from sk_hvae.plotting import RateMapDisplay
 
@@ -21,7 +21,7 @@ _POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
 _FEWEST_PER_AXIS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RateMap:
     """Metrics over the rate plane, as `rate_map` returns them.
 
@@ -66,10 +66,7 @@ class RateMap:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("RateMap.to_frame needs pandas: pip install pandas.") from error
+        pd = import_pandas("RateMap.to_frame")
         numbers = range(1, self.rates.shape[1] + 1)
         columns = {f"target_z{n}": self.layer_rates[:, n - 1] for n in numbers}
         columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
@@ -94,6 +91,7 @@ class RateMap:
             If there is no such metric.
         """
         values = self.values(metric)
+        values = np.where(np.isfinite(values), values, np.nan)
         return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
 
     def plot(self, metric, ax=None):

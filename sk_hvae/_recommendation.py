@@ -2,32 +2,37 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.linear_model import LinearRegression
 
-from sk_hvae._map_metrics import ACCURACIES
+from sk_hvae._map_metrics import ACCURACIES, NAMES, name_of
 from sk_hvae._rate_map import RateMap, rate_map
 
-_OF_TASK = {
-    "reconstruction": ("psnr", "distortion"),
-    "classification": ACCURACIES,
-    "generation": ("inception_score",),
-    "clustering": ("adjusted_rand:kmeans",),
-}
-_MEASURED = {
-    "reconstruction": ("psnr",),
-    "classification": ("accuracy:logistic_regression", "accuracy:knn"),
-    "generation": ("inception_score",),
-    "clustering": ("adjusted_rand:kmeans",),
-}
 _FEWEST_TO_SMOOTH = 8
 _SAME_TOTAL = 1.2
 
 
-@dataclass(frozen=True)
+class _TaskMetrics(NamedTuple):
+    """Metrics that belong to a task: those that are measured, and others that will do."""
+
+    measured: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+_TASKS = {
+    "reconstruction": _TaskMetrics(("psnr",), ("distortion",)),
+    "classification": _TaskMetrics(("accuracy:logistic_regression", "accuracy:knn"), ACCURACIES),
+    "generation": _TaskMetrics(("inception_score",)),
+    "clustering": _TaskMetrics(("adjusted_rand:kmeans",)),
+}
+
+
+@dataclass(frozen=True, eq=False)
 class RateRecommendation:
     """Rates for a task, as `recommend_rates` returns them; printing it gives the reason.
 
@@ -114,8 +119,9 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
     Raises
     ------
     ValueError
-        If the map has no metric for the task, an estimator comes without X, or a task needs
-        labels and there are none. Nothing is guessed in place of what is missing.
+        If there is no such task, the map has no metric for it, an estimator comes without X,
+        or a task needs labels and there are none. Nothing is guessed in place of what is
+        missing.
 
     See Also
     --------
@@ -125,7 +131,7 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
     Notes
     -----
     The rates are chosen on these rows: to say how good they are, use others. With fewer than
-    8 points nothing is smoothed, and the best point is recommended.
+    8 points nothing is smoothed, and there is no noise but the standard error of accuracies.
 
     Examples
     --------
@@ -142,29 +148,53 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
     else:
         if X is None:
             raise ValueError("pass the rows X to measure the estimator on, or a RateMap.")
-        metrics = [task] if callable(task) else _MEASURED.get(task, (task,))
         surface = rate_map(
-            estimator_or_map, X, y, layer_rates=layer_rates, metrics=metrics, n_jobs=n_jobs
+            estimator_or_map,
+            X,
+            y,
+            layer_rates=layer_rates,
+            metrics=_metrics_to_measure(task),
+            n_jobs=n_jobs,
         )
-    name = task.__name__ if callable(task) else task
-    metric = _choose_metric(surface, name)
-    return _recommend(surface, name, metric)
+    return _recommend(surface, name_of(task), _choose_metric(surface, name_of(task)))
+
+
+def _metrics_to_measure(task):
+    if callable(task):
+        return [task]
+    if task in _TASKS:
+        return _TASKS[task].measured
+    if task not in NAMES:
+        raise ValueError(
+            f"there is no task {task!r}; take one of {', '.join(map(repr, _TASKS))}, the name of "
+            "a metric of rate_map, or a function of (estimator, X, y)."
+        )
+    return [task]
 
 
 def _choose_metric(surface, task):
     """Return the metric of the map that belongs to a task."""
-    known = [name for name in _OF_TASK.get(task, (task,)) if name in surface.metrics]
+    wanted = [*_TASKS[task].measured, *_TASKS[task].others] if task in _TASKS else [task]
+    known = [
+        name
+        for name in dict.fromkeys(wanted)
+        if name in surface.metrics and np.isfinite(surface.values(name)).any()
+    ]
     if not known:
-        wanted = _OF_TASK.get(task)
-        needs = f"one of {', '.join(map(repr, wanted))}" if wanted else f"{task!r}"
         raise ValueError(
-            f"for the task {task!r} the map needs the metric {needs}; it has "
+            f"for the task {task!r} the map needs finite values of "
+            f"{' or '.join(map(repr, dict.fromkeys(wanted)))}; it has the metrics "
             f"{list(surface.metrics)}. Pass metrics to rate_map, or another task: "
-            f"{', '.join(map(repr, _OF_TASK))}, or the name of a metric."
+            f"{', '.join(map(repr, _TASKS))}, or the name of a metric."
         )
     if task != "classification":
         return known[0]
-    return max(known, key=lambda name: np.nanmax(surface.values(name)))
+    return max(known, key=lambda name: _finite(surface.values(name)).max())
+
+
+def _finite(values):
+    """Return the values that are finite."""
+    return values[np.isfinite(values)]
 
 
 def _recommend(surface, task, metric):
@@ -191,7 +221,7 @@ def _sampling_error(surface, metric):
     """Return the standard error of the best accuracy over rows, 0 for other metrics."""
     if metric not in ACCURACIES or surface.n_samples is None:
         return 0.0
-    accuracy = np.nanmax(surface.values(metric))
+    accuracy = _finite(surface.values(metric)).max()
     return float(np.sqrt(accuracy * (1 - accuracy) / surface.n_samples))
 
 
@@ -199,7 +229,7 @@ def _smooth(rates, values):
     """Return values (n_points,) without their noise, and its standard deviation."""
     known = np.isfinite(values)
     if known.sum() < _FEWEST_TO_SMOOTH or np.ptp(values[known]) == 0:
-        return values, 0.0
+        return np.where(known, values, np.nan), 0.0
     logs = np.log2(rates.clip(min=1e-3))
     kernel = ConstantKernel() * RBF(np.full(rates.shape[1], 2.0), (0.3, 30.0)) + WhiteKernel(
         0.1, (1e-5, 1.0)
@@ -215,10 +245,10 @@ def _smooth(rates, values):
 
 def _explain(surface, task, metric, chosen, region, tolerance):
     values, totals = surface.values(metric), surface.rates.sum(axis=1)
-    best, n_good = surface.best(metric), region.sum()
+    best, n_good, n_points = surface.best(metric), region.sum(), np.isfinite(values).sum()
     sentences = [
         f"For {task}, by {surface.label(metric)}: {_point(surface, chosen)} give "
-        f"{values[chosen]:.3g} at {totals[chosen]:.3g} bits in total. The best of {len(values)} "
+        f"{values[chosen]:.3g} at {totals[chosen]:.3g} bits in total. The best of {n_points} "
         f"points is {values[best]:.3g} at {_point(surface, best)}",
     ]
     if n_good > 1:
@@ -247,14 +277,14 @@ def _point(surface, number):
 
 
 def _slopes(surface, values):
-    """Say what doubling each rate does on average."""
+    """Say what doubling each rate does on average, of layers whose rate was varied."""
+    varied = np.flatnonzero(np.ptp(surface.layer_rates, axis=0))
     known = np.isfinite(values)
-    logs = np.log2(surface.rates[known].clip(min=1e-3))
-    if known.sum() <= logs.shape[1] + 1:
+    if known.sum() <= len(varied) + 1 or not len(varied):
         return []
-    design = np.column_stack((np.ones(len(logs)), logs))
-    slopes = np.linalg.lstsq(design, values[known], rcond=None)[0][1:]
-    parts = [f"of z_{number} by {slope:+.2g}" for number, slope in enumerate(slopes, 1)]
+    logs = np.log2(surface.rates[known][:, varied].clip(min=1e-3))
+    slopes = LinearRegression().fit(logs, values[known]).coef_
+    parts = [f"of z_{n + 1} by {slope:+.2g}" for n, slope in zip(varied, slopes, strict=True)]
     return [f"Doubling a rate changes it on average: that {', '.join(parts)}"]
 
 

@@ -190,6 +190,9 @@ class HVAENet(NeuralNet):
         self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
         if prefix == "train":
             self.history.record("betas", betas)
+            if self.control.current_targets is not None:
+                nats = self.control.current_targets.tolist()
+                self.history.record("target_rates", [rate / _LN2 for rate in nats])
 
     def _guard(self, broken):
         if self._n_lost > 1 or self.guard_.is_exhausted():

@@ -140,8 +140,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         Columns of ``transform`` that belong to each layer, such as "z1".
     history_ : dict of ndarray
         Per epoch: "train_distortion" (n_iter_,) and "train_rates" (n_iter_, n_layers) in
-        bits per sample, "betas" (n_iter_, n_layers), and with ``early_stopping`` also
-        "valid_distortion" and "valid_rates".
+        bits per sample, "betas" (n_iter_, n_layers), with ``layer_rates`` the "target_rates"
+        of the moment, and with ``early_stopping`` "valid_distortion" and "valid_rates".
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
     device_ : str

@@ -275,18 +275,45 @@ def resolve_likelihood(likelihood, feature_names=None):
     return likelihood_of(parts)
 
 
-def resolve_output_layers(output_layers, n_layers):
-    """Return the numbers of the layers that ``transform`` puts side by side, in order."""
+def resolve_output_layers(output_layers, n_layers, name="output_layers"):
+    """Return the numbers of layers, such as ``transform`` puts side by side, in order."""
     if isinstance(output_layers, str) and output_layers in ("all", "top"):
         return list(range(1, n_layers + 1)) if output_layers == "all" else [n_layers]
     layers = [output_layers] if isinstance(output_layers, numbers.Integral) else list(output_layers)
     known = all(isinstance(n, (int, np.integer)) and 1 <= n <= n_layers for n in layers)
     if not layers or not known or len(set(layers)) != len(layers):
         raise ValueError(
-            "output_layers must be 'all', 'top', a layer number or a list of different ones; "
+            f"{name} must be 'all', 'top', a layer number or a list of different ones; "
             f"the model has layers 1 (nearest the data) to {n_layers}, got {output_layers!r}."
         )
     return sorted(int(n) for n in layers)
+
+
+def resolve_layer(layer, n_layers):
+    """Return the number of one layer, given by number or as "top"."""
+    if layer == "top":
+        return n_layers
+    if not isinstance(layer, (int, np.integer)) or not 1 <= layer <= n_layers:
+        raise ValueError(
+            f"layer must be 'top' or the number of a layer, 1 (nearest the data) to {n_layers}; "
+            f"got {layer!r}."
+        )
+    return int(layer)
+
+
+def check_count(name, value, least=1):
+    """Raise ValueError unless a value is an int of at least ``least``."""
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}; got {value!r}.")
+
+
+def import_pandas(caller):
+    """Import pandas for a method, which is named where it is missing."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(f"{caller} needs pandas: pip install pandas.") from error
+    return pandas
 
 
 def resolve_epochs(

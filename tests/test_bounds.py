@@ -122,5 +122,11 @@ class TestRateBounds:
             rate_bounds("model", iris, np.zeros(150))
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             rate_bounds(fitted, iris, np.zeros(3))
+        with pytest.raises(ValueError, match="labels are needed"):
+            rate_bounds(fitted, iris, None)
+        with pytest.raises(ValueError, match="Unknown label type: continuous"):
+            rate_bounds(fitted, iris, iris[:, 0])
+        with pytest.raises(ValueError, match="should be a 1d array"):
+            rate_bounds(fitted, iris, np.eye(150)[:, :3])
         with pytest.raises(ValueError, match="not fitted"):
             rate_bounds(HVAEClusterer(), iris, np.zeros(150))

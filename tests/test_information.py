@@ -12,7 +12,9 @@ from sklearn.datasets import make_spd_matrix
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae.metrics import log_likelihood, mutual_information
+from sk_hvae.metrics._information import _densities, _infer
 from sk_hvae.nn.latents import GaussianPosterior, GaussianPrior
+from sk_hvae.nn.noise import GeneratorNoise
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +41,10 @@ class LinearModel:
     x = decoder(z_1) + noise. All in the units of the module.
     """
 
-    def __init__(self, X, inference):
+    def __init__(self, X, inference, rates=(1.5, 1)):
         # A learning rate of almost nothing leaves the linear code that training starts at.
         self.hvae = HierarchicalVAETransformer(
-            (1.5, 1), n_components=(2, 1), inference=inference, lr=1e-12, max_epochs=1,
+            rates, n_components=(2, 1), inference=inference, lr=1e-12, max_epochs=1,
             random_state=0, hidden_layer_sizes=(4,),
         )  # fmt: skip
         self.hvae.fit(X)
@@ -158,16 +160,43 @@ def test_information_about_data_lies_between_the_estimates(model_and_data):
     assert (found.upper < np.cumsum(model.rates(X)[::-1])[::-1] + 0.2).all()
 
 
-def test_bias_has_the_direction_that_it_is_said_to_have(model_and_data):
-    model, X = model_and_data
-    exact = model.information(COVARIANCE)
-    runs = [
-        mutual_information(model.hvae, X, n_rows=40, n_draws=4, random_state=seed)
-        for seed in range(60)
-    ]
+def assert_on_the_right_sides(runs, exact):
+    """Compare means over runs with what is to lie between, within two standard errors."""
     lower, upper = np.array([r.lower for r in runs]), np.array([r.upper for r in runs])
-    assert (lower.mean(axis=0) - 2 * lower.std(axis=0) / 60**0.5 < exact).all()
-    assert (upper.mean(axis=0) + 2 * upper.std(axis=0) / 60**0.5 > exact).all()
+    assert (lower.mean(axis=0) - 2 * lower.std(axis=0) / len(runs) ** 0.5 < exact).all()
+    assert (upper.mean(axis=0) + 2 * upper.std(axis=0) / len(runs) ** 0.5 > exact).all()
+
+
+@pytest.mark.parametrize(("n_rows", "n_draws"), [(40, 4), (8, 2)])
+def test_bias_has_the_direction_that_it_is_said_to_have(model_and_data, n_rows, n_draws):
+    model, X = model_and_data
+    runs = [
+        mutual_information(model.hvae, X, n_rows=n_rows, n_draws=n_draws, random_state=seed)
+        for seed in range(100)
+    ]
+    assert_on_the_right_sides(runs, model.information(COVARIANCE))
+
+
+def test_upper_estimates_are_no_more_than_the_rates():
+    X = np.random.default_rng(0).multivariate_normal([1, -2, 0.5], COVARIANCE, 1000)
+    model = LinearModel(X, "top_down", rates=(7, 1))
+    runs = [
+        mutual_information(model.hvae, X, n_rows=20, n_draws=2, random_state=seed)
+        for seed in range(40)
+    ]
+    assert np.mean([run.upper[0] for run in runs]) < 1.05 * model.rates(X).sum()
+
+
+def test_the_critic_does_not_know_the_layer_above_that_a_sample_came_from(model_and_data):
+    model, X = model_and_data
+    rows, generator = torch.tensor(X[:50]).float(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        draws = _infer(model.hvae.module_, rows, GeneratorNoise(generator), 3)
+        others = _infer(model.hvae.module_, rows, GeneratorNoise(generator), 1)
+        swapped = [draws[0]._replace(posteriors=others[0].posteriors), *draws[1:]]
+        both, other = _densities(draws, 0), _densities(swapped, 0)
+    torch.testing.assert_close(both.critic, other.critic)
+    assert not torch.allclose(both.mixture, other.mixture)
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +229,25 @@ def test_information_about_labels_lies_between_the_estimates(two_classes):
     assert (found.upper <= 1.0 + 1e-9).all()
 
 
-def test_labels_of_noise_carry_nothing(two_classes):
+@pytest.mark.parametrize("n_rows", [20, 500])
+def test_labels_of_noise_carry_nothing(two_classes, n_rows):
     X, y = two_classes
     model = LinearModel(X, "top_down")
     shuffled = np.random.default_rng(0).permutation(y)
-    found = mutual_information(model.hvae, X, shuffled, random_state=0)
-    assert (found.lower < 0.02).all()
+    runs = [
+        mutual_information(model.hvae, X, shuffled, n_rows=n_rows, n_draws=2, random_state=seed)
+        for seed in range(40)
+    ]
+    assert_on_the_right_sides(runs, np.zeros(2))
+
+
+def test_the_upper_estimate_for_clear_classes_is_not_below_their_entropy():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(5), 200)
+    X = 10 * np.eye(5)[y] + 0.1 * rng.normal(size=(1000, 5))
+    hvae = HierarchicalVAETransformer(16.0, lr=1e-12, max_epochs=1, random_state=0).fit(X)
+    runs = [mutual_information(hvae, X, y, n_rows=60, random_state=seed) for seed in range(60)]
+    assert_on_the_right_sides(runs, np.array([math.log2(5)]))
 
 
 def test_states_of_a_cluster_layer(iris):

@@ -6,9 +6,9 @@ from scipy.optimize import minimize
 from scipy.stats import entropy
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from sk_hvae.metrics import downstream_scores, gaussian_rate_distortion, generation_score, psnr
 from sk_hvae.nn import Gaussian
@@ -135,8 +135,21 @@ class TestDownstreamScores:
         )
         assert found.layers == ("z2", "z1+z2", "z1")
         assert found.classifiers == ("mine",)
-        by_name = downstream_scores(fitted, iris, SPECIES, classifiers="knn", layers=[1])
-        assert by_name.accuracy.shape == (1, 1)
+        by_name = downstream_scores(fitted, iris, SPECIES, classifiers="knn", layers="all")
+        assert (by_name.layers, by_name.accuracy.shape) == (("z1+z2",), (1, 1))
+
+    def test_all_cells_have_the_same_splits(self, fitted, iris):
+        cv = StratifiedKFold(3, shuffle=True, random_state=0)
+        how = {"classifiers": {"a": LinearSVC(random_state=0), "b": LinearSVC(random_state=0)}}
+        found = downstream_scores(fitted, iris, SPECIES, cv=cv.split(iris, SPECIES), **how)
+        np.testing.assert_array_equal(found.accuracy[:, 0], found.accuracy[:, 1])
+        again = downstream_scores(fitted, iris, SPECIES, cv=ShuffleSplit(2), **how)
+        np.testing.assert_array_equal(again.accuracy[:, 0], again.accuracy[:, 1])
+
+    def test_the_global_generator_stays(self, fitted, iris):
+        before = np.random.get_state()[1].copy()  # noqa: NPY002
+        downstream_scores(fitted, iris, SPECIES)
+        np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
     def test_samples_tell_less_than_means(self, fitted, iris):
         how = {"classifiers": ["logistic_regression"], "layers": [1]}
@@ -147,9 +160,17 @@ class TestDownstreamScores:
         assert sampled < means
 
     def test_errors(self, fitted, iris):
-        with pytest.raises(ValueError, match=r"there is no classifier 'svm'.*'rbf_svm', 'knn'"):
+        with pytest.raises(
+            ValueError, match=r"classifiers must be some of .*'rbf_svm', 'knn'.*got \['svm'\]"
+        ):
             downstream_scores(fitted, iris, SPECIES, classifiers=["svm"])
-        with pytest.raises(ValueError, match=r"layers 1 \(nearest the data\) to 2, got 3"):
+        with pytest.raises(ValueError, match=r"an entry of layers must be .* to 2, got 3"):
             downstream_scores(fitted, iris, SPECIES, layers=[3])
+        with pytest.raises(ValueError, match=r"classifiers must be some of .*got SVC\(\)"):
+            downstream_scores(fitted, iris, SPECIES, classifiers=SVC())
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             downstream_scores(fitted, iris, SPECIES[:5])
+        with pytest.raises(ValueError, match="labels are needed; pass y"):
+            downstream_scores(fitted, iris, None)
+        with pytest.raises(ValueError, match="Unknown label type: continuous"):
+            downstream_scores(fitted, iris, iris[:, 0])

@@ -1,5 +1,6 @@
 """Displays: what they draw is what was computed, and they behave like scikit-learn's."""
 
+import copy
 import sys
 
 import matplotlib as mpl
@@ -60,8 +61,21 @@ class TestEveryDisplay:
         assert all(ax.has_data() for ax in np.ravel(display.ax_))
         figure.canvas.draw()
 
+    def test_draws_on_any_axes_and_again(self, name, fitted, iris):
+        display = DISPLAYS[name](fitted, iris)
+        ax = plt.figure().add_axes([0.1, 0.1, 0.8, 0.8])
+        display.plot(ax=ax).plot(ax=ax)
+        assert all(panel.has_data() for panel in np.ravel(display.ax_))
+        assert len(ax.child_axes) == (len(display.ax_) if np.ndim(display.ax_) else 0)
+        assert len(ax.figure.axes) == 1
+        ax.figure.canvas.draw()
+
     def test_draws_images(self, name, of_images, binary_digits):
-        DISPLAYS[name](of_images, binary_digits[:100]).plot().figure_.canvas.draw()
+        display = DISPLAYS[name](of_images, binary_digits[:100]).plot()
+        assert all(ax.has_data() for ax in np.ravel(display.ax_))
+        has_pictures = name in ("reconstructions", "traversal", "samples")
+        assert bool(np.ravel(display.ax_)[0].images) == has_pictures
+        display.figure_.canvas.draw()
 
     def test_needs_a_fitted_estimator(self, name, iris):
         with pytest.raises(NotFittedError):
@@ -79,12 +93,14 @@ class TestHistory:
         rates, betas = RateHistoryDisplay.from_estimator(fitted).plot().ax_
         drawn = [line.get_ydata() for line in rates.lines]
         np.testing.assert_array_equal(drawn[0], fitted.history_["train_rates"][:, 0])
-        assert list(drawn[1]) == [1, 1]
+        np.testing.assert_array_equal(drawn[1], fitted.history_["target_rates"][:, 0])
+        assert drawn[1][0] > drawn[1][-1] == pytest.approx(1)
         np.testing.assert_array_equal(betas.lines[1].get_ydata(), fitted.history_["betas"][:, 1])
         assert betas.get_yscale() == "log"
 
     def test_no_targets(self, multi, iris, small):
-        for estimator in (multi, small(layer_rates=None, betas=(1, 1)).fit(iris)):
+        fixed = small(layer_rates=None, betas=(1, 1)).fit(iris)
+        for estimator in (multi, multi.at((1, 1)), fixed):
             display = RateHistoryDisplay.from_estimator(estimator).plot()
             assert len(display.ax_[0].lines) == 2
         one = small(layer_rates=1.0, max_epochs=50).fit(iris)
@@ -134,6 +150,8 @@ class TestReconstructions:
         assert names[0] == "data"
         assert len(names) == 4
         assert names[1].startswith("$z_1$")
+        first, second = list(display.reconstructions.values())[1:]
+        assert np.abs(first - second).mean() > 0.01
         picture = display.ax_.images[0].get_array()
         assert picture.shape == (4 * 9 - 1, 4 * 9 - 1)
         np.testing.assert_allclose(picture[:8, 9:17], binary_digits[1].reshape(8, 8), atol=1e-6)
@@ -155,9 +173,23 @@ class TestTraversal:
         assert display.units == [f"z1_{unit}" for unit in order[:2]]
         end = z.mean(axis=0)
         end[order[0]] += 2 * z.std(axis=0)[order[0]]
-        expected = fitted.set_params(output_layers=1).inverse_transform(end[None])
-        fitted.set_params(output_layers="all")
+        expected = copy.copy(fitted).set_params(output_layers=1).inverse_transform(end[None])
         np.testing.assert_allclose(display.decoded[0, -1], expected[0], rtol=1e-4)
+
+    def test_changes_are_from_the_start(self, fitted, iris):
+        display = TraversalDisplay.from_estimator(fitted, iris, layer=1, n_units=1, n_steps=4)
+        line = display.plot().ax_[0].lines[-1].get_xdata()
+        start = fitted.latents(iris)[0].mean(axis=0)
+        decoded = copy.copy(fitted).set_params(output_layers=1).inverse_transform(start[None])
+        np.testing.assert_allclose(
+            line, (display.decoded[0, -1] - decoded[0]) / iris.std(axis=0), rtol=1e-3, atol=1e-4
+        )
+
+    def test_errors(self, fitted, iris):
+        with pytest.raises(ValueError, match="n_units must be an int of at least 1; got 0"):
+            TraversalDisplay.from_estimator(fitted, iris, n_units=0)
+        with pytest.raises(ValueError, match="layer must be 'top' or the number of a layer"):
+            TraversalDisplay.from_estimator(fitted, iris, layer="all")
 
     def test_starts_at_a_row(self, fitted, iris):
         display = TraversalDisplay.from_estimator(fitted, iris, layer=1, row=3, n_steps=3)
@@ -172,7 +204,29 @@ class TestTraversal:
         assert TraversalDisplay.from_estimator(clusterer, iris, layer=1).decoded.shape[2] == 4
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 3), r"image_shape=\(3, 3\) has 9 pixels, but the model has 4 columns"),
+        ((4,), r"must be \(height, width\) or \(channels, height, width\)"),
+        ((2, 2, 1), "with 1 or 3 channels"),
+    ],
+)
+def test_image_shapes_have_to_suit(fitted, shape, message):
+    with pytest.raises(ValueError, match=message):
+        SampleDisplay.from_estimator(fitted, image_shape=shape)
+
+
 class TestSamples:
+    def test_a_single_column(self, small, iris):
+        model = small(layer_rates=1.0, max_epochs=50).fit(iris[:, :1])
+        display = SampleDisplay.from_estimator(model, iris[:, :1]).plot()
+        assert display.ax_.get_ylabel() == "density"
+
+    def test_data_have_to_suit(self, fitted, iris):
+        with pytest.raises(ValueError, match="X has 2 features, but"):
+            SampleDisplay.from_estimator(fitted, iris[:, :2])
+
     def test_needs_something_to_compare_with(self, fitted):
         with pytest.raises(ValueError, match="pass X; or pass image_shape"):
             SampleDisplay.from_estimator(fitted)

@@ -1,6 +1,7 @@
 """Recommended rates, on maps whose best region is known."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,10 @@ from sk_hvae import RateMap, rate_grid, rate_map, recommend_rates
 
 AXIS = 2.0 ** np.arange(-1, 6)
 POINTS = np.array(list(itertools.product(AXIS, AXIS)))
+
+
+def spread_of(layer, estimator, X, y):
+    return float(estimator.rates(X).mean(axis=0)[layer - 1])
 
 
 def surface(n_samples=None, **metrics):
@@ -92,10 +97,32 @@ def test_few_points_are_taken_as_they_are():
 
 
 def test_nothing_is_guessed():
-    with pytest.raises(ValueError, match=r"'clustering' the map needs.*'adjusted_rand:kmeans'"):
+    with pytest.raises(ValueError, match=r"needs finite values of 'adjusted_rand:kmeans'; it has"):
         recommend_rates(surface(psnr=plateau(0)), "clustering")
-    with pytest.raises(ValueError, match=r"needs the metric 'beauty'; it has \['psnr'\]"):
+    with pytest.raises(
+        ValueError, match=r"finite values of 'beauty'; it has the metrics \['psnr'\]"
+    ):
         recommend_rates(surface(psnr=plateau(0)), "beauty")
+
+    with pytest.raises(ValueError, match="finite values of 'psnr'"):
+        recommend_rates(surface(psnr=np.full(len(POINTS), np.nan)), "psnr")
+
+
+def test_what_is_not_finite_does_not_count():
+    broken = plateau(0.01)
+    broken[POINTS[:, 0] > 8] = np.inf
+    metrics = {"accuracy:knn": np.full(len(POINTS), np.nan), "accuracy:rbf_svm": broken}
+    advice = recommend_rates(surface(**metrics), "classification")
+    assert advice.metric == "accuracy:rbf_svm"
+    assert "The best of 35 points is 0.9" in advice.reason
+    assert max(POINTS[advice.region, 0]) == 8
+
+
+def test_layers_that_were_not_varied_have_no_slope():
+    points = np.column_stack((AXIS, np.full(len(AXIS), 8.0)))
+    rates = points * np.random.default_rng(0).normal(1, 0.02, points.shape)
+    varied = RateMap(points, rates, {"psnr": 20 + 3 * np.log2(rates[:, 0])})
+    assert "on average: that of z_1 by +3." in recommend_rates(varied, "psnr").reason
 
 
 @pytest.mark.slow
@@ -123,10 +150,17 @@ class TestFromModels:
         assert (advice.task, advice.layer_rates) == ("spread", (2, 1))
         assert recommend_rates(advice.rate_map, spread).layer_rates == (2, 1)
 
+    def test_scorers_without_a_name(self, multi, iris):
+        advice = recommend_rates(multi, partial(spread_of, 1), iris, layer_rates=[(1, 1), (2, 1)])
+        assert advice.task.startswith("functools.partial")
+        assert advice.layer_rates == (2, 1)
+
     def test_what_is_missing_is_named(self, multi, iris):
         with pytest.raises(ValueError, match="pass the rows X"):
             recommend_rates(multi, "reconstruction")
         with pytest.raises(ValueError, match=r"'accuracy:.*' needs labels; pass y"):
             recommend_rates(multi, "classification", iris)
+        with pytest.raises(ValueError, match=r"there is no task 'clasification'; take one of 'rec"):
+            recommend_rates(multi, "clasification", iris)
         with pytest.raises(TypeError, match="must be a fitted MultiRateHVAETransformer"):
             recommend_rates("model", "psnr", iris)

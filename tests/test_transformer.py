@@ -351,6 +351,7 @@ def test_history_has_one_row_per_epoch(small, iris):
         "valid_distortion": (3,),
         "valid_rates": (3, 2),
         "betas": (3, 2),
+        "target_rates": (3, 2),
     }
 
 
@@ -586,10 +587,8 @@ def test_y_is_ignored(small, iris):
 
 class TestDecodingOfLayers:
     def test_upper_layers_decode_at_prior_means(self, fitted, iris):
-        z_2 = fitted.latents(iris)[1]
-        fitted.set_params(output_layers=2)
-        expected = fitted.inverse_transform(z_2)
-        fitted.set_params(output_layers="all")
+        top_only = copy.copy(fitted).set_params(output_layers=2)
+        expected = top_only.inverse_transform(fitted.latents(iris)[1])
         np.testing.assert_allclose(fitted.reconstruct(iris, layer=2), expected, rtol=1e-5)
 
     def test_resampled_layers_vary_as_their_prior(self, fitted, iris):
@@ -609,10 +608,14 @@ class TestDecodingOfLayers:
         again = fitted.reconstruct(iris, resample=True)
         np.testing.assert_allclose(again, fitted.reconstruct(iris), rtol=1e-5)
 
-    @pytest.mark.parametrize("layer", [0, 3, "top", 1.0])
+    def test_the_top_by_name(self, fitted, iris):
+        by_name = fitted.reconstruct(iris, layer="top")
+        np.testing.assert_array_equal(by_name, fitted.reconstruct(iris, layer=2))
+
+    @pytest.mark.parametrize("layer", [0, 3, "bottom", 1.0])
     def test_unknown_layers(self, fitted, iris, layer):
         with pytest.raises(
-            ValueError, match=r"number of a layer, 1 \(nearest the data\) to 2; got"
+            ValueError, match=r"'top' or the number of a layer, 1 \(nearest the data\) to 2; got"
         ):
             fitted.reconstruct(iris, layer=layer)
 

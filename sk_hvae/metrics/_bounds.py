@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlog1py
-from sklearn.utils import check_consistent_length
 
-from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 _UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
 _HALVINGS = 64
@@ -175,7 +174,7 @@ def rate_bounds(estimator, X, y):
     TypeError
         If it is not one of this library.
     ValueError
-        If X and y are of different lengths, or X does not suit the model.
+        If y does not hold a class for each row, or X does not suit the model.
 
     Notes
     -----
@@ -193,7 +192,7 @@ def rate_bounds(estimator, X, y):
     (array([2.5, 0.5]), array([1. , 0.7]))
     """
     check_fitted_model(estimator)
-    check_consistent_length(X, y)
+    y = check_labels(X, y)
     rates = estimator.rates(X).mean(axis=0)
     cumulative = np.cumsum(rates[::-1])[::-1]
     prior = class_frequencies(y)
@@ -204,7 +203,7 @@ def rate_bounds(estimator, X, y):
 
 def class_frequencies(y):
     """Return the frequencies of the classes in labels (n,), (n_classes,)."""
-    _, counts = np.unique(np.asarray(y), return_counts=True)
+    _, counts = np.unique(y, return_counts=True)
     return counts / counts.sum()
 
 
@@ -261,6 +260,6 @@ def _check_numbers(name, values, low, high):
 
 
 def _unit(unit):
-    if unit not in _UNITS:
+    if not isinstance(unit, str) or unit not in _UNITS:
         raise ValueError(f"unit must be 'bits' or 'nats'; got {unit!r}.")
     return _UNITS[unit]

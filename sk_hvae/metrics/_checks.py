@@ -1,5 +1,8 @@
 """What all metrics of models check first."""
 
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._latents import LatentsMixin
@@ -13,3 +16,13 @@ def check_fitted_model(estimator):
             f"{type(estimator).__name__}. Of a pipeline, pass the step."
         )
     check_is_fitted(estimator, "module_")
+
+
+def check_labels(X, y):
+    """Return labels as an array (n,); raise ValueError unless they are classes of the rows."""
+    if y is None:
+        raise ValueError("labels are needed; pass y.")
+    y = column_or_1d(np.asarray(y))
+    check_consistent_length(X, y)
+    check_classification_targets(y)
+    return y

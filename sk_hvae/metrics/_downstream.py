@@ -3,26 +3,26 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import check_cv, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, LinearSVC
-from sklearn.utils import check_consistent_length
 
-from sk_hvae._validation import resolve_output_layers
-from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae._validation import import_pandas, resolve_output_layers
+from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 CLASSIFIERS = {
     "logistic_regression": LogisticRegression(max_iter=1000),
-    "linear_svm": LinearSVC(),
-    "rbf_svm": SVC(),
+    "linear_svm": LinearSVC(random_state=0),
+    "rbf_svm": SVC(random_state=0),
     "knn": KNeighborsClassifier(),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DownstreamScores:
     """Accuracies of classifiers on latents, as `downstream_scores` returns them.
 
@@ -64,12 +64,7 @@ class DownstreamScores:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "DownstreamScores.to_frame needs pandas: pip install pandas."
-            ) from error
+        pd = import_pandas("DownstreamScores.to_frame")
         return pd.DataFrame(self.accuracy, index=self.layers, columns=self.classifiers)
 
 
@@ -89,14 +84,14 @@ def downstream_scores(
     classifiers : sequence of str or dict of str to classifier, optional
         Which, of "logistic_regression", "linear_svm", "rbf_svm" and "knn", by default all of
         them as scikit-learn sets them up; or classifiers of your own by name.
-    layers : sequence, default=None
-        What they read: each entry is a layer number, "top", "all", or a list of numbers, as
-        ``output_layers`` takes it. None takes every layer by itself, then all side by side.
+    layers : int, {"top", "all"} or list of these, default=None
+        What they read: each entry is a layer number, "top", "all", or a list of numbers that
+        are read side by side. None takes every layer by itself, then all.
     sample : bool, default=False
         Whether they read samples of the latents, which `rate_bounds` limits, instead of
         posterior means, which score higher. Samples are drawn once.
     cv : int or cross-validation generator, default=3
-        How to split the rows.
+        How to split the rows; all layers and classifiers have the same splits.
 
     Returns
     -------
@@ -110,7 +105,7 @@ def downstream_scores(
     TypeError
         If it is not one of this library.
     ValueError
-        If there is no such classifier or layer, or X and y do not fit together.
+        If there is no such classifier or layer, or y does not hold a class for each row.
 
     Notes
     -----
@@ -129,17 +124,20 @@ def downstream_scores(
     (('z1', 'z2', 'z1+z2'), (3, 1))
     """
     check_fitted_model(estimator)
-    check_consistent_length(X, y)
+    y = check_labels(X, y)
     named = _resolve_classifiers(classifiers)
     n_layers = estimator.n_layers_
     if layers is None:
         layers = [*range(1, n_layers + 1), *(["all"] if n_layers > 1 else [])]
-    numbers = [resolve_output_layers(layer, n_layers) for layer in layers]
+    elif isinstance(layers, (str, Integral)):
+        layers = [layers]
+    numbers = [resolve_output_layers(layer, n_layers, "an entry of layers") for layer in layers]
     latents = estimator.latents(X, sample=sample)
     tables = [np.hstack([latents[n - 1] for n in read]) for read in numbers]
+    splits = list(check_cv(cv, y, classifier=True).split(tables[0], y))
     scores = np.array(
         [
-            cross_val_score(classifier, table, y, cv=cv)
+            cross_val_score(classifier, table, y, cv=splits, scoring="accuracy")
             for table, classifier in itertools.product(tables, named.values())
         ]
     ).reshape(len(tables), len(named), -1)
@@ -150,11 +148,10 @@ def downstream_scores(
 def _resolve_classifiers(classifiers):
     if isinstance(classifiers, Mapping):
         return dict(classifiers)
-    names = [classifiers] if isinstance(classifiers, str) else list(classifiers)
-    for name in names:
-        if name not in CLASSIFIERS:
-            raise ValueError(
-                f"there is no classifier {name!r}; pass a dict of your own, or some of "
-                f"{', '.join(map(repr, CLASSIFIERS))}."
-            )
+    names = [classifiers] if isinstance(classifiers, str) else classifiers
+    if not isinstance(names, (list, tuple)) or not names or not set(names) <= set(CLASSIFIERS):
+        raise ValueError(
+            f"classifiers must be some of {', '.join(map(repr, CLASSIFIERS))}, or a dict of your "
+            f"own by name; got {classifiers!r}."
+        )
     return {name: CLASSIFIERS[name] for name in names}

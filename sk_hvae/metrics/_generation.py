@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import entr
-from sklearn.utils import check_array
 
 
 class GenerationScore(NamedTuple):
@@ -76,7 +75,7 @@ def generation_score(samples, classifier):
             f"classifier must have predict_proba; {type(classifier).__name__} has not. "
             "CalibratedClassifierCV gives it to any classifier."
         )
-    probabilities = classifier.predict_proba(check_array(samples))
+    probabilities = classifier.predict_proba(samples)
     diversity = float(np.exp(entr(probabilities.mean(axis=0)).sum()))
     sharpness = float(np.exp(-entr(probabilities).sum(axis=1).mean()))
     return GenerationScore(diversity * sharpness, diversity, sharpness)

@@ -1,17 +1,17 @@
 """Monte Carlo estimates of what single layers tell about the data, or about labels."""
 
 import math
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 
 from sk_hvae._data import chunks, to_device
 from sk_hvae._measurement import module_device
+from sk_hvae._validation import check_count
 from sk_hvae.metrics._bounds import class_frequencies
-from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.metrics._checks import check_fitted_model, check_labels
 from sk_hvae.nn.latents import GaussianPosterior, GaussianPrior
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -25,7 +25,8 @@ class InformationEstimate(NamedTuple):
     Attributes
     ----------
     lower : ndarray of shape (n_layers,)
-        Estimate whose expectation is at most the information, bits, z_1 first.
+        Estimate whose expectation is at most the information, bits, z_1 first. Where there
+        is next to none it may be a little below zero.
     upper : ndarray of shape (n_layers,)
         Estimate whose expectation is at least the information, bits.
     lower_error : ndarray of shape (n_layers,)
@@ -113,8 +114,8 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     TypeError
         If it is not one of this library.
     ValueError
-        If a number is too small, X and y are of different lengths, or a class has a single
-        row among those drawn.
+        If a number is too small, y does not hold a class for each row, or a class has a
+        single row among those drawn.
 
     See Also
     --------
@@ -133,8 +134,9 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     Below the top, q(z_l | x) is a mean over samples of the layers above. Upper estimates count
     the sample that z_l came from; lower ones leave it out, and take a Gaussian of the same
     mean and variances for the rest, as any density may stand there. A temperature smooths
-    them. Upper estimates are capped by the rates, and by H(y). Temperature and cap of each half
-    of the rows are chosen by the other half.
+    them. Upper estimates are capped by the rates, and by H(y), whose own bias, downwards by
+    (M - 1) / 2n nats for M classes, is mended for them [3]_. Temperature and cap of each half
+    of the rows are chosen by the other half, so that the choice adds next to no bias.
 
     Standard errors are of the mean over rows; they leave out that rows share one mixture.
 
@@ -142,6 +144,7 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     ----------
     .. [1] B. Poole et al., "On Variational Bounds of Mutual Information", ICML 2019.
     .. [2] D. Barber and F. Agakov, "The IM Algorithm", NeurIPS 2003.
+    .. [3] G. Miller, "Note on the bias of information estimates", 1955.
 
     Examples
     --------
@@ -155,12 +158,13 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     True
     """
     check_fitted_model(estimator)
-    _check_at_least("n_rows", n_rows, 2)
-    _check_at_least("n_draws", n_draws, 2)
+    check_count("n_rows", n_rows, 2)
+    check_count("n_draws", n_draws, 2)
     rows = estimator._check_new(X)
+    check_count("the number of rows of X", len(rows), 2)
     random = check_random_state(random_state)
     chosen = random.permutation(len(rows))[:n_rows]
-    labels = None if y is None else _check_labels(X, y, chosen)
+    labels = None if y is None else _class_numbers(check_labels(X, y)[chosen])
     module = estimator._module_in_place()
     generator = torch.Generator(module_device(module)).manual_seed(random.randint(2**31 - 1))
     with torch.inference_mode():
@@ -176,7 +180,7 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
             estimates.append((_Spread.of(lower), _Spread.of(upper)))
     lower, upper = zip(*estimates, strict=True)
     return InformationEstimate(
-        np.array([max(bound.mean, 0.0) for bound in lower]),
+        np.array([bound.mean for bound in lower]),
         np.array([bound.mean for bound in upper]),
         np.array([bound.error for bound in lower]),
         np.array([bound.error for bound in upper]),
@@ -207,8 +211,8 @@ def _densities(draws, number):
 
 def _of_same_moments(posteriors):
     """Return Gaussians with the means and variances of mixtures of Gaussians."""
-    means = torch.stack([q.mean for q in posteriors]).double()
-    variances = torch.stack([q.std for q in posteriors]).double().square()
+    means = torch.stack([q.mean for q in posteriors]).cpu().double()
+    variances = torch.stack([q.std for q in posteriors]).cpu().double().square()
     mean = means.mean(0)
     variance = variances.mean(0) + (means - mean).square().mean(0)
     standard = GaussianPrior(torch.zeros_like(mean), torch.ones_like(mean))
@@ -226,10 +230,13 @@ def _about_x(densities):
 
 def _about_labels(densities, labels):
     """Estimate I(y; z_l)."""
-    surprise = -torch.from_numpy(np.log(class_frequencies(labels)))[labels]
+    frequencies = class_frequencies(labels)
+    surprise = -torch.from_numpy(np.log(frequencies))[labels]
+    too_low = (len(frequencies) - 1) / (2 * len(labels))
     others = densities.among_others()
     lower = [surprise + _log_share(others / t, labels) for t in _TEMPERATURES]
-    return _Bounds(lower, [surprise + _log_share(densities.mixture, labels), surprise])
+    upper = [surprise + too_low + _log_share(densities.mixture, labels), surprise + too_low]
+    return _Bounds(lower, upper)
 
 
 def _log_share(log_weights, labels):
@@ -250,20 +257,12 @@ def _cross_chosen(bounds, best):
     return torch.where(is_first, values[best_of_rest], values[best_of_first])
 
 
-def _check_labels(X, y, chosen):
-    """Return the chosen labels as class numbers (n,)."""
-    check_consistent_length(X, y)
-    classes, labels, counts = np.unique(
-        np.asarray(y)[chosen], return_inverse=True, return_counts=True
-    )
+def _class_numbers(y):
+    """Return labels as class numbers (n,)."""
+    classes, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
     if counts.min() < 2:
         raise ValueError(
-            f"every class needs 2 rows or more; of {len(chosen)} rows, class "
+            f"every class needs 2 rows or more; of {len(y)} rows, class "
             f"{classes[counts.argmin()]} has 1. Raise n_rows or leave rare classes out."
         )
     return labels
-
-
-def _check_at_least(name, value, least):
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be an int of at least {least}; got {value!r}.")

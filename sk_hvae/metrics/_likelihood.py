@@ -1,12 +1,12 @@
 """The likelihood of rows, by importance weighting."""
 
 import math
-from numbers import Integral
 
 import numpy as np
 import torch
 
 from sk_hvae._measurement import map_rows
+from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn.noise import RowNoise
 
@@ -22,10 +22,10 @@ def log_likelihood(estimator, X, n_samples=100):
     ----------
     estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
         Fitted.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_rows, n_features)
         Rows.
     n_samples : int, default=100
-        Number of samples of the latents per row, the k of the reference. The time is
+        Number of samples of the latents for each row, the k of the reference. The time is
         proportional to it; the published figures are of 5,000.
 
     Returns
@@ -64,8 +64,7 @@ def log_likelihood(estimator, X, n_samples=100):
     True
     """
     check_fitted_model(estimator)
-    if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}.")
+    check_count("n_samples", n_samples)
     rows, module = estimator._check_new(X), estimator._module_in_place()
 
     def log_mean_weight(x):

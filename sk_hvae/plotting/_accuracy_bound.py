@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 
-from sk_hvae._validation import resolve_output_layers, resolve_rate_range
+from sk_hvae._validation import resolve_layer, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
-from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.metrics._checks import check_fitted_model, check_labels
 from sk_hvae.plotting._figures import axes
 
 _N_RATES = 7
@@ -108,10 +108,11 @@ class AccuracyBoundDisplay:
         TypeError
             If it is not one of this library.
         ValueError
-            If there is no such layer or classifier.
+            If there is no such layer or classifier, or y does not hold a class for each row.
         """
         check_fitted_model(estimator)
-        number = resolve_output_layers(layer, estimator.n_layers_)[0]
+        y = check_labels(X, y)
+        number = resolve_layer(layer, estimator.n_layers_)
         if hasattr(estimator, "at"):
             targets = _sweep(estimator, number) if layer_rates is None else layer_rates
             with warnings.catch_warnings():

@@ -1,8 +1,10 @@
 """What all displays share: matplotlib when it is needed, axes, and mosaics of images."""
 
+import math
+
 import numpy as np
 
-_GAP = 1
+_GAP, _MARGIN = 1, 0.06
 _WIDTH = 6.4
 
 
@@ -23,11 +25,28 @@ def axes(ax=None, figsize=None):
     return ax
 
 
-def split(ax, n_rows, n_columns, **kwargs):
-    """Put a table of Axes in the place of one: ndarray (n_rows, n_columns)."""
+def split(ax, n_rows, n_columns):
+    """Put a table of Axes, which share theirs, in the place of one: ndarray (n_rows, n_columns)."""
     ax.set_axis_off()
-    grid = ax.get_subplotspec().subgridspec(n_rows, n_columns)
-    return grid.subplots(squeeze=False, **kwargs)
+    for old in list(ax.child_axes):
+        old.remove()
+    height, width = 1 / n_rows, 1 / n_columns
+    panels = np.empty((n_rows, n_columns), dtype=object)
+    for row, column in np.ndindex(panels.shape):
+        place = [
+            column * width,
+            1 - (row + 1) * height,
+            width * (1 - _MARGIN * (n_columns > 1)),
+            height * (1 - _MARGIN * (n_rows > 1)),
+        ]
+        panel = ax.inset_axes(
+            place,
+            sharex=panels[0, column] if row else None,
+            sharey=panels[row, 0] if column else None,
+        )
+        panel.tick_params(labelbottom=row == n_rows - 1, labelleft=column == 0)
+        panels[row, column] = panel
+    return panels
 
 
 def mosaic(rows, image_shape, ax=None):
@@ -79,5 +98,19 @@ def plain_ticks(axis):
 
 
 def image_shape_of(estimator, image_shape):
-    """Return the shape that was passed, or else that of an estimator; None for tables."""
-    return estimator.image_shape if image_shape is None else image_shape
+    """Return the shape of images, that of the estimator unless one is passed; None for tables."""
+    if image_shape is None:
+        return estimator._architecture.image_shape
+    n_channels = image_shape[0] if len(image_shape) == 3 else 1
+    n_pixels = math.prod(image_shape)
+    if len(image_shape) not in (2, 3) or n_channels not in (1, 3):
+        raise ValueError(
+            "image_shape must be (height, width) or (channels, height, width) with 1 or 3 "
+            f"channels; got {image_shape!r}."
+        )
+    if n_pixels != estimator.n_features_in_:
+        raise ValueError(
+            f"image_shape={image_shape!r} has {n_pixels} pixels, but the model has "
+            f"{estimator.n_features_in_} columns."
+        )
+    return image_shape

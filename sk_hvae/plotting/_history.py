@@ -1,17 +1,14 @@
 """Rates and multipliers over training."""
 
-import numpy as np
-from sklearn.utils.validation import check_is_fitted
-
+from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._figures import axes, plain_ticks, split
 
 
 class RateHistoryDisplay:
     """Draw the rates of the layers, against their targets, and the betas over training.
 
-    Above the rates by epoch, with a dotted line at each target; below the multipliers that the
-    controller chose to hold them there. Targets come down to their values over the first
-    third of the training.
+    Above the rates by epoch, with dotted lines for their targets, which come down to their
+    values over the first 30% of the training; below the multipliers that hold them there.
 
     Parameters
     ----------
@@ -19,8 +16,8 @@ class RateHistoryDisplay:
         Rates on training rows, bits per sample, z_1 first.
     betas : ndarray of shape (n_epochs, n_layers)
         Multipliers.
-    layer_rates : float or sequence of float, default=None
-        Targets in bits per sample; None if the betas were fixed.
+    targets : ndarray of shape (n_epochs, n_layers), default=None
+        Targets in bits per sample; None if there were none.
 
     Attributes
     ----------
@@ -41,10 +38,10 @@ class RateHistoryDisplay:
     'rate (bits)'
     """
 
-    def __init__(self, *, rates, betas, layer_rates=None):
+    def __init__(self, *, rates, betas, targets=None):
         self.rates = rates
         self.betas = betas
-        self.layer_rates = layer_rates
+        self.targets = targets
 
     @classmethod
     def from_estimator(cls, estimator):
@@ -53,8 +50,8 @@ class RateHistoryDisplay:
         Parameters
         ----------
         estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
-            Fitted. The history of a multi-rate model is of means over the plane, and has no
-            targets.
+            Fitted. The history of a multi-rate model, and of what its ``at`` returns, is of
+            means over the plane, and has no targets.
 
         Returns
         -------
@@ -65,12 +62,16 @@ class RateHistoryDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError
+            If it is not one of this library.
         """
-        check_is_fitted(estimator, "module_")
+        check_fitted_model(estimator)
         history = estimator.history_
-        is_of_plane = hasattr(estimator, "calibration_")
-        targets = None if is_of_plane else estimator.layer_rates
-        return cls(rates=history["train_rates"], betas=history["betas"], layer_rates=targets)
+        return cls(
+            rates=history["train_rates"],
+            betas=history["betas"],
+            targets=history.get("target_rates"),
+        )
 
     def plot(self, ax=None):
         """Draw.
@@ -90,16 +91,17 @@ class RateHistoryDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        panels = split(axes(ax), 2, 1, sharex=True)[:, 0]
+        panels = split(axes(ax), 2, 1)[:, 0]
         above, below = panels
         epochs = range(1, len(self.rates) + 1)
         for index in range(self.rates.shape[1]):
             name = f"$z_{index + 1}$"
             (line,) = above.plot(epochs, self.rates[:, index], label=name)
             below.plot(epochs, self.betas[:, index], color=line.get_color(), label=name)
-            if self.layer_rates is not None:
-                target = np.atleast_1d(self.layer_rates)[index]
-                above.axhline(target, color=line.get_color(), ls=":", label=f"target {target:g}")
+            if self.targets is not None:
+                target = self.targets[:, index]
+                label = f"target {target[-1]:g}"
+                above.plot(epochs, target, ":", color=line.get_color(), label=label)
         above.set(ylabel="rate (bits)", ylim=(0, None))
         above.legend(ncols=self.rates.shape[1], fontsize="small")
         below.set(xlabel="epoch", ylabel="beta", yscale="log")

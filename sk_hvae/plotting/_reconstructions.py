@@ -1,7 +1,6 @@
 """What each layer knows of the data, and what it leaves open."""
 
 import numpy as np
-from sklearn.utils.validation import check_array
 
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
@@ -82,6 +81,8 @@ class ReconstructionDisplay:
             If the estimator is not fitted.
         TypeError
             If it is not one of this library.
+        ValueError
+            If ``image_shape`` does not suit the model.
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
@@ -89,17 +90,20 @@ class ReconstructionDisplay:
         names = getattr(estimator, "feature_names_in_", None)
         bits = np.cumsum(estimator.rates(X).mean(axis=0)[::-1])[::-1]
         labels = [f"$z_{n}$, {b:.3g} bits" for n, b in enumerate(bits, start=1)]
-        reconstructions = {labels[0]: estimator.reconstruct(X)}
+        rows, noise = estimator._check_new(X), estimator._noise()
+        reconstructions = {labels[0]: estimator._reconstruct(rows, 1)}
         for number, label in enumerate(labels[1:], start=2):
             if image_shape is None:
-                reconstructions[label] = estimator.reconstruct(X, number)
+                reconstructions[label] = estimator._reconstruct(rows, number)
                 continue
             for draw in range(1, n_draws + 1):
-                again = estimator.reconstruct(X, number, resample=True)
+                again = estimator._reconstruct(rows, number, noise)
                 reconstructions[f"{label} ({draw})"] = again
-        X = check_array(X, dtype=float, ensure_all_finite="allow-nan")
         return cls(
-            X=X, reconstructions=reconstructions, image_shape=image_shape, feature_names=names
+            X=rows.double().numpy(),
+            reconstructions=reconstructions,
+            image_shape=image_shape,
+            feature_names=names,
         )
 
     def plot(self, ax=None):

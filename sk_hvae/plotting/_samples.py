@@ -2,8 +2,8 @@
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_array
 
+from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
 
@@ -14,7 +14,8 @@ class SampleDisplay:
     """Draw samples of a model.
 
     Of images, pictures of the mean of the data given sampled latents. Of tables, samples over
-    the data in the plane of the data's first two principal components of standardised columns.
+    the data in the plane of the data's first two principal components of standardised columns,
+    or histograms of a single column.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ class SampleDisplay:
         TypeError
             If it is not one of this library.
         ValueError
-            If there is neither an image shape nor data.
+            If there is neither an image shape nor data, or they do not suit the model.
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
@@ -84,8 +85,8 @@ class SampleDisplay:
             raise ValueError(
                 "samples of a table are drawn over data: pass X; or pass image_shape for images."
             )
-        if X is not None:
-            X = check_array(X, dtype=float, ensure_all_finite="allow-nan")
+        check_count("n_samples", n_samples, 2)
+        X = None if X is None else estimator._check_new(X).double().numpy()
         samples = estimator.sample(n_samples, mean=image_shape is not None)
         return cls(samples=samples, X=X, image_shape=image_shape)
 
@@ -109,7 +110,7 @@ class SampleDisplay:
         """
         if self.image_shape is None:
             ax = axes(ax)
-            self._scatter(ax)
+            self._compare(ax)
         else:
             n_rows = -(-len(self.samples) // _PER_ROW)
             missing = n_rows * _PER_ROW - len(self.samples)
@@ -119,6 +120,16 @@ class SampleDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
+    def _compare(self, ax):
+        """Draw samples over the data."""
+        if self.X.shape[1] == 1:
+            both = [self.X[:, 0], self.samples[:, 0]]
+            ax.hist(both, bins="auto", density=True, label=["data", "samples"])
+            ax.set(xlabel="value", ylabel="density")
+        else:
+            self._scatter(ax)
+        ax.legend()
+
     def _scatter(self, ax):
         mean, std = np.nanmean(self.X, axis=0), np.nanstd(self.X, axis=0)
         scaled = [(rows - mean) / np.where(std > 0, std, 1) for rows in (self.X, self.samples)]
@@ -127,4 +138,3 @@ class SampleDisplay:
             first, second = pca.transform(np.nan_to_num(rows)).T
             ax.scatter(first, second, s=12, alpha=0.6, label=label)
         ax.set(xlabel="first principal component", ylabel="second principal component")
-        ax.legend()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_hvae._validation import resolve_output_layers
+from sk_hvae._validation import check_count, resolve_layer
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn import CategoricalLatent
 from sk_hvae.plotting._figures import axes, image_shape_of, mosaic, split
@@ -20,6 +20,8 @@ class TraversalDisplay:
     ----------
     decoded : ndarray of shape (n_units, n_steps, n_features)
         Data decoded along the way of every unit.
+    start : ndarray of shape (n_features,)
+        What is decoded where all ways begin.
     units : sequence of str
         Names of the units.
     scale : ndarray of shape (n_features,)
@@ -48,8 +50,9 @@ class TraversalDisplay:
     2
     """
 
-    def __init__(self, *, decoded, units, scale, image_shape=None, feature_names=None):
+    def __init__(self, *, decoded, start, units, scale, image_shape=None, feature_names=None):
         self.decoded = decoded
+        self.start = start
         self.units = units
         self.scale = scale
         self.image_shape = image_shape
@@ -91,10 +94,12 @@ class TraversalDisplay:
         TypeError
             If it is not one of this library.
         ValueError
-            If there is no such layer, or it is categorical.
+            If there is no such layer, it is categorical, or a number does not make sense.
         """
         check_fitted_model(estimator)
-        number = resolve_output_layers(layer, estimator.n_layers_)[0]
+        check_count("n_units", n_units)
+        check_count("n_steps", n_steps, 2)
+        number = resolve_layer(layer, estimator.n_layers_)
         if isinstance(estimator.module_.layers[number - 1], CategoricalLatent):
             raise ValueError(
                 f"layer {number} is categorical, and its states cannot be moved between; pass "
@@ -110,6 +115,7 @@ class TraversalDisplay:
         decoded = estimator._decode(ways.reshape(-1, len(start)), number)
         return cls(
             decoded=decoded.reshape(len(chosen), n_steps, -1),
+            start=estimator._decode(start[None], number)[0],
             units=[f"z{number}_{unit}" for unit in chosen],
             scale=np.nanstd(np.asarray(X, dtype=float), axis=0),
             image_shape=image_shape_of(estimator, image_shape),
@@ -140,13 +146,13 @@ class TraversalDisplay:
             self.ax_, self.figure_ = ax, ax.figure
             return self
         ax = axes(ax, figsize=(2.2 * len(self.units) + 1, 3.5))
-        panels = split(ax, 1, len(self.units), sharex=True, sharey=True)[0]
+        panels = split(ax, 1, len(self.units))[0]
         n_columns = self.decoded.shape[2]
         names = [f"x{i}" for i in range(n_columns)]
         names = names if self.feature_names is None else list(self.feature_names)
         colours = _colours(self.decoded.shape[1])
         for panel, unit, way in zip(panels, self.units, self.decoded, strict=True):
-            moved = (way - way[len(way) // 2]) / np.where(self.scale > 0, self.scale, 1)
+            moved = (way - self.start) / np.where(self.scale > 0, self.scale, 1)
             for line, colour in zip(moved, colours, strict=True):
                 panel.plot(line, range(n_columns), ".-", color=colour, lw=1)
             panel.set(title=unit, xlabel="change (std)")
