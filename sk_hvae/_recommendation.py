@@ -83,9 +83,9 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
 
     The metric that belongs to the task is smoothed over the rate plane by a Gaussian process
     in the logarithms of the rates, which also tells its noise. The region of the plane within
-    twice that noise of the best, or within the standard error of an accuracy over the rows if
-    that is more, is as good as the best, and of its points the one with the least total rate
-    is recommended.
+    that noise of the best, or within the standard error of an accuracy over the rows if that is
+    more, is as good as the best, and of its points the one with the least total rate is
+    recommended.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _finite(values):
 def _recommend(surface, task, metric):
     sign = -1 if metric == "distortion" else 1
     smooth, noise = _smooth(surface.rates, sign * surface.values(metric))
-    tolerance = max(2 * noise, _sampling_error(surface, metric))
+    tolerance = max(noise, _sampling_error(surface, metric))
     with np.errstate(invalid="ignore"):
         region = smooth >= np.nanmax(smooth) - tolerance
     totals = surface.rates.sum(axis=1)

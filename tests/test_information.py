@@ -12,7 +12,7 @@ from sklearn.datasets import make_spd_matrix
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae.metrics import log_likelihood, mutual_information
-from sk_hvae.metrics._information import _densities, _infer
+from sk_hvae.metrics._information import _about_x, _Densities, _densities, _infer
 from sk_hvae.nn.latents import GaussianPosterior, GaussianPrior
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -175,6 +175,13 @@ def test_bias_has_the_direction_that_it_is_said_to_have(model_and_data, n_rows, 
         for seed in range(100)
     ]
     assert_on_the_right_sides(runs, model.information(COVARIANCE))
+
+
+def test_rows_that_are_far_apart():
+    pairs = torch.full((6, 6), -100.0, dtype=torch.double).fill_diagonal_(0.0)
+    lower, upper = _about_x(_Densities(pairs, pairs))
+    torch.testing.assert_close(lower[0], torch.full((6,), math.log(6), dtype=torch.double))
+    torch.testing.assert_close(upper[0], torch.full((6,), 100.0, dtype=torch.double))
 
 
 def test_upper_estimates_are_no_more_than_the_rates():
