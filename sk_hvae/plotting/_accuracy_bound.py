@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from sklearn.model_selection import check_cv
 
 from sk_hvae._validation import resolve_layer, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning
@@ -120,7 +121,8 @@ class AccuracyBoundDisplay:
                 models = [estimator.at(rates) for rates in targets]
         else:
             models = [estimator]
-        how = {"classifiers": [classifier], "layers": [number], "cv": cv}
+        splits = list(check_cv(cv, y, classifier=True).split(X, y))
+        how = {"classifiers": [classifier], "layers": [number], "cv": splits}
         accuracies = {
             name: np.array(
                 [
