@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docutils import nodes
 from numpydoc.docscrape_sphinx import SphinxDocString
+from sphinx_gallery.sorting import FunctionSortKey
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -58,8 +59,20 @@ plot_formats = [("png", 130)]
 plot_rcparams = {"figure.figsize": (6.4, 3.6), "savefig.bbox": "tight"}
 plot_apply_rcparams = True
 
+_STORY = [
+    "plot_quickstart.py",
+    "plot_pipeline.py",
+    "plot_rate_search.py",
+    "plot_layers.py",
+    "plot_accuracy_bound.py",
+    "plot_clustering.py",
+    "plot_missing_values.py",
+    "plot_anomaly_scores.py",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
+    "within_subsection_order": FunctionSortKey(_STORY.index),
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"benchmarks|__init__",

@@ -26,8 +26,8 @@ X_train, X_test, _, y_test = train_test_split(X, y, stratify=y, random_state=0)
 # %%
 # How the rates get where they should be
 # --------------------------------------
-# Targets come down from twice their value over the first third of the training; the controller
-# moves the betas so that the rates follow, and holds them at the end.
+# Targets start higher, and come down over the first 30% of the training; the controller moves the
+# betas so that the rates follow, and holds them at the end.
 hvae = HierarchicalVAETransformer((16, 10), random_state=0).fit(X_train)
 RateHistoryDisplay.from_estimator(hvae).plot()
 

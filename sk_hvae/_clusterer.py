@@ -193,11 +193,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     References
     ----------
-    .. [1] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+    .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
        Variational Autoencoders", ICLR 2023.
-    .. [2] A. Y. Ng, M. I. Jordan and Y. Weiss, "On Spectral Clustering: Analysis and an
+    .. [2] Ng, Jordan and Weiss, "On Spectral Clustering: Analysis and an
        Algorithm", NeurIPS 2001.
-    .. [3] B. Karrer and M. E. J. Newman, "Stochastic blockmodels and community structure in
+    .. [3] Karrer and Newman, "Stochastic blockmodels and community structure in
        networks", Physical Review E 83, 2011.
 
     Examples

@@ -176,7 +176,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     References
     ----------
-    .. [1] E. Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI
+    .. [1] Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI
        2018.
 
     Examples

@@ -12,6 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from sk_hvae._map_metrics import ACCURACIES, NAMES, name_of
 from sk_hvae._rate_map import RateMap, rate_map
+from sk_hvae.plotting import RateMapDisplay
 
 _FEWEST_TO_SMOOTH = 8
 _SAME_TOTAL = 1.2
@@ -77,6 +78,36 @@ class RateRecommendation:
     def __str__(self):
         return self.reason
 
+    def plot(self, ax=None):
+        """Draw the metric over the rates, with rings around the region.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw, as in ``RateMap.plot``.
+
+        Returns
+        -------
+        RateMapDisplay
+            What was drawn, with ``ax_`` and ``figure_``; the star is at ``layer_rates``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        surface = self.rate_map
+        chosen = (surface.layer_rates == self.layer_rates).all(axis=1)
+        display = RateMapDisplay(
+            layer_rates=surface.layer_rates,
+            rates=surface.rates,
+            values=surface.values(self.metric),
+            best=int(np.flatnonzero(chosen)[0]),
+            label=surface.label(self.metric),
+            region=self.region,
+        )
+        return display.plot(ax=ax)
+
 
 def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None, n_jobs=None):
     """Find the rates that suit a task, and say why.
@@ -103,7 +134,8 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
         - The name of any metric of the map, or a scorer, a function of the fitted estimator,
           X and y. Larger is better, but for "distortion".
     X : array-like of shape (n_samples, n_features), default=None
-        Rows to measure an estimator on; not needed with a map.
+        Rows to measure an estimator on. None takes those that a multi-rate model was fitted
+        to, unless it was pickled; not needed with a map.
     y : array-like of shape (n_samples,), default=None
         Their labels, for all tasks but reconstruction.
     layer_rates : sequence of (float or tuple of float), default=None
@@ -136,16 +168,20 @@ def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None,
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sk_hvae import MultiRateHVAETransformer, recommend_rates
+    >>> from sk_hvae import MultiRateHVAETransformer, rate_grid, recommend_rates
     >>> X, y = load_iris(return_X_y=True)
-    >>> multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 2), random_state=0).fit(X)
-    >>> advice = recommend_rates(multi, "classification", X, y)
+    >>> multi = MultiRateHVAETransformer(
+    ...     (0.5, 4), layer_rates=(1, 2), hidden_layer_sizes=32, max_epochs=200, random_state=0
+    ... ).fit(X)
+    >>> points = rate_grid([0.5, 1, 2, 4], [0.5, 1, 2, 4])
+    >>> advice = recommend_rates(multi, "classification", X, y, layer_rates=points)
     >>> 0.5 <= min(advice.layer_rates) <= max(advice.layer_rates) <= 4
     True
     """
     if isinstance(estimator_or_map, RateMap):
         surface = estimator_or_map
     else:
+        X = getattr(estimator_or_map, "_X", None) if X is None else X
         if X is None:
             raise ValueError("pass the rows X to measure the estimator on, or a RateMap.")
         surface = rate_map(

@@ -177,10 +177,10 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     References
     ----------
-    .. [1] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+    .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
        Variational Autoencoders", ICLR 2023.
-    .. [2] T. M. Cover and J. A. Thomas, "Elements of Information Theory", section 10.3.3.
-    .. [3] C. K. Sonderby et al., "Ladder Variational Autoencoders", NeurIPS 2016.
+    .. [2] Cover and Thomas, "Elements of Information Theory", section 10.3.3.
+    .. [3] Sonderby et al., "Ladder Variational Autoencoders", NeurIPS 2016.
 
     Examples
     --------

@@ -1,12 +1,17 @@
 """Recommended rates, on maps whose best region is known."""
 
 import itertools
+import pickle
 from functools import partial
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from sk_hvae import RateMap, rate_grid, rate_map, recommend_rates
+
+mpl.use("Agg")
 
 AXIS = 2.0 ** np.arange(-1, 6)
 POINTS = np.array(list(itertools.product(AXIS, AXIS)))
@@ -66,6 +71,19 @@ def test_low_distortion_is_good():
     advice = recommend_rates(surface(distortion=values), "reconstruction")
     assert advice.layer_rates == (4, 4)
     assert "of z_1 by" in advice.reason
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_the_region_is_drawn(n_layers):
+    points = np.array(list(itertools.product(AXIS[::3], repeat=n_layers)))
+    values = np.log2(points).sum(axis=1)
+    values += np.random.default_rng(0).normal(0, 0.01, len(points))
+    advice = recommend_rates(RateMap(points, points, {"psnr": values}), "psnr")
+    axes = np.ravel(advice.plot().ax_)
+    rings = [line for ax in axes for line in ax.lines if line.get_markersize() == 14]
+    rings = [line for line in rings if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in rings) == advice.region.sum()
+    plt.close("all")
 
 
 def test_the_split_matters():
@@ -141,6 +159,12 @@ class TestFromModels:
             np.testing.assert_allclose(same.values(metric), advice.rate_map.values(metric))
             assert advice.rate_map.n_samples == 150
 
+    def test_rows_of_the_fit_will_do(self, multi, iris):
+        points = rate_grid([0.5, 3], [0.5, 3])
+        own = recommend_rates(multi, task="reconstruction", layer_rates=points)
+        assert own.layer_rates == (3, 3)
+        assert own.value == recommend_rates(multi, "psnr", iris, layer_rates=points).value
+
     def test_scorers(self, multi, iris):
         def spread(estimator, X, y):
             return -abs(float(estimator.rates(X).mean(axis=0)[0]) - 2)
@@ -157,7 +181,7 @@ class TestFromModels:
 
     def test_what_is_missing_is_named(self, multi, iris):
         with pytest.raises(ValueError, match="pass the rows X"):
-            recommend_rates(multi, "reconstruction")
+            recommend_rates(pickle.loads(pickle.dumps(multi)), "reconstruction")  # noqa: S301
         with pytest.raises(ValueError, match=r"'accuracy:.*' needs labels; pass y"):
             recommend_rates(multi, "classification", iris)
         with pytest.raises(ValueError, match=r"there is no task 'clasification'; take one of 'rec"):

@@ -56,8 +56,8 @@ def accuracy_bound(information, class_prior, unit="bits"):
 
     References
     ----------
-    .. [1] T. M. Cover and J. A. Thomas, "Elements of Information Theory", 2nd edition, 2.10.
-    .. [2] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+    .. [1] Cover and Thomas, "Elements of Information Theory", 2nd edition, 2.10.
+    .. [2] Xiao and Bamler, "Trading Information between Latents in Hierarchical
        Variational Autoencoders", ICLR 2023.
 
     Examples

@@ -55,8 +55,8 @@ def generation_score(samples, classifier):
 
     References
     ----------
-    .. [1] T. Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016.
-    .. [2] T. Z. Xiao and R. Bamler, "Trading Information between Latents in Hierarchical
+    .. [1] Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016.
+    .. [2] Xiao and Bamler, "Trading Information between Latents in Hierarchical
        Variational Autoencoders", ICLR 2023.
 
     Examples

@@ -142,9 +142,9 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
 
     References
     ----------
-    .. [1] B. Poole et al., "On Variational Bounds of Mutual Information", ICML 2019.
-    .. [2] D. Barber and F. Agakov, "The IM Algorithm", NeurIPS 2003.
-    .. [3] G. Miller, "Note on the bias of information estimates", 1955.
+    .. [1] Poole et al., "On Variational Bounds of Mutual Information", ICML 2019.
+    .. [2] Barber and Agakov, "The IM Algorithm", NeurIPS 2003.
+    .. [3] Miller, "Note on the bias of information estimates", 1955.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def log_likelihood(estimator, X, n_samples=100):
 
     References
     ----------
-    .. [1] Y. Burda, R. Grosse and R. Salakhutdinov, "Importance Weighted Autoencoders", ICLR
+    .. [1] Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", ICLR
        2016.
 
     Examples

@@ -95,7 +95,7 @@ def gaussian_rate_distortion(X, rates):
 
     References
     ----------
-    .. [1] T. M. Cover and J. A. Thomas, "Elements of Information Theory", 2nd edition, 10.3.3.
+    .. [1] Cover and Thomas, "Elements of Information Theory", 2nd edition, 10.3.3.
 
     Examples
     --------

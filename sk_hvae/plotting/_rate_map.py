@@ -32,6 +32,8 @@ class RateMapDisplay:
         Number of the best point.
     label : str
         Name of the metric, with its unit.
+    region : ndarray of shape (n_points,), bool, default=None
+        Points to put a ring around, such as those of a `RateRecommendation`.
 
     Attributes
     ----------
@@ -57,12 +59,13 @@ class RateMapDisplay:
     'accuracy'
     """
 
-    def __init__(self, *, layer_rates, rates, values, best, label):
+    def __init__(self, *, layer_rates, rates, values, best, label, region=None):
         self.layer_rates = layer_rates
         self.rates = rates
         self.values = values
         self.best = best
         self.label = label
+        self.region = region
 
     @classmethod
     def from_map(cls, rate_map, metric):
@@ -135,6 +138,7 @@ class RateMapDisplay:
         order = np.argsort(self.rates[:, 0])
         ax.plot(self.rates[order, 0], self.values[order], "o-", markersize=4)
         ax.plot(self.rates[self.best, 0], self.values[self.best], "*", color=_STAR, markersize=14)
+        self._rings(ax, self.rates[:, 0], self.values, np.arange(len(self.values)), "black")
         ax.set_xscale("log", base=2)
         plain_ticks(ax.xaxis)
         ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
@@ -168,10 +172,18 @@ class RateMapDisplay:
         for target, rate in zip(targets, measured, strict=True):
             ax.plot([target[1], rate[1]], [target[0], rate[0]], color="white", lw=0.6, alpha=0.7)
         ax.plot(measured[:, 1], measured[:, 0], ".", color="white", markersize=3, alpha=0.9)
+        self._rings(ax, targets[:, 1], targets[:, 0], shown, "white")
         self._totals(ax)
         for axis in (ax.xaxis, ax.yaxis):
             plain_ticks(axis)
         return colours
+
+    def _rings(self, ax, across, up, shown, colour):
+        """Put rings around the points of the region among those shown."""
+        if self.region is not None:
+            ringed = self.region[shown]
+            style = {"mfc": "none", "mec": colour, "ms": 14, "mew": 2}
+            ax.plot(across[ringed], up[ringed], "o", **style)
 
     def _totals(self, ax):
         """Draw lines of equal rate of z_1 and z_2 together."""

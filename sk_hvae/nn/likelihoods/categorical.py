@@ -41,7 +41,7 @@ class Categorical(Likelihood):
 
     References
     ----------
-    .. [1] J. N. Darroch and D. Ratcliff, "Generalized Iterative Scaling for Log-Linear Models",
+    .. [1] Darroch and Ratcliff, "Generalized Iterative Scaling for Log-Linear Models",
        Annals of Mathematical Statistics 43, 1972.
 
     Examples

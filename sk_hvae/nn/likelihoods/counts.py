@@ -113,7 +113,7 @@ class NegativeBinomial(_Counts):
 
     References
     ----------
-    .. [1] C. Loader, "Fast and Accurate Computation of Binomial Probabilities", 2000.
+    .. [1] Loader, "Fast and Accurate Computation of Binomial Probabilities", 2000.
 
     Examples
     --------

@@ -240,7 +240,7 @@ class DiscretizedLogisticMixture(_Levels):
 
     References
     ----------
-    .. [1] T. Salimans, A. Karpathy, X. Chen and D. P. Kingma, "PixelCNN++: Improving the
+    .. [1] Salimans, Karpathy, Chen and Kingma, "PixelCNN++: Improving the
        PixelCNN with Discretized Logistic Mixture Likelihood and Other Modifications", ICLR
        2017.
 

@@ -37,7 +37,7 @@ class Gaussian(Likelihood):
 
     References
     ----------
-    .. [1] O. Rybkin, K. Daniilidis and S. Levine, "Simple and Effective VAE Training with
+    .. [1] Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with
        Calibrated Decoders", ICML 2021.
 
     Examples
