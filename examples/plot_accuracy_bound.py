@@ -8,6 +8,8 @@ how many bits ten digits take, measure classifiers at many rates of one multi-ra
 close they come, and have rates recommended.
 """
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -61,7 +63,7 @@ surface = rate_map(
     multi, X_train, y_train, layer_rates=rate_grid(axis, axis), metrics=["accuracy:knn", "psnr"]
 )
 for task in ("classification", "reconstruction"):
-    print(recommend_rates(surface, task), end="\n\n")
+    print(fill(str(recommend_rates(surface, task)), width=90), end="\n\n")
 display = recommend_rates(surface, "classification").plot()
 display.ax_.set_title("rings: as good as the best; star: with the fewest bits")
 plt.show()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-_GAP, _MARGIN = 1, 0.06
+_GAP, _MARGIN = 1, 0.1
 _WIDTH = 6.4
 
 
