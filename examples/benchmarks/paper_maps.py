@@ -12,7 +12,7 @@ Part 3: 5 x 5 fits of fixed betas from 0.1 to 10 with sigma = 0.71, the paper's 
 as many epochs.
 Part 4: which of the paper's claims hold here.
 
-    python examples/benchmarks/paper_maps.py [--out FOLDER] [--steps 2000]
+    python examples/benchmarks/paper_maps.py [--out FOLDER] [--steps 2000] [--seed 0]
 
 ``--out`` saves all numbers as CSV, and maps as PNG.
 """
@@ -56,7 +56,6 @@ from sk_hvae.plotting import AccuracyBoundDisplay, RateMapDisplay
 
 AXIS = [0.5, 1, 2, 4, 8, 16, 32]
 BETAS = np.geomspace(0.1, 10, 5).round(2)
-COMMON = {"n_components": 32, "random_state": 0}
 N_PROBED, N_SCORED, N_GENERATED = 6000, 2000, 5000
 PRIOR = np.full(10, 0.1)
 COLLAPSED = 0.1
@@ -95,10 +94,11 @@ def measure(estimator, X, y, judge):
 class Study:
     """Data, the judge of samples, and a table of measurements for each part."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, seed):
         X_train, y_train, X, self.y = load_fashion_mnist()
         self.X_train, self.X = X_train / np.float32(255), X / np.float32(255)
         self.steps, self.start = steps, time.perf_counter()
+        self.common = {"n_components": 32, "random_state": seed}
         judge = MLPClassifier((128,), early_stopping=True, n_iter_no_change=3, random_state=0)
         self.judge = judge.fit(self.X_train, y_train)
         real = generation_score(self.X, judge)
@@ -118,7 +118,8 @@ class Study:
 
     def multi_rate(self):
         """Part 1; targets are columns "target1" and "target2"."""
-        multi = MultiRateHVAETransformer(max_epochs=self.epochs(768), **COMMON).fit(self.X_train)
+        multi = MultiRateHVAETransformer(max_epochs=self.epochs(768), **self.common)
+        multi.fit(self.X_train)
         self.log("multi-rate model fitted")
         points = rate_grid(AXIS, AXIS)
         table = self.table(multi.at(point) for point in points)
@@ -128,7 +129,7 @@ class Study:
     def dedicated(self):
         """Part 2: every third point of each axis."""
         points = rate_grid(AXIS[::3], AXIS[::3])
-        settings = {"max_epochs": self.epochs(256), **COMMON}
+        settings = {"max_epochs": self.epochs(256), **self.common}
         table = self.table(
             HierarchicalVAETransformer(point, **settings).fit(self.X_train) for point in points
         )
@@ -139,7 +140,9 @@ class Study:
         """Part 3: the paper's grid, coarser."""
         settings = {"max_epochs": self.epochs(256, 0.5), "likelihood": Gaussian(sigma=0.71)}
         return self.table(
-            HierarchicalVAETransformer(None, betas=betas, **settings, **COMMON).fit(self.X_train)
+            HierarchicalVAETransformer(None, betas=betas, **settings, **self.common).fit(
+                self.X_train
+            )
             for betas in itertools.product(BETAS, BETAS)
         )
 
@@ -313,10 +316,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", RateTargetWarning)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    study = Study(arguments.steps)
+    study = Study(arguments.steps, arguments.seed)
     tables = {}
     for name, part in {
         "multi-rate": study.multi_rate,
