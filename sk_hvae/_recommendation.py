@@ -237,8 +237,7 @@ def _recommend(surface, task, metric):
     sign = -1 if metric == "distortion" else 1
     smooth, noise = _smooth(surface.rates, sign * surface.values(metric))
     tolerance = max(noise, _sampling_error(surface, metric))
-    with np.errstate(invalid="ignore"):
-        region = smooth >= np.nanmax(smooth) - tolerance
+    region = smooth >= np.nanmax(smooth) - tolerance
     totals = surface.rates.sum(axis=1)
     chosen = int(np.where(region, totals, np.inf).argmin())
     return RateRecommendation(

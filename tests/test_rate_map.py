@@ -5,6 +5,7 @@ import sys
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -313,6 +314,16 @@ class TestTasks:
         judge.fit(iris, species)
         expected = generation_score(multi.at(POINTS[0]).sample(2000, mean=True), judge)
         np.testing.assert_allclose([found.values(name)[0] for name in names], expected)
+
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+    def test_samples_of_a_frame_with_missing_cells_are_judged(self, iris, species):
+        frame = pd.DataFrame(iris, columns=["a", "b", "c", "d"])
+        frame = frame.mask(np.random.default_rng(0).random(frame.shape) < 0.1)
+        small = {"n_components": 2, "hidden_layer_sizes": (8,), "random_state": 0}
+        multi = MultiRateHVAETransformer((0.5, 3), missing="mask", max_epochs=60, **small)
+        multi.set_params(layer_rates=1.0).fit(frame)
+        found = rate_map(multi, frame, species, layer_rates=[0.5, 2], metrics="sharpness")
+        assert ((found.values("sharpness") >= 1 / 3) & (found.values("sharpness") <= 1)).all()
 
     def test_they_need_labels(self, multi, iris):
         for metric in ("adjusted_rand:kmeans", "sharpness"):

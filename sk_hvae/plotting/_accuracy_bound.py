@@ -10,13 +10,14 @@ from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
+from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes
 
 _N_RATES = 7
 _SAMPLES, _MEANS = "samples", "posterior means (not bounded)"
 
 
-class AccuracyBoundDisplay:
+class AccuracyBoundDisplay(Display):
     """Draw the accuracy of classifiers on latents over their rate, under the bound.
 
     The bound is for classifiers of *samples*: posterior means are functions of x that may tell
@@ -140,24 +141,7 @@ class AccuracyBoundDisplay:
             label=f"rate of $z_{number}${above} (bits)",
         )
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        AccuracyBoundDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
+    def _draw(self, ax):
         ax = axes(ax)
         order = np.argsort(self.rates)
         for name, values in self.accuracies.items():
@@ -169,8 +153,7 @@ class AccuracyBoundDisplay:
         ax.fill_between(rates, bound, 1.02, color="black", alpha=0.08, lw=0)
         ax.set(xlabel=self.label, ylabel="accuracy", xlim=(0, rates[-1]), ylim=(None, 1.02))
         ax.legend(loc="lower right")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return ax
 
 
 def _sweep(multi, number):

@@ -97,6 +97,13 @@ def plain_ticks(axis):
     axis.set_minor_formatter(plain)
 
 
+def column_names(feature_names, n_features):
+    """Return the names of columns, "x0", "x1" and so on where they have none."""
+    if feature_names is None:
+        return [f"x{number}" for number in range(n_features)]
+    return list(feature_names)
+
+
 def image_shape_of(estimator, image_shape):
     """Return the shape of images, that of the estimator unless one is passed; None for tables."""
     if image_shape is None:

@@ -1,10 +1,11 @@
 """Rates and multipliers over training."""
 
 from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, split
 
 
-class RateHistoryDisplay:
+class RateHistoryDisplay(Display):
     """Draw the rates of the layers, against their targets, and the betas over training.
 
     Above the rates by epoch, with dotted lines for their targets, which come down to their
@@ -73,24 +74,7 @@ class RateHistoryDisplay:
             targets=history.get("target_rates"),
         )
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Two Axes take its place; None makes a figure.
-
-        Returns
-        -------
-        RateHistoryDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
+    def _draw(self, ax):
         panels = split(axes(ax), 2, 1)[:, 0]
         above, below = panels
         epochs = range(1, len(self.rates) + 1)
@@ -106,5 +90,4 @@ class RateHistoryDisplay:
         above.legend(ncols=self.rates.shape[1], fontsize="small")
         below.set(xlabel="epoch", ylabel="beta", yscale="log")
         plain_ticks(below.yaxis)
-        self.ax_, self.figure_ = panels, above.figure
-        return self
+        return panels

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from sk_hvae.plotting._figures import plain_ticks, pyplot
+from sk_hvae.plotting._display import Display
+from sk_hvae.plotting._figures import axes, plain_ticks, pyplot
 
 _FEWEST_FOR_MAP = 2
 _MOST_SLICES = 16
@@ -12,7 +13,7 @@ _COLOURS, _STAR = "viridis", "#d62728"
 _ABOVE_LABELS = 4
 
 
-class RateMapDisplay:
+class RateMapDisplay(Display):
     """Draw a metric over the rates of the layers.
 
     One layer gives a curve over its measured rate. Two layers give a heat map over the target
@@ -96,34 +97,13 @@ class RateMapDisplay:
             label=rate_map.label(metric),
         )
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        RateMapDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If ``ax`` is given for more than two layers.
-        """
-        plt = pyplot()
+    def _draw(self, ax):
         n_layers = self.rates.shape[1]
         if n_layers > 2:
             if ax is not None:
                 raise ValueError(f"a map of {n_layers} layers makes its own axes; leave ax out.")
-            return self._slices(plt)
-        if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+            return self._slices()
+        ax = axes(ax)
         if n_layers == 1:
             self._curve(ax)
         else:
@@ -131,8 +111,7 @@ class RateMapDisplay:
             colours = self._heat(ax, shown)
             self._star(ax, shown)
             ax.figure.colorbar(colours, ax=ax, label=self.label)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return ax
 
     def _curve(self, ax):
         order = np.argsort(self.rates[:, 0])
@@ -220,13 +199,13 @@ class RateMapDisplay:
             style = {"color": _STAR, "markersize": 16, "markeredgecolor": "white"}
             ax.plot(place[1], place[0], "*", zorder=_ABOVE_LABELS, **style)
 
-    def _slices(self, plt):
+    def _slices(self):
         """Draw a heat map for every combination of the targets of the layers above z_2."""
         levels = [np.unique(column) for column in self.layer_rates[:, 2:].T]
         slices = list(itertools.product(*levels))[:_MOST_SLICES]
         n_columns = len(levels[-1]) if len(slices) > len(levels[-1]) else len(slices)
         n_rows = -(-len(slices) // n_columns)
-        figure, axes = plt.subplots(
+        figure, panels = pyplot().subplots(
             n_rows,
             n_columns,
             figsize=(3 * n_columns + 1, 2.7 * n_rows),
@@ -235,7 +214,7 @@ class RateMapDisplay:
             squeeze=False,
             layout="constrained",
         )
-        for ax, above in itertools.zip_longest(axes.flat, slices):
+        for ax, above in itertools.zip_longest(panels.flat, slices):
             if above is None:
                 ax.set_axis_off()
                 continue
@@ -246,9 +225,8 @@ class RateMapDisplay:
             named = (f"$z_{number}$ {rate:.3g}" for number, rate in enumerate(above, start=3))
             ax.set_title(", ".join(named) + " bits", fontsize=9)
             ax.label_outer()
-        figure.colorbar(colours, ax=axes, label=self.label)
-        self.ax_, self.figure_ = axes, figure
-        return self
+        figure.colorbar(colours, ax=panels, label=self.label)
+        return panels
 
 
 def _edges(centres):

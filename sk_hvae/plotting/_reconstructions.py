@@ -3,10 +3,11 @@
 import numpy as np
 
 from sk_hvae.metrics._checks import check_fitted_model
-from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
+from sk_hvae.plotting._display import Display
+from sk_hvae.plotting._figures import axes, column_names, image_shape_of, mosaic
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(Display):
     """Draw what is left of rows when only some layers are kept.
 
     Of images, a row of pictures for the data, one for z_1, which has all the bits, and for
@@ -106,24 +107,7 @@ class ReconstructionDisplay:
             feature_names=names,
         )
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        ReconstructionDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
+    def _draw(self, ax):
         if self.image_shape is None:
             ax = axes(ax)
             self._explained(ax)
@@ -131,8 +115,7 @@ class ReconstructionDisplay:
             rows = np.stack([self.X, *self.reconstructions.values()])
             ax = mosaic(rows, self.image_shape, ax)
             ax.set_yticklabels(["data", *self.reconstructions])
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return ax
 
     def _explained(self, ax):
         """Draw the explained variance of every column as groups of bars."""
@@ -146,7 +129,7 @@ class ReconstructionDisplay:
             )
             shift = (index - (len(self.reconstructions) - 1) / 2) * width
             ax.bar(places + shift, explained, width, label=label)
-        names = [f"x{i}" for i in places] if self.feature_names is None else self.feature_names
+        names = column_names(self.feature_names, len(places))
         ax.set_xticks(places, names, rotation=90 if len(places) > 4 else 0)
         ax.axhline(0, color="black", lw=0.8)
         ax.set(ylabel="explained variance", ylim=(None, 1))

@@ -5,12 +5,13 @@ from sklearn.decomposition import PCA
 
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
 
 _PER_ROW = 10
 
 
-class SampleDisplay:
+class SampleDisplay(Display):
     """Draw samples of a model.
 
     Of images, pictures of the mean of the data given sampled latents. Of tables, samples over
@@ -90,24 +91,7 @@ class SampleDisplay:
         samples = estimator.sample(n_samples, mean=image_shape is not None)
         return cls(samples=samples, X=X, image_shape=image_shape)
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        SampleDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
+    def _draw(self, ax):
         if self.image_shape is None:
             ax = axes(ax)
             self._compare(ax)
@@ -117,8 +101,7 @@ class SampleDisplay:
             padded = np.pad(self.samples, ((0, missing), (0, 0)), constant_values=np.nan)
             ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax)
             ax.set_yticks([])
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return ax
 
     def _compare(self, ax):
         """Draw samples over the data."""

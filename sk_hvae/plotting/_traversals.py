@@ -5,12 +5,13 @@ import numpy as np
 from sk_hvae._validation import check_count, resolve_layer
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn import CategoricalLatent
-from sk_hvae.plotting._figures import axes, image_shape_of, mosaic, split
+from sk_hvae.plotting._display import Display
+from sk_hvae.plotting._figures import axes, column_names, image_shape_of, mosaic, split
 
 _REACH = 2.0
 
 
-class TraversalDisplay:
+class TraversalDisplay(Display):
     """Draw what happens to a row when one unit of a layer is moved.
 
     Of images, a row of pictures for every unit, from low to high. Of tables, for every unit
@@ -122,34 +123,15 @@ class TraversalDisplay:
             feature_names=getattr(estimator, "feature_names_in_", None),
         )
 
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, default=None
-            Where to draw, or what to divide for tables; None makes a figure.
-
-        Returns
-        -------
-        TraversalDisplay
-            With ``ax_`` and ``figure_``.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        """
+    def _draw(self, ax):
         if self.image_shape is not None:
             ax = mosaic(self.decoded, self.image_shape, ax)
             ax.set_yticklabels(self.units)
-            self.ax_, self.figure_ = ax, ax.figure
-            return self
+            return ax
         ax = axes(ax, figsize=(2.2 * len(self.units) + 1, 3.5))
         panels = split(ax, 1, len(self.units))[0]
         n_columns = self.decoded.shape[2]
-        names = [f"x{i}" for i in range(n_columns)]
-        names = names if self.feature_names is None else list(self.feature_names)
+        names = column_names(self.feature_names, n_columns)
         colours = _colours(self.decoded.shape[1])
         for panel, unit, way in zip(panels, self.units, self.decoded, strict=True):
             moved = (way - self.start) / np.where(self.scale > 0, self.scale, 1)
@@ -158,8 +140,7 @@ class TraversalDisplay:
             panel.set(title=unit, xlabel="change (std)")
         panels[0].set_yticks(range(n_columns), names)
         panels[0].invert_yaxis()
-        self.ax_, self.figure_ = panels, ax.figure
-        return self
+        return panels
 
 
 def _colours(n_steps):
