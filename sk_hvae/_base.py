@@ -10,13 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._batches import Rows, n_batches
+from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
-from sk_hvae._data import (
-    as_tensor,
-    chunks,
-    to_device,
-)
 from sk_hvae._measurement import measure, module_device, place
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
 from sk_hvae._starting import START_ROWS, Plan, start_model
@@ -129,7 +124,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             net = build_net(module, control, settings, plan.generator())
             session = Session(plan.goal, settings, net)
         self._session = None
-        self._train(session.net, Rows(plan.rows), plan)
+        self._train(session.net, Selection(plan.rows), plan)
         self._session = session
         if session.net.interrupted_:
             session.net.interrupted_ = False
@@ -139,10 +134,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     def _prepare(self, X, first):
         """Check X and the parameters; changes nothing but what X's columns are."""
         masked = self.missing == "mask"
-        X = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
+        rows = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
         goal = self._goal()
         network, image_shape = resolve_network(
-            self.network, self.image_shape, goal.n_layers, X.shape[1]
+            self.network, self.image_shape, goal.n_layers, rows.shape[1]
         )
         architecture = Architecture(
             PRESETS[network].n_components if network in PRESETS else self._layer_sizes(goal),
@@ -159,10 +154,9 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if not first:
             self._check_unchanged(architecture, likelihood)
         device = resolve_device(self.device)
-        rows = to_device(as_tensor(X), device)
+        rows = rows.on(device)
         if not first:
-            for chunk in chunks(rows):
-                self.module_.likelihood.check(chunk)
+            rows.check(self.module_.likelihood.check)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return Plan(goal, architecture, likelihood, device, rows, seed)
 
@@ -187,10 +181,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             )
 
     def _split(self, plan):
-        """Hold rows out for early stopping, if it is on; returns `Rows` and `Rows` or None."""
+        """Hold rows out for early stopping, if it is on; returns one `Selection` or two."""
         rows = plan.rows
         if not self.early_stopping:
-            return Rows(rows), None
+            return Selection(rows), None
         n_validation = math.ceil(self.validation_fraction * len(rows))
         if len(rows) - n_validation < 2:
             raise ValueError(
@@ -199,7 +193,8 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             )
         generator = torch.Generator().manual_seed(plan.seed)
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        return Rows(rows, order[n_validation:]), Rows(rows, order[:n_validation])
+        held_out, rest = order[:n_validation].sort().values, order[n_validation:].sort().values
+        return Selection(rows, rest), Selection(rows, held_out)
 
     def _start(self, plan, n_steps, warm):
         """Return the model to train and the control of its betas."""
@@ -260,7 +255,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             self._mark_diverged(betas)
             largest = max(
                 float(chunk.cpu().double().abs().nan_to_num(0.0).max())
-                for chunk in chunks(plan.rows)
+                for chunk in plan.rows.chunks()
             )
             raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
 
@@ -273,7 +268,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         module = self._trained_module(net).eval()
         for parameter in module.parameters():
             parameter.grad = None
-        some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
+        some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
         if module.likelihood.fits_each_batch:
             fit_scale(module, some)
         module.set_units(some)

@@ -1,4 +1,4 @@
-"""Batches of rows, cut from a resident tensor."""
+"""Batches of rows, in an order that suits memory and files."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+_SHUFFLED_ELEMENTS = 2**26
+_BLOCK_ELEMENTS = 2**18
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,16 @@ class GuidedBatch:
         return self.x.device
 
 
-class Rows(Dataset):
-    """Rows of a resident tensor, or those with the given indices, which are not copied."""
+class Selection(Dataset):
+    """The rows to train on, or those of them with the given numbers, which are not copied.
+
+    Parameters
+    ----------
+    rows : Rows
+        All there are.
+    index : LongTensor, default=None
+        Numbers of the selected rows, in order; None selects all.
+    """
 
     def __init__(self, rows, index=None):
         self.rows = rows
@@ -43,37 +54,38 @@ class Rows(Dataset):
         return len(self.index)
 
     def __getitem__(self, i):
-        return self.rows[self.index[i]]
+        return self.rows.take(self.index[i].view(1))[0]
 
-    def take(self, index):
-        """Copy the rows with the given indices into a batch."""
-        return self.rows.index_select(0, index)
+    def batches(self, parts):
+        """Give out batches, by LongTensors of row numbers."""
+        return self.rows.batches(parts)
 
 
-class GuidedRows(Rows):
-    """Rows with `GuidedBatch.targets`, (n, n_states), on the same device."""
+class GuidedSelection(Selection):
+    """All rows, with `GuidedBatch.targets`, (n, n_states), on the same device."""
 
     def __init__(self, rows, targets):
         super().__init__(rows)
         self.targets = targets
 
-    def take(self, index):
-        return GuidedBatch(super().take(index), self.targets.index_select(0, index))
+    def batches(self, parts):
+        for part, x in zip(parts, super().batches(parts), strict=True):
+            yield GuidedBatch(x, self.targets.index_select(0, part))
 
 
 class RowBatches:
-    """Cut batches from a resident tensor by indexing: no worker, no per-row call.
+    """Cut batches from rows by indexing: no worker process, no call per row.
 
     The rows are split evenly over the batches, so that none is nearly empty.
 
     Parameters
     ----------
-    dataset : Rows
+    dataset : Selection
         The data.
     batch_size : int
         Largest number of rows of a batch.
     generator : torch.Generator, default=None
-        Shuffles the rows anew for each pass; None keeps their order.
+        Shuffles the rows anew for each pass, see `shuffled`; None keeps their order.
     """
 
     def __init__(self, dataset, batch_size, generator=None):
@@ -87,10 +99,40 @@ class RowBatches:
     def __iter__(self):
         index = self.dataset.index
         if self.generator is not None:
-            order = torch.randperm(len(index), generator=self.generator, device=index.device)
-            index = index[order]
-        for part in index.tensor_split(self.n_batches):
-            yield self.dataset.take(part)
+            order = shuffled(len(index), self.dataset.rows.shape[1], self.generator)
+            index = index[order.to(index.device)]
+        return iter(self.dataset.batches(index.tensor_split(self.n_batches)))
+
+
+def shuffled(n_rows, n_features, generator):
+    """Draw an order of rows in which they can also be read from a file.
+
+    Up to 2**26 numbers, every order is as likely. Larger data are dealt in blocks of 2**18
+    numbers, in random order, and each 2**26 numbers of the result are shuffled: a batch draws
+    from 256 places in the file, which is read in pieces of a megabyte.
+
+    Parameters
+    ----------
+    n_rows, n_features : int
+        Shape of the data; the same order comes out wherever these are kept.
+    generator : torch.Generator
+        Its device is that of the result.
+
+    Returns
+    -------
+    LongTensor of shape (n_rows,)
+    """
+
+    def order(n):
+        return torch.randperm(n, generator=generator, device=generator.device)
+
+    if n_rows * n_features <= _SHUFFLED_ELEMENTS:
+        return order(n_rows)
+    block = max(1, _BLOCK_ELEMENTS // n_features)
+    starts = order(math.ceil(n_rows / block)) * block
+    rows = (starts[:, None] + torch.arange(block, device=starts.device)).flatten()
+    parts = rows[rows < n_rows].split(max(1, _SHUFFLED_ELEMENTS // n_features))
+    return torch.cat([part[order(len(part))] for part in parts])
 
 
 def n_batches(n_rows, batch_size):

@@ -11,7 +11,7 @@ from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE
-from sk_hvae._batches import GuidedRows
+from sk_hvae._batches import GuidedSelection
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._cluster_tree import merge_tree
@@ -469,7 +469,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         if self.layer_rates is None:
             below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns)], None
         search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
-        targets = search.find(self._embed(plan, below))
+        targets = search.find(self._embed(X, plan, below))
         self.stability_ = targets.stability
         sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
         return plan._replace(
@@ -478,7 +478,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             targets=torch.from_numpy(targets.shares).to(plan.device),
         )
 
-    def _embed(self, plan, rates):
+    def _embed(self, X, plan, rates):
         """Fit the continuous layers alone; returns their latents, side by side."""
         params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
         transformer = HierarchicalVAETransformer(
@@ -488,17 +488,16 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             random_state=plan.seed,
             **params,
         )
-        rows = plan.rows.cpu().numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RateTargetWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
-                return np.concatenate(transformer.fit(rows).latents(rows), axis=1)
+                return np.concatenate(transformer.fit(X).latents(X), axis=1)
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
 
     def _split(self, plan):
-        return GuidedRows(plan.rows, plan.targets), None
+        return GuidedSelection(plan.rows, plan.targets), None
 
     def _start(self, plan, n_steps, warm):
         module, control = super()._start(plan, n_steps, warm)

@@ -1,6 +1,4 @@
-"""Rows of X as a tensor that shares their memory, in chunks, and their principal components."""
-
-import warnings
+"""A sample of the rows, their principal components, and clusters of these."""
 
 import numpy as np
 import torch
@@ -9,41 +7,30 @@ from sklearn.decomposition import PCA
 
 from sk_hvae.nn.linear_start import PrincipalComponents
 
-_CHUNK_ELEMENTS = 2**21
 _PCA_ELEMENTS = 8_000_000
 _SMALLEST_VARIANCE = 1e-6
 
 
-def as_tensor(X):
-    """Wrap an array as a CPU tensor without copying, also if it is read-only.
-
-    A negative stride, which a single reversed row may have, needs a copy.
-    """
-    if min(X.strides) < 0:
-        X = X.copy()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(X)
-
-
-def to_device(rows, device):
-    """Move rows to a device; MPS has no float64, so it gets float32."""
-    if device.type == "mps" and rows.dtype == torch.float64:
-        rows = rows.float()
-    return rows.to(device)
-
-
-def chunks(rows):
-    """Split rows (n, n_features) into views of at most 2**21 numbers, or one row."""
-    return rows.split(max(1, _CHUNK_ELEMENTS // max(1, rows.shape[1])))
-
-
 def choose_rows(rows, n, generator):
-    """Pick at most n rows at random, in order, as a copy."""
+    """Pick at most n rows at random, in order.
+
+    Parameters
+    ----------
+    rows : Rows
+        On any device.
+    n : int
+        How many.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor of shape (m, n_features)
+        On the device of the rows.
+    """
     if len(rows) <= n:
-        return rows
-    index = torch.randperm(len(rows), generator=generator)[:n].sort().values
-    return rows[index.to(rows.device)]
+        return rows.every(1)
+    return rows.take(torch.randperm(len(rows), generator=generator)[:n].sort().values)
 
 
 def principal_components(linked, n_components, random_state):

@@ -1,16 +1,20 @@
 """What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sk_hvae._data import as_tensor, chunks
 from sk_hvae._measurement import map_rows, measure, module_device
+from sk_hvae._rows import ResidentRows, as_tensor
 from sk_hvae._validation import (
     check_count,
     check_feature_names_in,
+    check_out,
     check_rows,
     resolve_layer,
     resolve_output_layers,
@@ -21,7 +25,9 @@ from sk_hvae.nn.noise import GeneratorNoise
 class LatentsMixin(TransformerMixin):
     """Methods that need no more than a fitted `HierarchicalVAE`."""
 
-    def transform(self, X) -> np.ndarray:
+    __metadata_request__transform: ClassVar = {"out": UNUSED}
+
+    def transform(self, X, *, out: np.ndarray | None = None) -> np.ndarray:
         """Infer the posterior means of the layers.
 
         Each layer is inferred given the mean of the layer above. A row's result does not
@@ -29,13 +35,17 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``. What is in a file, sparse or a
+            torch Dataset is read part by part.
+        out : ndarray of shape (n_samples, n_columns), default=None
+            Where to write the result, for example a memmap for data larger than memory. None
+            makes a new array.
 
         Returns
         -------
         ndarray of shape (n_samples, n_columns), float32
-            The layers of ``output_layers`` side by side, z_1 first.
+            The layers of ``output_layers`` side by side, z_1 first; ``out``, if given.
 
         Raises
         ------
@@ -43,7 +53,7 @@ class LatentsMixin(TransformerMixin):
             Before ``fit``.
         ValueError
             If X is not finite, has other columns than in ``fit``, or cannot come from the
-            likelihood.
+            likelihood; or if ``out`` cannot hold the result.
 
         Examples
         --------
@@ -62,7 +72,8 @@ class LatentsMixin(TransformerMixin):
             latents = module.encode(x)
             return torch.cat([latents[n - 1] for n in layers], 1)
 
-        return map_rows(module, rows, means, self._n_features_out)
+        check_out(out, (len(rows), self._n_features_out))
+        return map_rows(module, rows, means, self._n_features_out, out)
 
     def inverse_transform(self, X) -> np.ndarray:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
@@ -422,9 +433,8 @@ class LatentsMixin(TransformerMixin):
     def _check_new(self, X):
         check_is_fitted(self, "module_")
         allow_nan = self.module_.missing is not None
-        rows = as_tensor(check_rows(self, X, reset=False, allow_nan=allow_nan))
-        for chunk in chunks(rows):
-            self.module_.likelihood.check(chunk)
+        rows = check_rows(self, X, reset=False, allow_nan=allow_nan)
+        rows.check(self.module_.likelihood.check)
         return rows
 
     def _reconstruct(self, rows, layer, noise=None):
@@ -439,7 +449,7 @@ class LatentsMixin(TransformerMixin):
     def _decode(self, z, layer):
         """Decode latents (n, n_units), float32, of one layer."""
         module = self._module_in_place()
-        z = as_tensor(np.ascontiguousarray(z))
+        z = ResidentRows(as_tensor(np.ascontiguousarray(z)))
         return map_rows(module, z, lambda z: module.decode(z, layer), self.n_features_in_)
 
     def _sample(self, n_samples, top=None, mean=False):
@@ -459,4 +469,5 @@ class LatentsMixin(TransformerMixin):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = self.missing == "mask"
+        tags.input_tags.sparse = True
         return tags

@@ -91,7 +91,8 @@ class MapTask:
             module_device(single.module_),
             single._architecture.hidden_layer_sizes,
         )
-        rows, with_error = single._check_new(self.X), "psnr" in self.metrics.values()
+        rows = single._check_new(self.X).every(1)
+        with_error = "psnr" in self.metrics.values()
         return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
 
     def measure(self, single, survey):

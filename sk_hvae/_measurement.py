@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sk_hvae._data import chunks, to_device
+from sk_hvae._rows import EVEN_ROWS, forget, memory_map, to_device
 from sk_hvae.nn.noise import ReplayedNoise, RowNoise
 
 _LN2 = math.log(2)
@@ -42,33 +42,47 @@ def module_device(module):
     return next(module.parameters()).device
 
 
-def map_rows(module, rows, function, width):
-    """Apply a function to chunks of rows on the module's device.
+def map_rows(module, rows, function, width, out=None):
+    """Apply a function to chunks of rows on the module's device; a row's result is its own.
 
     Parameters
     ----------
     module : torch.nn.Module
         Says which device.
-    rows : Tensor of shape (n, n_features)
+    rows : Rows
         On any device.
     function : callable
         Maps a chunk (b, n_features) to a tensor (b, width).
     width : int
         Number of columns of the result.
+    out : ndarray of shape (n, width), default=None
+        Where to write the result; None makes an array, float32.
 
     Returns
     -------
-    ndarray of shape (n, width), float32
+    ndarray of shape (n, width)
     """
     device = module_device(module)
-    result = np.empty((len(rows), width), np.float32)
+    result = np.empty((len(rows), width), np.float32) if out is None else out
+    mapping = memory_map(result)
     first = 0
     with torch.inference_mode():
-        for chunk in chunks(rows):
-            part = function(to_device(chunk, device)).cpu().numpy()
-            result[first : first + len(part)] = part
+        for chunk in rows.chunks():
+            part = function(_evened(to_device(chunk, device)))[: len(chunk)]
+            result[first : first + len(part)] = part.cpu().numpy()
             first += len(part)
+            forget(mapping)
     return result
+
+
+def _evened(rows):
+    """Repeat the last row up to a multiple of 32 rows.
+
+    Matrix products round in one way for these, and in others for what is left over: a row's
+    result would depend on how many rows come with it, in the last digits.
+    """
+    n_more = -len(rows) % EVEN_ROWS
+    return torch.cat((rows, rows[-1:].expand(n_more, -1))) if n_more else rows
 
 
 def measure(module, rows):
@@ -78,7 +92,7 @@ def measure(module, rows):
     ----------
     module : HierarchicalVAE
         In evaluation mode.
-    rows : Tensor of shape (n, n_features)
+    rows : Rows
         Raw data, on any device.
 
     Returns

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE, on_cpu
-from sk_hvae._batches import Rows
+from sk_hvae._batches import Selection
 from sk_hvae._calibration import Calibration, PlanePoint
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._latents import LatentsMixin
@@ -442,7 +442,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         return resolve_epochs(self.max_epochs, steps_per_epoch, *limits)
 
     def _split(self, plan):
-        return Rows(plan.rows), None
+        return Selection(plan.rows), None
 
     def _start(self, plan, n_steps, warm):
         def ramp(targets):
@@ -477,7 +477,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         self._set_common(net, plan)
         self.conditioned_ = net.module_.eval()
         self._completed, self._at, self._empty = not net.interrupted_, {}, None
-        some = plan.rows[:: math.ceil(len(plan.rows) / START_ROWS)]
+        some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()
         module.load_state_dict(self.conditioned_.state_at(grid.rates[0].tolist()))

@@ -9,13 +9,13 @@ import torch
 
 from sk_hvae._data import (
     choose_rows,
-    chunks,
     cluster_centres,
     n_pca_rows,
     principal_components,
 )
 from sk_hvae._measurement import place
 from sk_hvae._rate_control import Goal
+from sk_hvae._rows import ResidentRows, Rows
 from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioning import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     architecture: Architecture
     likelihood: Likelihood
     device: torch.device
-    rows: torch.Tensor
+    rows: Rows
     seed: int
     targets: torch.Tensor | None = None
 
@@ -148,17 +148,16 @@ def _build(plan, n_few):
     """Build a model that knows the rows; returns a `NewModel`."""
     architecture = plan.architecture
     n_channels = architecture.image_shape[0] if architecture.image_shape else 1
-    likelihood = plan.likelihood.adapt(DataSummary.of(chunks(plan.rows), n_channels))
-    for chunk in chunks(plan.rows):
-        likelihood.check(chunk)
+    likelihood = plan.likelihood.adapt(DataSummary.of(plan.rows.chunks(), n_channels))
+    plan.rows.check(likelihood.check)
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)
     n_units = max(architecture.n_components)
     sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
     if module.missing is not None:
-        some = choose_rows(sample, module.missing.n_fit_rows, generator)
+        some = choose_rows(ResidentRows(sample), module.missing.n_fit_rows, generator)
         module.missing.fit(likelihood.link(some), generator)
-    few = choose_rows(sample, n_few, generator)
+    few = choose_rows(ResidentRows(sample), n_few, generator)
     if not module.has_linear_paths:
         return NewModel(module, few, None, None)
     linked = module.inputs(sample)[:, : likelihood.n_linked]
@@ -175,8 +174,9 @@ def _build(plan, n_few):
 
 def _target_centres(module, plan, components):
     """Return the mean principal scores of the rows of each state, (n_states, n)."""
-    sums, parts = 0.0, chunks(plan.rows)
-    for x, targets in zip(parts, plan.targets.split([len(x) for x in parts]), strict=True):
+    sums, first = 0.0, 0
+    for x in plan.rows.chunks():
+        targets, first = plan.targets[first : first + len(x)], first + len(x)
         linked = module.inputs(x)[:, : module.likelihood.n_linked]
         sums = sums + targets.T @ ((linked - components.mean) @ components.directions.T)
     return sums / plan.targets.sum(0)[:, None].clamp(min=1e-6)

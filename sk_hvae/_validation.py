@@ -7,10 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import validate_data
+from torch.utils.data import Dataset
 
+from sk_hvae._rows import TORCH_DTYPES, as_rows, memory_map
 from sk_hvae.exceptions import DeviceWarning, warn_caller
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import Likelihood
@@ -23,6 +26,7 @@ __all__ = [
     "check_callbacks",
     "check_feature_names_in",
     "check_layer_values",
+    "check_out",
     "check_rows",
     "fit_context",
     "resolve_autocast",
@@ -38,20 +42,19 @@ __all__ = [
     "usable_device",
 ]
 
-_NATIVE_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 
 
 def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
-    """Validate X without changing its dtype where torch knows it.
+    """Validate X without changing its dtype where torch knows it, or reading it into memory.
 
     Parameters
     ----------
     estimator : estimator
         Gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
         Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
         they are; anything else becomes float64.
     reset : bool
@@ -63,18 +66,56 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features)
-        C-contiguous, possibly read-only.
+    Rows
+        On the CPU.
     """
+    finite = {"ensure_all_finite": "allow-nan" if allow_nan else True}
+    if isinstance(X, Dataset):
+        rows = _dataset_rows(X)
+        _validate(
+            estimator,
+            rows.take(torch.arange(min(min_rows, len(rows)))).numpy(),
+            reset,
+            min_rows,
+            **finite,
+        )
+    elif memory_map(X) is not None and X.dtype.kind in "biuf":
+        # Copies and a look at all numbers are what a file is to be spared.
+        unread = {"dtype": None, "order": None, "ensure_all_finite": False}
+        rows = as_rows(_validate(estimator, X, reset, min_rows, **unread))
+    else:
+        return as_rows(_validate(estimator, X, reset, min_rows, **finite))
+    rows.check(
+        lambda part: assert_all_finite(
+            part.cpu().numpy(),
+            allow_nan=allow_nan,
+            estimator_name=type(estimator).__name__,
+            input_name="X",
+        )
+    )
+    return rows
+
+
+def _validate(estimator, X, reset, min_rows, **kwargs):
     return validate_data(
         estimator,
         X,
         reset=reset,
-        dtype=_NATIVE_DTYPES,
-        order="C",
+        accept_sparse="csr",
         ensure_min_samples=min_rows,
-        ensure_all_finite="allow-nan" if allow_nan else True,
+        **{"dtype": TORCH_DTYPES, "order": "C", **kwargs},
     )
+
+
+def _dataset_rows(dataset):
+    try:
+        return as_rows(dataset)
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(
+            "a Dataset as X needs a length and items by number, which are tensors, arrays, or "
+            f"tuples that begin with one; got {type(dataset).__name__}: {error}. Pass the batches "
+            "of an IterableDataset to partial_fit one by one."
+        ) from error
 
 
 def check_layer_values(name, values, unit):
@@ -305,6 +346,19 @@ def check_count(name, value, least=1):
     """Raise ValueError unless a value is an int of at least ``least``."""
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be an int of at least {least}; got {value!r}.")
+
+
+def check_out(out, shape):
+    """Raise ValueError unless ``out`` is None or a writable float array of the given shape."""
+    if out is None:
+        return
+    found = type(out).__name__
+    if isinstance(out, np.ndarray):
+        found = f"{out.dtype} of shape {out.shape}"
+        found += "" if out.flags.writeable else ", read-only"
+        if out.shape == shape and out.dtype.kind == "f" and out.flags.writeable:
+            return
+    raise ValueError(f"out must be a writable float array of shape {shape}; got {found}.")
 
 
 def import_pandas(caller):

@@ -17,6 +17,7 @@ FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
 FLOORS = {
     "exceptions": -1,
     "nn": 0,
+    "_rows": 0,
     "_callbacks": 1,
     "_calibration": 1,
     "_cluster_search": 2,

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from sk_hvae.nn import Gaussian
@@ -142,8 +141,6 @@ def test_a_batch_of_one_row_would_remain(small, iris):
         ([["a", "b"], ["c", "d"]], ValueError, "could not convert string|dtype='numeric'"),
         (np.array([["a"], [None]], dtype=object), (TypeError, ValueError), "string|NoneType"),
         (np.array([[1 + 2j], [3j]]), ValueError, "Complex data not supported"),
-        (sparse.csr_matrix(np.eye(4)), TypeError, "[Ss]parse.*dense"),
-        (sparse.csr_array(np.eye(4)), TypeError, "[Ss]parse.*dense"),
     ],
     ids=str,
 )

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sk_hvae._data import as_tensor, choose_rows, chunks, n_pca_rows, principal_components
+from sk_hvae._data import choose_rows, n_pca_rows, principal_components
+from sk_hvae._rows import ResidentRows
 
 
 def random_rows(n_rows=60, n_features=5, seed=0):
@@ -20,56 +21,24 @@ def numpy_components(rows):
     return directions, singular**2 / (len(rows) - 1)
 
 
-class TestAsTensor:
-    @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8", "int16", "bool"])
-    def test_memory_is_shared(self, dtype):
-        X = np.ones((3, 2), dtype)
-        tensor = as_tensor(X)
-        X[1, 1] = 0
-        assert tensor[1, 1] == 0
-        assert str(tensor.dtype) == f"torch.{dtype}"
-
-    def test_read_only_arrays_are_taken_without_a_warning(self):
-        X = np.arange(6.0).reshape(3, 2)
-        X.flags.writeable = False
-        assert as_tensor(X).data_ptr() == X.ctypes.data
-
-
-class TestChunks:
-    @pytest.mark.parametrize(("n_rows", "n_features"), [(10, 3), (5, 2**20), (3000, 1500)])
-    def test_chunks_are_views_of_at_most_2_to_21_numbers_in_order(self, n_rows, n_features):
-        rows = torch.zeros(1).expand(n_rows, n_features)
-        sizes = [len(chunk) for chunk in chunks(rows)]
-        assert sum(sizes) == n_rows
-        assert max(sizes) * n_features <= 2**21
-        assert len(sizes) == -(-n_rows // (2**21 // n_features))
-
-    def test_chunks_share_memory(self):
-        rows = torch.zeros(4, 2)
-        chunks(rows)[0][3, 1] = 1
-        assert rows[3, 1] == 1
-
-    def test_rows_wider_than_a_chunk_come_one_by_one(self):
-        rows = torch.zeros(1).expand(3, 2**21 + 1)
-        assert [len(chunk) for chunk in chunks(rows)] == [1, 1, 1]
-
-
 class TestChooseRows:
     def test_rows_are_different_and_in_order(self):
         rows = torch.arange(100.0)[:, None]
-        chosen = choose_rows(rows, 30, torch.Generator().manual_seed(0))[:, 0]
+        chosen = choose_rows(ResidentRows(rows), 30, torch.Generator().manual_seed(0))[:, 0]
         assert len(chosen) == 30
         assert (chosen.diff() > 0).all()
 
     def test_the_generator_decides_which(self):
         rows = torch.arange(100.0)[:, None]
-        a, b, c = (choose_rows(rows, 30, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+        a, b, c = (
+            choose_rows(ResidentRows(rows), 30, torch.Generator().manual_seed(s)) for s in (0, 0, 1)
+        )
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
 
     def test_every_row_is_as_likely(self):
         rows, generator = torch.arange(10)[:, None], torch.Generator().manual_seed(0)
-        draws = torch.cat([choose_rows(rows, 3, generator) for _ in range(1000)])
+        draws = torch.cat([choose_rows(ResidentRows(rows), 3, generator) for _ in range(1000)])
         counts = draws.flatten().bincount(minlength=10)
         # Each count is binomial with p = 0.3: standard deviation 14.5.
         assert ((counts - 300).abs() < 5 * 14.5).all()
@@ -77,7 +46,7 @@ class TestChooseRows:
     @pytest.mark.parametrize("n", [10, 11])
     def test_few_rows_are_all_taken(self, n):
         rows = random_rows(10)
-        assert torch.equal(choose_rows(rows, n, torch.Generator()), rows)
+        assert torch.equal(choose_rows(ResidentRows(rows), n, torch.Generator()), rows)
 
 
 class TestPrincipalComponents:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sk_hvae._batches import RowBatches, Rows, n_batches
+from sk_hvae._batches import RowBatches, Selection, n_batches
 from sk_hvae._rate_control import FixedMultipliers, RateController
+from sk_hvae._rows import ResidentRows
 from sk_hvae._training import (
     TrainingSettings,
     build_net,
@@ -42,6 +43,10 @@ def small_net(x, *, sizes=(2, 2), control=None, validation=None, **settings):
     )
 
 
+def select(x, index=None):
+    return Selection(ResidentRows(x), index)
+
+
 def weights(net):
     return [p.detach().clone() for p in net.module_.parameters()]
 
@@ -74,7 +79,7 @@ class TestRowBatches:
     @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (7, 7), (9, 4), (5, 100), (6, 1)])
     def test_a_pass_covers_every_row_once_in_even_batches(self, n_rows, batch_size, shuffled):
         generator = torch.Generator().manual_seed(0) if shuffled else None
-        batches = RowBatches(Rows(torch.arange(n_rows)[:, None]), batch_size, generator)
+        batches = RowBatches(select(torch.arange(n_rows)[:, None]), batch_size, generator)
         parts = list(batches)
         assert sorted(torch.cat(parts).flatten().tolist()) == list(range(n_rows))
         sizes = [len(part) for part in parts]
@@ -84,15 +89,15 @@ class TestRowBatches:
 
     @pytest.mark.parametrize("n_rows", [257, 513])
     def test_no_batch_has_a_single_row(self, n_rows):
-        sizes = [len(part) for part in RowBatches(Rows(torch.zeros(n_rows, 1)), 256)]
+        sizes = [len(part) for part in RowBatches(select(torch.zeros(n_rows, 1)), 256)]
         assert min(sizes) > 1
 
     def test_without_a_generator_rows_keep_their_order(self):
         rows = torch.arange(10)[:, None]
-        assert torch.equal(torch.cat(list(RowBatches(Rows(rows), 3))), rows)
+        assert torch.equal(torch.cat(list(RowBatches(select(rows), 3))), rows)
 
     def test_the_seed_decides_the_order_and_every_pass_has_another(self):
-        rows = Rows(torch.arange(50)[:, None])
+        rows = select(torch.arange(50)[:, None])
 
         def two_passes(seed):
             batches = RowBatches(rows, 8, torch.Generator().manual_seed(seed))
@@ -104,7 +109,7 @@ class TestRowBatches:
         assert not torch.equal(first, two_passes(1)[0])
 
     def test_only_indexed_rows_are_used(self):
-        rows = Rows(torch.arange(10)[:, None], torch.tensor([7, 2, 5]))
+        rows = select(torch.arange(10)[:, None], torch.tensor([7, 2, 5]))
         batches = RowBatches(rows, 2, torch.Generator().manual_seed(0))
         assert len(rows) == 3
         assert rows[1] == 2
@@ -141,7 +146,7 @@ class TestLrFactor:
 
         x = curved_data()
         net = small_net(x, lr=0.3, n_steps=12, callbacks=[LrOfEachBatch()])
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         np.testing.assert_allclose(seen, [0.3 * lr_factor(step, 12) for step in range(12)])
 
 
@@ -153,7 +158,7 @@ class TestTraining:
         net = small_net(
             x, sizes=(2,), control=control, autocast=autocast, max_epochs=75, n_steps=300, lr=2e-2
         )
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         losses = net.history[:, "train_loss"]
         # The entropy of independent Gaussian columns.
         ignoring = 0.5 * (2 * math.pi * math.e * x.var(0)).log().sum().item()
@@ -166,13 +171,13 @@ class TestTraining:
         targets = torch.tensor([1.0, 0.7])
         control = RateController(targets, torch.ones(2), 800)
         net = small_net(x, control=control, max_epochs=200, n_steps=800)
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         rates = np.array(net.history[-10:, "train_rates"]).mean(0) * LN2
         np.testing.assert_allclose(rates, targets, rtol=0.1)
 
     def test_the_seed_decides_the_result(self):
         x = curved_data()
-        nets = [small_net(x).partial_fit(Rows(x)) for _ in range(2)]
+        nets = [small_net(x).partial_fit(select(x)) for _ in range(2)]
         assert same(*map(weights, nets))
         assert nets[0].history[:, "train_loss"] == nets[1].history[:, "train_loss"]
 
@@ -180,14 +185,14 @@ class TestTraining:
         x = curved_data()
         net = small_net(x)
         before = torch.get_rng_state()
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_partial_fit_goes_on_where_it_stopped(self):
         x = curved_data()
         twice, once = small_net(x, max_epochs=2), small_net(x, max_epochs=4)
-        twice.partial_fit(Rows(x)).partial_fit(Rows(x))
-        once.partial_fit(Rows(x))
+        twice.partial_fit(select(x)).partial_fit(select(x))
+        once.partial_fit(select(x))
         assert same(weights(twice), weights(once))
         assert len(twice.history) == 4
 
@@ -198,7 +203,7 @@ class TestTraining:
             small_net(x, max_epochs=1, batch_size=len(x), n_steps=1, lr=0.1, weight_decay=decay)
             for decay in (0.0, 0.5)
         ]
-        free, pulled = (dict(net.partial_fit(Rows(x)).module_.named_parameters()) for net in nets)
+        free, pulled = (dict(net.partial_fit(select(x)).module_.named_parameters()) for net in nets)
         for name, before in start.items():
             spared = "linear" in name or name.endswith("bias") or name.startswith("likelihood")
             pull = 0.0 if spared else -0.1 * 0.5 * before
@@ -223,7 +228,7 @@ class TestTraining:
             control = RateController(torch.ones(2), torch.ones(2), 1000)
             net = small_net(x, control=control, batch_size=batch_size, max_epochs=1)
             reads.clear()
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
             n_reads.append(len(reads))
         assert n_reads[0] == n_reads[1] > 0
 
@@ -240,7 +245,7 @@ class TestHistory:
         expected = torch.distributions.Normal(x.mean(0), x.std(0, correction=0))
         distortion = -expected.log_prob(x).sum(1).mean().item()
 
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
 
         row = net.history[-1]
         assert row["train_rates"] == pytest.approx([q.kl().mean().item() / LN2], rel=1e-4)
@@ -252,15 +257,15 @@ class TestHistory:
         x = curved_data()
         control = FixedMultipliers(torch.tensor([0.5, 2.0]))
         net = small_net(x, control=control)
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         assert net.history[:, "betas"] == [[0.5, 2.0]] * 3
 
     def test_validation_rows_are_measured_but_not_trained_on(self):
         x = curved_data()
-        valid = Rows(x, torch.arange(200, 240))
+        valid = select(x, torch.arange(200, 240))
         nets = [small_net(x, validation=v, patience=100) for v in (None, valid)]
         for net in nets:
-            net.partial_fit(Rows(x, torch.arange(200)))
+            net.partial_fit(select(x, torch.arange(200)))
         assert "valid_rates" not in nets[0].history[-1]
         assert len(nets[1].history[-1, "valid_rates"]) == 2
         losses = [net.history[:, "train_loss"] for net in nets]
@@ -268,8 +273,8 @@ class TestHistory:
 
     def test_training_stops_when_validation_no_longer_improves(self):
         x = curved_data()
-        net = small_net(x, validation=Rows(x), patience=3, lr=0.0, max_epochs=20)
-        net.partial_fit(Rows(x))
+        net = small_net(x, validation=select(x), patience=3, lr=0.0, max_epochs=20)
+        net.partial_fit(select(x))
         # The first epoch sets the mark; three more do not beat it.
         assert len(net.history) == 4
         assert net.interrupted_ is False
@@ -289,14 +294,14 @@ class TestDivergence:
         net = small_net(x, callbacks=[AtEpoch(2, self.break_layer(1))])
         found = r"diverged in epoch 2: non-finite rate of z_1, rate of z_2, distortion\."
         with pytest.raises(TrainingDivergedError, match=found):
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
 
     def test_a_layer_that_is_sound_is_not_named(self):
         x = curved_data()
         net = small_net(x, batch_size=len(x), callbacks=[AtEpoch(1, self.break_layer(0))])
         found = r"diverged in epoch 2: non-finite rate of z_1, distortion\."
         with pytest.raises(TrainingDivergedError, match=found):
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
 
     def test_the_last_finite_weights_come_back(self):
         x = curved_data()
@@ -310,7 +315,7 @@ class TestDivergence:
             ],
         )
         with pytest.raises(TrainingDivergedError):
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
         assert same(weights(net), kept)
 
     def test_divergence_in_the_first_steps_goes_back_to_the_start(self):
@@ -319,7 +324,7 @@ class TestDivergence:
         start = weights(net)
         # The first step, from finite gradients, breaks the weights.
         with pytest.raises(TrainingDivergedError, match="epoch 2"):
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
         assert same(weights(net), start)
 
     def test_weights_that_break_in_the_last_step_are_noticed(self):
@@ -331,7 +336,7 @@ class TestDivergence:
         x = curved_data()
         net = small_net(x, max_epochs=1, callbacks=[BreakAfterLastStep()])
         with pytest.raises(TrainingDivergedError, match="non-finite weights"):
-            net.partial_fit(Rows(x))
+            net.partial_fit(select(x))
         assert all(w.isfinite().all() for w in weights(net))
 
 
@@ -350,14 +355,14 @@ class TestStopping:
                 calls.append("epoch")
 
         x = curved_data(100)
-        small_net(x, max_epochs=2, batch_size=50, callbacks=[Count()]).partial_fit(Rows(x))
+        small_net(x, max_epochs=2, batch_size=50, callbacks=[Count()]).partial_fit(select(x))
         assert calls == ["train", *["50 rows", "50 rows", "epoch"] * 2]
 
     @pytest.mark.parametrize("moment", ["begin", "end"])
     def test_a_callback_may_end_training(self, moment):
         x = curved_data()
         net = small_net(x, max_epochs=9, callbacks=[AtEpoch(2, interrupt, moment)])
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         assert len(net.history) == 2
         assert net.interrupted_ is False
 
@@ -365,7 +370,7 @@ class TestStopping:
         x = curved_data()
         numbers = []
         net = small_net(x, max_epochs=9, on_epoch=lambda n: numbers.append(n) or n == 2)
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         assert numbers == [1, 2]
         assert net.interrupted_ is False
 
@@ -380,7 +385,7 @@ class TestStopping:
                 raise KeyboardInterrupt
 
         net.module_.register_forward_pre_hook(press_keys)
-        net.partial_fit(Rows(x))
+        net.partial_fit(select(x))
         assert net.interrupted_ is True
         assert net.n_steps_done_ == 5
         assert all(w.isfinite().all() for w in weights(net))
@@ -388,7 +393,7 @@ class TestStopping:
     def test_progress_shows_rates_beside_their_targets(self, capsys):
         x = curved_data()
         control = RateController(torch.tensor([LN2, 2 * LN2]), torch.ones(2), None)
-        small_net(x, control=control, verbose=1, max_epochs=2).partial_fit(Rows(x))
+        small_net(x, control=control, verbose=1, max_epochs=2).partial_fit(select(x))
         out, err = capsys.readouterr()
         assert out == ""
         assert "pass 2" in err

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from sk_hvae._data import chunks, to_device
 from sk_hvae._measurement import module_device
+from sk_hvae._rows import ResidentRows, to_device
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
@@ -168,7 +168,9 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
     module = estimator._module_in_place()
     generator = torch.Generator(module_device(module)).manual_seed(random.randint(2**31 - 1))
     with torch.inference_mode():
-        draws = _infer(module, rows[chosen], GeneratorNoise(generator), n_draws)
+        draws = _infer(
+            module, rows.take(torch.from_numpy(chosen)), GeneratorNoise(generator), n_draws
+        )
         rates = torch.stack([draw.rates() for draw in draws]).mean(0).cpu().double()
         limits = rates.flip(1).cumsum(1).flip(1).T
         estimates = []
@@ -190,7 +192,7 @@ def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_
 def _infer(module, rows, noise, n_draws):
     """Sample the layers of rows several times."""
     device = module_device(module)
-    parts = [module.features(to_device(chunk, device)) for chunk in chunks(rows)]
+    parts = [module.features(to_device(x, device)) for x in ResidentRows(rows).chunks()]
     features = tuple.__new__(type(parts[0]), map(torch.cat, zip(*parts, strict=True)))
     return [module.infer(features, noise, enumerate_states=False) for _ in range(n_draws)]
 

@@ -101,7 +101,7 @@ class ReconstructionDisplay(Display):
                 again = estimator._reconstruct(rows, number, noise)
                 reconstructions[f"{label} ({draw})"] = again
         return cls(
-            X=rows.double().numpy(),
+            X=rows.every(1).double().numpy(),
             reconstructions=reconstructions,
             image_shape=image_shape,
             feature_names=names,

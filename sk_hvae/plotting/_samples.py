@@ -87,7 +87,7 @@ class SampleDisplay(Display):
                 "samples of a table are drawn over data: pass X; or pass image_shape for images."
             )
         check_count("n_samples", n_samples, 2)
-        X = None if X is None else estimator._check_new(X).double().numpy()
+        X = None if X is None else estimator._check_new(X).every(1).double().numpy()
         samples = estimator.sample(n_samples, mean=image_shape is not None)
         return cls(samples=samples, X=X, image_shape=image_shape)
 

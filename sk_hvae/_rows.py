@@ -1,0 +1,330 @@
+"""Rows of X wherever they are: in memory, in a file, sparse, or made by a torch Dataset."""
+
+import copy
+import mmap
+import warnings
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch.utils.data import Dataset
+
+_CHUNK_ELEMENTS = 2**21
+_WINDOW_ELEMENTS = 2**24
+_SHARE_OF_GPU = 0.5
+EVEN_ROWS = 32
+_CPU = torch.device("cpu")
+TORCH_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
+
+
+class Rows(ABC):
+    """What training and measuring ask of data, (n_rows, n_features).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Numbers of rows and of columns.
+    device : torch.device
+        Where rows are when they are given out.
+    """
+
+    def __init__(self, shape, device=_CPU):
+        self.shape = tuple(shape)
+        self.device = device
+
+    def __len__(self):
+        return self.shape[0]
+
+    @abstractmethod
+    def on(self, device):
+        """Return these rows on a device."""
+
+    @abstractmethod
+    def check(self, function):
+        """Let a function look at all rows, in parts, and raise if they will not do."""
+
+    @abstractmethod
+    def take(self, index):
+        """Copy rows, in the order of a LongTensor of their numbers."""
+
+    def batches(self, parts):
+        """Give out batches, by a sequence of LongTensors of row numbers."""
+        return map(self.take, parts)
+
+    def chunks(self):
+        """Give out all rows in order, in parts of at most 2**21 numbers, or one row."""
+        return self.batches(torch.arange(len(self)).split(_chunk_rows(self.shape)))
+
+    def every(self, step):
+        """Give out every ``step``-th row."""
+        return self.take(torch.arange(0, len(self), step))
+
+
+class ResidentRows(Rows):
+    """Rows of a tensor on the device where they are used.
+
+    Parameters
+    ----------
+    tensor : Tensor of shape (n_rows, n_features)
+        Not copied.
+    """
+
+    def __init__(self, tensor):
+        super().__init__(tensor.shape, tensor.device)
+        self._tensor = tensor
+
+    def on(self, device):
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self._tensor.nbytes > _SHARE_OF_GPU * free:
+                return ArrayRows(self._tensor.numpy()).on(device)
+        return ResidentRows(to_device(self._tensor, device))
+
+    def check(self, function):
+        for chunk in self.chunks():
+            function(chunk)
+
+    def take(self, index):
+        return self._tensor.index_select(0, index.to(self.device))
+
+    def chunks(self):
+        return self._tensor.split(_chunk_rows(self.shape))
+
+    def every(self, step):
+        return self._tensor[::step]
+
+
+class StreamedRows(Rows):
+    """Rows that are read when they are needed.
+
+    Batches come out of windows of 2**24 numbers, which a thread reads ahead: while one is used,
+    it reads the next, row by row in the order in which they are stored. Checks are made of what
+    is read, whenever it is read: a Dataset may give other items each time.
+    """
+
+    _checks: tuple = ()
+
+    def on(self, device):
+        twin = copy.copy(self)
+        twin.device = device
+        return twin
+
+    def check(self, function):
+        self._checks = (*self._checks, function)
+
+    @abstractmethod
+    def _read(self, index):
+        """Read rows by a sorted LongTensor of their numbers; returns a CPU tensor."""
+
+    def take(self, index):
+        return self._send(self._read_in_any_order(index))
+
+    def batches(self, parts):
+        windows = _windows(parts, _rows_in(_WINDOW_ELEMENTS, self.shape))
+        with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
+            ahead = reader.submit(self._read_window, windows[0])
+            for number, window in enumerate(windows, start=1):
+                rows = ahead.result()
+                if number < len(windows):
+                    ahead = reader.submit(self._read_window, windows[number])
+                for part in rows.split([len(part) for part in window]):
+                    yield self._send(part)
+
+    def _read_window(self, window):
+        rows = self._read_in_any_order(torch.cat(window))
+        return rows.pin_memory() if self.device.type == "cuda" else rows
+
+    def _read_in_any_order(self, index):
+        index, order = index.cpu().sort()
+        rows = self._read(index)
+        for check in self._checks:
+            check(rows)
+        if (order.diff() == 1).all():
+            return rows
+        ordered = torch.empty_like(rows)
+        ordered[order] = rows
+        return ordered
+
+    def _send(self, rows):
+        return to_device(rows, self.device, non_blocking=True)
+
+
+class ArrayRows(StreamedRows):
+    """Rows of an array, which may be in a file.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_features)
+        Any real dtype; those that torch has not got become float64.
+    """
+
+    def __init__(self, array):
+        super().__init__(array.shape)
+        self._array = array
+        self._mapping = memory_map(array)
+        self._tensor = as_tensor(array) if array.dtype in TORCH_DTYPES else None
+
+    def _read(self, index):
+        first, end = int(index[0]), int(index[-1]) + 1
+        at_once = end - first == len(index)
+        if self._tensor is None:
+            rows = self._array[first:end] if at_once else self._array[index.numpy()]
+            rows = torch.from_numpy(rows.astype(np.float64))
+        elif at_once:
+            rows = self._tensor[first:end].clone()
+        else:
+            rows = self._tensor.index_select(0, index)
+        forget(self._mapping)
+        return rows
+
+
+class SparseRows(StreamedRows):
+    """Rows of a sparse matrix, made dense when they are needed.
+
+    Parameters
+    ----------
+    matrix : CSR matrix or array of shape (n_rows, n_features)
+        From scipy.
+    """
+
+    def __init__(self, matrix):
+        super().__init__(matrix.shape)
+        self._matrix = matrix
+
+    def _read(self, index):
+        return torch.from_numpy(self._matrix[index.numpy()].toarray())
+
+
+class DatasetRows(StreamedRows):
+    """Items of a torch Dataset as rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With a length. An item is a tensor or array, which is flattened, or a tuple that begins
+        with one; several are fetched at once by ``__getitems__`` if the dataset has that.
+    """
+
+    def __init__(self, dataset):
+        n_features = _flat(dataset[0]).numel() if len(dataset) else 0
+        super().__init__((len(dataset), n_features))
+        self._dataset = dataset
+
+    def _read(self, index):
+        numbers = index.tolist()
+        if hasattr(self._dataset, "__getitems__"):
+            items = self._dataset.__getitems__(numbers)
+        else:
+            items = [self._dataset[i] for i in numbers]
+        rows = [_flat(item) for item in items]
+        sizes = {row.numel() for row in rows} - {self.shape[1]}
+        if sizes:
+            raise ValueError(
+                f"the items of the Dataset differ in size: the first has {self.shape[1]} numbers, "
+                f"another {sizes.pop()}. A row of X is an item, flattened."
+            )
+        return torch.stack(rows) if rows else torch.empty(0, self.shape[1])
+
+
+def as_rows(X):
+    """Wrap checked data as rows on the CPU.
+
+    Small files and small sparse matrices are read at once; a Dataset never is, since its items
+    may be drawn anew each time.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or Dataset
+        Anything else has been refused or converted before.
+
+    Returns
+    -------
+    Rows
+    """
+    if isinstance(X, Dataset):
+        return DatasetRows(X)
+    if not sparse.issparse(X) and memory_map(X) is None:
+        return ResidentRows(as_tensor(X))
+    rows = SparseRows(X) if sparse.issparse(X) else ArrayRows(X)
+    is_small = len(rows) <= _rows_in(_WINDOW_ELEMENTS, rows.shape)
+    return ResidentRows(rows.every(1)) if is_small else rows
+
+
+def as_tensor(X):
+    """Wrap an array as a CPU tensor without copying, also if it is read-only.
+
+    A negative stride, which a single reversed row may have, needs a copy.
+    """
+    if min(X.strides) < 0:
+        X = X.copy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(X)
+
+
+def to_device(rows, device, non_blocking=False):
+    """Move rows to a device; MPS has no float64, so it gets float32."""
+    if device.type == "mps" and rows.dtype == torch.float64:
+        rows = rows.float()
+    return rows.to(device, non_blocking=non_blocking)
+
+
+def memory_map(array):
+    """Return the np.memmap that an array is, or is a view of; None if it is in memory."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return array
+        array = array.base
+    return None
+
+
+def forget(mapping):
+    """Take the pages of a file out of this process, so that what was read does not pile up.
+
+    They stay in the system's cache, and what was written to them goes to the file. Private
+    mappings (mode "c") keep theirs, because they may hold changes.
+
+    Parameters
+    ----------
+    mapping : np.memmap or None
+        None does nothing, nor do systems without ``madvise``.
+    """
+    while isinstance(mapping, np.memmap) and isinstance(mapping.base, np.memmap):
+        mapping = mapping.base
+    if mapping is None or mapping.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    if isinstance(mapping.base, mmap.mmap):
+        mapping.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _rows_in(n_elements, shape):
+    """Return the number of rows of so many numbers, at least one."""
+    return max(1, n_elements // max(1, shape[1]))
+
+
+def _chunk_rows(shape):
+    """Return the number of rows of a chunk, a multiple of `EVEN_ROWS` if that is not too many."""
+    n_rows = _rows_in(_CHUNK_ELEMENTS, shape)
+    return n_rows - n_rows % EVEN_ROWS if n_rows > EVEN_ROWS else n_rows
+
+
+def _windows(parts, n_rows):
+    """Group consecutive parts to windows of at most ``n_rows``, or one part."""
+    windows: list[list[torch.Tensor]] = []
+    free = 0
+    for part in parts:
+        if len(part) > free or not windows:
+            windows.append([])
+            free = n_rows
+        windows[-1].append(part)
+        free -= len(part)
+    return windows
+
+
+def _flat(item):
+    """Return an item of a Dataset as a flat tensor."""
+    if isinstance(item, (tuple, list)):
+        item = item[0]
+    return torch.as_tensor(item).flatten()
