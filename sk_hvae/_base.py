@@ -12,10 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
+from sk_hvae._checkpoint import Checkpoint, fit_identity
+from sk_hvae._faults import explained
 from sk_hvae._measurement import measure, module_device, place
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
+from sk_hvae._schedule import TrainingSettings
 from sk_hvae._starting import START_ROWS, Plan, start_model
-from sk_hvae._training import HVAENet, TrainingSettings, build_net, divergence
+from sk_hvae._training import HVAENet, agreed, build_net, divergence, joined_accelerator
 from sk_hvae._validation import (
     check_callbacks,
     check_rows,
@@ -31,9 +34,12 @@ from sk_hvae._validation import (
     usable_device,
 )
 from sk_hvae.exceptions import (
+    CheckpointError,
+    LostProcessError,
     RateTargetWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
+    TrainingMemoryError,
     warn_caller,
 )
 from sk_hvae.nn.building import Architecture
@@ -84,13 +90,14 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, warm=False):
         """Train from the start, or go on from the fitted model."""
-        plan = self._prepare(X, first=not warm)
+        plan = self._prepare(X, first=not warm, keep=self.checkpoint)
         train, validation = self._split(plan)
         steps_per_epoch = n_batches(len(train), self.batch_size)
         epochs = self._n_epochs(steps_per_epoch)
         n_steps = epochs * steps_per_epoch
         report = FitReport(self, X, epochs)
-        module, control = self._start(plan, n_steps, warm)
+        with explained(self.batch_size):
+            module, control = self._start(plan, n_steps, warm)
         settings = self._training_settings(
             plan,
             max_epochs=epochs,
@@ -100,8 +107,18 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             **({} if validation is None else {"patience": self.n_iter_no_change}),
         )
         self._session = None
-        net = build_net(module, control, settings, plan.generator(), validation)
+        net = build_net(
+            module,
+            control,
+            settings,
+            plan.generator(),
+            validation,
+            plan.checkpoint,
+            plan.accelerator,
+        )
         self._train(net, train, plan)
+        if plan.checkpoint is not None and not net.interrupted_:
+            plan.checkpoint.remove()
         if net.interrupted_:
             warn_caller(
                 f"training was interrupted after {self.n_iter_} of {epochs} epochs; the "
@@ -121,7 +138,9 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         if first or session is None or (plan.goal, settings) != (session.goal, session.settings):
             module, betas = start_model(plan) if first else self._continue(plan)
             control = self._control(plan, module, betas)
-            net = build_net(module, control, settings, plan.generator())
+            net = build_net(
+                module, control, settings, plan.generator(), accelerator=plan.accelerator
+            )
             session = Session(plan.goal, settings, net)
         self._session = None
         self._train(session.net, Selection(plan.rows), plan)
@@ -131,8 +150,11 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
             raise KeyboardInterrupt
         return self
 
-    def _prepare(self, X, first):
-        """Check X and the parameters; changes nothing but what X's columns are."""
+    def _prepare(self, X, first, keep=None):
+        """Check X and the parameters; changes nothing but what X's columns are.
+
+        ``keep`` is the folder in which the fit keeps its state, if it is to.
+        """
         masked = self.missing == "mask"
         rows = check_rows(self, X, reset=first, min_rows=2 if first else 1, allow_nan=masked)
         goal = self._goal()
@@ -153,12 +175,20 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         resolve_output_layers(self.output_layers, goal.n_layers)
         if not first:
             self._check_unchanged(architecture, likelihood)
-        device = resolve_device(self.device)
+        accelerator = joined_accelerator()
+        device = resolve_device(self.device, accelerator)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = agreed(seed, accelerator)
+        checkpoint = None
+        if keep is not None:
+            writes = accelerator is None or accelerator.is_main_process
+            checkpoint = Checkpoint(keep, fit_identity(self, rows, not first), writes)
+            seed = seed if checkpoint.seed is None else checkpoint.seed
+            checkpoint.begin(seed)
         rows = rows.on(device)
         if not first:
             rows.check(self.module_.likelihood.check)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return Plan(goal, architecture, likelihood, device, rows, seed)
+        return Plan(goal, architecture, likelihood, device, rows, seed, accelerator, checkpoint)
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))
@@ -243,9 +273,14 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         diverged = ""
         betas = net.control.betas
         try:
-            net.partial_fit(train)
+            with explained(self.batch_size):
+                net.partial_fit(train)
         except TrainingDivergedError as error:
             diverged = str(error)
+        except (CheckpointError, LostProcessError, TrainingMemoryError):
+            net.interrupted_ = True
+            self._conclude(net, plan)
+            raise
         self._conclude(net, plan)
         if not diverged and not math.isfinite(self.lower_bound_):
             diverged = divergence(self.n_iter_, self.distortion_, self.rates_)

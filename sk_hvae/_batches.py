@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,27 @@ from torch.utils.data import Dataset
 
 _SHUFFLED_ELEMENTS = 2**26
 _BLOCK_ELEMENTS = 2**18
+
+
+class Share(NamedTuple):
+    """Which part of every batch one of several processes works on.
+
+    Attributes
+    ----------
+    number, n_shares : int
+        This process, from 0, and how many there are.
+    """
+
+    number: int = 0
+    n_shares: int = 1
+
+    def of(self, rows):
+        """Cut this process's part from a batch; all are equal, so that rows may be left over."""
+        n_rows = len(rows) // self.n_shares
+        return rows[self.number * n_rows :][:n_rows]
+
+
+_WHOLE = Share()
 
 
 @dataclass(frozen=True)
@@ -86,22 +108,30 @@ class RowBatches:
         Largest number of rows of a batch.
     generator : torch.Generator, default=None
         Shuffles the rows anew for each pass, see `shuffled`; None keeps their order.
+    share : Share, default=the only process
+        Which part of every batch this process gets.
     """
 
-    def __init__(self, dataset, batch_size, generator=None):
+    def __init__(self, dataset, batch_size, generator=None, share=_WHOLE):
         self.dataset = dataset
         self.n_batches = n_batches(len(dataset), batch_size)
         self.generator = generator
+        self.share = share
 
     def __len__(self):
         return self.n_batches
 
     def __iter__(self):
+        return self.begin()
+
+    def begin(self, first=0):
+        """Draw the order of a pass; returns its batches from number ``first`` on."""
         index = self.dataset.index
         if self.generator is not None:
             order = shuffled(len(index), self.dataset.rows.shape[1], self.generator)
             index = index[order.to(index.device)]
-        return iter(self.dataset.batches(index.tensor_split(self.n_batches)))
+        parts = index.tensor_split(self.n_batches)[first:]
+        return iter(self.dataset.batches([self.share.of(part) for part in parts]))
 
 
 def shuffled(n_rows, n_features, generator):

@@ -1,6 +1,7 @@
 """HVAEClusterer: clusters as the top layer of the hierarchy."""
 
 import math
+import os
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -36,6 +37,7 @@ from sk_hvae.nn.consistency import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
 _POOR_AGREEMENT = 0.5
+_BEFORE = "continuous"
 _SHARED = (
     "hidden_layer_sizes",
     "network",
@@ -122,6 +124,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
     callbacks : list of skorch callbacks, default=None
         Passed to the training of step 3, as they are.
+    checkpoint : str or path-like, default=None
+        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
+        long ones. A fit that was killed goes on from there when it is started again with the
+        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
+        end. One fit per folder. Callbacks of yours start anew.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With an int, fits on the same machine with the same versions
         are identical.
@@ -232,7 +239,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             for name in (
                 *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
                 *("missing", "output_layers", "max_epochs", "batch_size", "lr", "precision"),
-                *("device", "callbacks", "random_state", "verbose"),
+                *("device", "callbacks", "checkpoint", "random_state", "verbose"),
             )
         },
     }
@@ -259,6 +266,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         precision="auto",
         device="auto",
         callbacks=None,
+        checkpoint=None,
         random_state=None,
         verbose=0,
     ):
@@ -281,6 +289,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
@@ -456,9 +465,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def _layer_sizes(self, goal):
         return (*resolve_sizes(self.n_components, goal.n_layers - 1), 1)
 
-    def _prepare(self, X, first):
+    def _prepare(self, X, first, keep=None):
         """Check X and the parameters, and find where the clusters should be."""
-        plan = super()._prepare(X, first)
+        plan = super()._prepare(X, first, keep)
         n_rows, n_columns = plan.rows.shape
         n_clusters = None if self.n_clusters == "auto" else self.n_clusters
         if n_clusters is not None and n_clusters > n_rows:
@@ -486,6 +495,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             n_components=plan.architecture.n_components[:-1],
             likelihood=plan.likelihood,
             random_state=plan.seed,
+            checkpoint=self.checkpoint and os.path.join(self.checkpoint, _BEFORE),
             **params,
         )
         with warnings.catch_warnings():

@@ -2,12 +2,14 @@
 
 import torch
 
+from sk_hvae._state import Stateful
+
 _SMOOTHING = 0.95
 _CLIP_AT, _SKIP_AT = 5.0, 50.0
 _BUDGET = 20
 
 
-class GradientGuard:
+class GradientGuard(Stateful):
     """Compare every gradient with its moving norm.
 
     A gradient longer than 5 times the moving norm is shortened to that. One longer than 50
@@ -36,6 +38,8 @@ class GradientGuard:
     >>> weight.detach()
     tensor([-6.])
     """
+
+    _MOVING = ("_typical", "_n_skipped", "_n_broken")
 
     def __init__(self, parameters):
         self._parameters = list(parameters)

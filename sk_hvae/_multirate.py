@@ -106,6 +106,11 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
     callbacks : list of skorch callbacks, default=None
         Passed to skorch's training loop, as they are.
+    checkpoint : str or path-like, default=None
+        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
+        long ones. A fit that was killed goes on from there when it is started again with the
+        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
+        end. One fit per folder. Callbacks of yours start anew.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, shuffling, targets and noise.
     verbose : int, default=0
@@ -212,6 +217,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
                 "precision",
                 "device",
                 "callbacks",
+                "checkpoint",
                 "random_state",
                 "verbose",
             )
@@ -243,6 +249,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         precision="auto",
         device="auto",
         callbacks=None,
+        checkpoint=None,
         random_state=None,
         verbose=0,
     ):
@@ -263,6 +270,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 
@@ -351,7 +359,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         shared = {
             name: copy.copy(value)
             for name, value in self.get_params(deep=False).items()
-            if name in _SINGLE
+            if name in _SINGLE and name != "checkpoint"
         }
         single = HierarchicalVAETransformer(**{**shared, "layer_rates": layer_rates})
         for name in ("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"):

@@ -27,7 +27,7 @@ _SCALARS = (
     "device_",
     "_architecture",
 )
-_NOT_SAVED = ("callbacks",)
+_NOT_SAVED = ("callbacks", "checkpoint")
 _LIKELIHOODS = {
     name: kind
     for name, kind in vars(likelihoods).items()

@@ -12,6 +12,7 @@ from sk_hvae._rate_control import (
     SETTLE_AT,
     ramp_ahead,
 )
+from sk_hvae._state import Stateful
 from sk_hvae.nn.objective import balanced_objective
 
 _N_NODES = {1: 12, 2: 8, 3: 5, 4: 3, 5: 3}
@@ -64,7 +65,7 @@ class RateGrid:
         return weights
 
 
-class PlaneController:
+class PlaneController(Stateful):
     """Hold every layer at every target in a box, by multipliers on a grid of targets.
 
     At each node of the grid a proportional-integral controller like `RateController` moves
@@ -83,6 +84,8 @@ class PlaneController:
     ramps : Tensor of shape (n_nodes, n_layers)
         Multiples of the nodes' targets to begin with, as in `RateController`.
     """
+
+    _MOVING = ("_step", "_log_betas", "_push", "_measured", "_wanted", "_sum", "_n_summed")
 
     current_targets = None
 

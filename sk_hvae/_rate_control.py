@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from sk_hvae._state import Stateful
 from sk_hvae.nn.objective import objective
 
 _LN2 = math.log(2)
@@ -52,7 +53,7 @@ def ramp_ahead(step, n_steps):
     return max(0.0, 1 - step / (_RAMP_UNTIL * n_steps))
 
 
-class RateController:
+class RateController(Stateful):
     """Hold every layer at its target rate by moving its multiplier.
 
     A proportional-integral controller on log beta. Layers compete for the same information:
@@ -91,6 +92,8 @@ class RateController:
     >>> bool(control.betas > 1)
     True
     """
+
+    _MOVING = ("_step", "_smoothed", "_log_betas", "_sum", "_n_summed", "betas")
 
     def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0):
         self.targets = targets
@@ -172,7 +175,7 @@ class GuidedController(RateController):
         return terms._replace(loss=terms.loss + self._consistency * output.disagreement.mean())
 
 
-class FixedMultipliers:
+class FixedMultipliers(Stateful):
     """Betas that stay as they are: the paper's way.
 
     Parameters

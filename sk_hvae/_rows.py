@@ -1,6 +1,7 @@
 """Rows of X wherever they are: in memory, in a file, sparse, or made by a torch Dataset."""
 
 import copy
+import hashlib
 import mmap
 import warnings
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ _CHUNK_ELEMENTS = 2**21
 _WINDOW_ELEMENTS = 2**24
 _SHARE_OF_GPU = 0.5
 EVEN_ROWS = 32
+_DIGESTED_ROWS = 1000
 _CPU = torch.device("cpu")
 TORCH_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 
@@ -60,6 +62,11 @@ class Rows(ABC):
     def every(self, step):
         """Give out every ``step``-th row."""
         return self.take(torch.arange(0, len(self), step))
+
+    def digest(self):
+        """Hash a thousand of the rows, evenly spaced."""
+        some = self.every(-(-len(self) // _DIGESTED_ROWS)).cpu().contiguous()
+        return hashlib.sha256(some.numpy().tobytes()).hexdigest()[:16]
 
 
 class ResidentRows(Rows):
@@ -211,6 +218,10 @@ class DatasetRows(StreamedRows):
         n_features = _flat(dataset[0]).numel() if len(dataset) else 0
         super().__init__((len(dataset), n_features))
         self._dataset = dataset
+
+    def digest(self):
+        """Say that the items are unknown: they may be drawn anew each time."""
+        return "unknown"
 
     def _read(self, index):
         numbers = index.tolist()

@@ -27,7 +27,7 @@ from sk_hvae._validation import (
 )
 from sk_hvae.exceptions import warn_caller
 
-_FREE = {"layer_rates", "output_layers"}
+_FREE = {"layer_rates", "output_layers", "checkpoint"}
 _COMMON = sorted(
     set(HierarchicalVAETransformer().get_params())
     & set(MultiRateHVAETransformer().get_params()) - _FREE

@@ -3,10 +3,11 @@
 import math
 import threading
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from sk_hvae._checkpoint import Checkpoint
 from sk_hvae._data import (
     choose_rows,
     cluster_centres,
@@ -35,7 +36,16 @@ _BUILDING = threading.Lock()
 class Plan(NamedTuple):
     """What a call of ``fit`` or ``partial_fit`` has to do, resolved.
 
-    ``targets`` (n, n_states) are the states that the rows of a clusterer should go to.
+    Attributes
+    ----------
+    goal, architecture, likelihood, device, rows, seed
+        As the parameters and the data say.
+    accelerator : accelerate.Accelerator or None
+        Joins this process to others.
+    checkpoint : Checkpoint or None
+        Where to keep the state of a fit.
+    targets : Tensor of shape (n, n_states) or None
+        States that the rows of a clusterer should go to.
     """
 
     goal: Goal
@@ -44,6 +54,8 @@ class Plan(NamedTuple):
     device: torch.device
     rows: Rows
     seed: int
+    accelerator: Any = None
+    checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
 
     def generator(self):

@@ -1,25 +1,26 @@
-"""The training loop: skorch's, with batches cut from a resident tensor and no host sync."""
+"""The training loop: skorch's, with batches cut from rows by index and no host sync."""
 
 import itertools
+import json
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.helper import predefined_split
+from skorch.hf import AccelerateMixin
+from skorch.history import History
 
-from sk_hvae._batches import RowBatches
+from sk_hvae._batches import RowBatches, Share
 from sk_hvae._gradients import GradientGuard
+from sk_hvae._passes import PassSums
+from sk_hvae._schedule import lr_factor
+from sk_hvae._state import Stateful
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.noise import GeneratorNoise
 
 _LN2 = math.log(2)
-_WARM_UP = 0.05
-_DECAY_FROM = 0.5
-_OPEN_ENDED_WARM_UP = 100
 _STEPS_PER_SNAPSHOT = 50
 _NOT_DECAYED = (
     "*linear.*",
@@ -33,63 +34,7 @@ _NOT_DECAYED = (
 )
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What the user chose about training, resolved.
-
-    Attributes
-    ----------
-    max_epochs, batch_size : int
-        As in the estimators.
-    n_steps : int or None
-        Number of optimiser steps to come; None keeps the learning rate up, for a caller that
-        decides from pass to pass.
-    lr : float
-        Peak learning rate.
-    weight_decay : float
-        Pull of the networks' weights, but not of the linear paths, towards zero.
-    device : torch.device
-        Where module and rows are.
-    autocast : torch.dtype or None
-        Lower precision for matrix products; None for none.
-    patience : int
-        Epochs without improvement before training stops early, if there are validation rows.
-    callbacks : list
-        skorch callbacks of the user.
-    on_epoch : callable or None
-        Called after each epoch with its number; training stops if it returns True.
-    verbose : int
-        1 shows a progress line.
-    """
-
-    max_epochs: int
-    batch_size: int
-    n_steps: int | None
-    lr: float
-    weight_decay: float
-    device: torch.device
-    autocast: torch.dtype | None = None
-    patience: int = 10
-    callbacks: list = field(default_factory=list)
-    on_epoch: Callable[[int], bool] | None = None
-    verbose: int = 0
-
-
-def lr_factor(step, n_steps):
-    """Return the learning rate of a step as a share of its peak.
-
-    Linear warm-up over the first 5% of the steps, constant until half, cosine to zero: the
-    rates have to be still when the betas settle. Without an end (``n_steps=None``) only the
-    warm-up, over 100 steps.
-    """
-    if n_steps is None:
-        return min(1.0, (step + 1) / _OPEN_ENDED_WARM_UP)
-    warm_up = min(1.0, (step + 1) / (_WARM_UP * n_steps))
-    decay = max(0.0, (step / n_steps - _DECAY_FROM) / (1 - _DECAY_FROM))
-    return warm_up * 0.5 * (1 + math.cos(math.pi * decay))
-
-
-class HVAENet(NeuralNet):
+class HVAENet(Stateful, NeuralNet):
     """skorch's loop over a built hierarchical VAE.
 
     Overrides the single training and validation step, to pass noise and betas, and the
@@ -107,16 +52,33 @@ class HVAENet(NeuralNet):
         Lower precision for matrix products.
     n_steps : int or None
         Number of optimiser steps to come; None if there is no end.
+    checkpoint : Checkpoint or None
+        Where to keep the state, and where to go on from.
     **kwargs
         As in `skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, control, noise, autocast=None, n_steps=None, **kwargs):
+    _MOVING = ("n_steps_done_", "prices_", "_n_lost", "_last_means")
+
+    def __init__(
+        self, module, *, control, noise, autocast=None, n_steps=None, checkpoint=None, **kwargs
+    ):
         self.control = control
         self.noise = noise
         self.autocast = autocast
         self.n_steps = n_steps
+        self.checkpoint = checkpoint
         super().__init__(module, **kwargs)
+
+    @property
+    def model(self):
+        """The module, without what other processes need to have around it."""
+        return self.module_
+
+    @property
+    def torch_optimizer(self):
+        """The optimiser itself, likewise."""
+        return self.optimizer_
 
     @property
     def _default_callbacks(self):
@@ -134,50 +96,113 @@ class HVAENet(NeuralNet):
         self.prices_ = None
         self._n_lost = 0
         self._last_means = [math.nan] * (1 + len(self.control.betas))
+        self._unfinished = None
         self._take_snapshot()
 
     def train_step_single(self, batch, **fit_params):
         peak = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
-        for group in self.optimizer_.param_groups:
+        for group in self.torch_optimizer.param_groups:
             group["lr"] = peak
         with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.module_(batch, self.noise)
         terms = self.criterion_(output)
-        terms.loss.backward()
-        self.guard_.inspect(self.optimizer_)
-        self.control.observe(output)
+        self._backward(terms.loss)
+        self.guard_.inspect(self.torch_optimizer)
+        self.control.observe(self._of_all(output))
         self.n_steps_done_ += 1
         return {"loss": terms.loss, "y_pred": terms}
 
     def validation_step(self, batch, **fit_params):
         with torch.no_grad():
-            output = self.module_(batch, self.module_.row_noise(batch))
+            output = self.model(batch, self.model.row_noise(batch))
             terms = self.criterion_(output)
         return {"loss": terms.loss, "y_pred": terms}
+
+    def _backward(self, loss):
+        loss.backward()
+
+    def _of_all(self, output):
+        """Return the output of the whole batch, of which this process may have a part."""
+        return output
+
+    def _total(self, tensor):
+        """Return the sum of a tensor over all processes."""
+        return tensor
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:
             return
         self._set_training(training)
-        sums = torch.zeros(2 + len(self.control.betas), device=self.control.betas.device)
-        broken = torch.zeros_like(sums)
-        for batch in iterator:
+        sums = PassSums(len(self.control.betas), self.control.betas.device)
+        for batch in self._begin(iterator, sums) if training else iterator:
+            if training:
+                self._keep(sums)
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            terms = step["y_pred"]
-            row = torch.cat((torch.ones_like(sums[:1]), terms.distortion.view(1), terms.rates))
-            row = row.detach() * len(batch)
-            finite = row.isfinite().all()
-            sums = torch.where(finite, sums + row, sums)
-            broken = torch.where(finite, broken, row)
+            sums.add(step["y_pred"], len(batch))
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        n_rows, *means = torch.cat((sums[:1], sums[1:] / sums[0])).tolist()
+        means, broken = sums.read(self._total if training else lambda tensor: tensor)
         if training:
-            self._n_lost = 0 if n_rows else self._n_lost + len(iterator)
-            self._guard(broken.tolist()[1:])
-        if n_rows:
-            self._last_means = means
+            self._n_lost = 0 if means else self._n_lost + len(iterator)
+            self._guard(broken)
+        self._last_means = means or self._last_means
         self._record(prefix, *self._last_means)
+
+    def _begin(self, iterator, sums):
+        """Begin a pass over the training rows, or the rest of one that was cut short."""
+        kept, self._unfinished = self._unfinished, None
+        if self.checkpoint is None:
+            return iterator.begin()
+        generator = iterator.generator
+        if kept is None:
+            self._before_pass = generator.get_state()
+            return iterator.begin()
+        self._before_pass = kept["before"]
+        sums.load_state_dict(kept["sums"])
+        generator.set_state(kept["before"])
+        batches = iterator.begin(sums.n_batches)
+        generator.set_state(kept["now"])
+        return batches
+
+    def _keep(self, sums):
+        """Write a checkpoint if one is due."""
+        if self.checkpoint is None or not self.n_steps_done_:
+            return
+        if not self.checkpoint.is_due(between_passes=sums.n_batches == 0):
+            return
+        rows = [{**row, "batches": []} for row in self.history[:-1]]
+        state = {name: part.state_dict() for name, part in self._moving_parts().items()}
+        state["history"] = json.dumps(rows, default=float)
+        state["pass"] = {
+            "before": self._before_pass,
+            "now": self.noise.generator.get_state(),
+            "sums": sums.state_dict(),
+        }
+        self.checkpoint.write(state)
+
+    def _resume(self, epochs):
+        """Go on from a checkpoint, if there is one; returns the number of passes to come."""
+        if self.checkpoint is None or self.checkpoint.training is None:
+            return epochs
+        state, self.checkpoint.training = self.checkpoint.training, None
+        for name, part in self._moving_parts().items():
+            part.load_state_dict(state[name])
+        self.history_ = History(json.loads(state["history"]))
+        self._unfinished = state["pass"]
+        self._take_snapshot()
+        return self.max_epochs - len(self.history)
+
+    def _moving_parts(self):
+        """Return what has a state of its own, by name."""
+        parts = {
+            "module": self.model,
+            "optimizer": self.torch_optimizer,
+            "control": self.control,
+            "guard": self.guard_,
+            "net": self,
+        }
+        ours = [callback for _, callback in self.callbacks_ if isinstance(callback, Stateful)]
+        return parts | {type(callback).__name__: callback for callback in ours}
 
     def _record(self, prefix, distortion, *rates):
         betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
@@ -235,7 +260,7 @@ class HVAENet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **kwargs):
         try:
-            super().fit_loop(X, y, epochs, **kwargs)
+            super().fit_loop(X, y, self._resume(epochs), **kwargs)
             self._guard_weights()
         except _StopRequest:
             pass
@@ -244,17 +269,56 @@ class HVAENet(NeuralNet):
         return self
 
 
+class SharedHVAENet(AccelerateMixin, HVAENet):
+    """An `HVAENet` that several processes train together, each on its share of every batch.
+
+    Gradients are averaged by torch's DistributedDataParallel. The rates that the control and the
+    history see are those of whole batches, so that betas are the same everywhere.
+    """
+
+    @property
+    def model(self):
+        return self.accelerator.unwrap_model(self.module_)
+
+    @property
+    def torch_optimizer(self):
+        return getattr(self.optimizer_, "optimizer", self.optimizer_)
+
+    def partial_fit(self, *args, **kwargs):
+        self._initialize_accelerator()
+        try:
+            return super().partial_fit(*args, **kwargs)
+        finally:
+            self._unwrap_accelerator()
+
+    def train_step_single(self, batch, **fit_params):
+        return HVAENet.train_step_single(self, batch, **fit_params)
+
+    def _backward(self, loss):
+        self.accelerator.backward(loss)
+
+    def _of_all(self, output):
+        names = [name for name in ("distortion", "rates", "targets") if hasattr(output, name)]
+        parts = {name: getattr(output, name).detach() for name in names}
+        return output._replace(**self.accelerator.gather(parts))
+
+    def _total(self, tensor):
+        return self.accelerator.reduce(tensor, "sum")
+
+
 class _StopRequest(Exception):  # noqa: N818
     """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
 
 
-class EarlyStoppingPastRamp(EarlyStopping):
+class EarlyStoppingPastRamp(Stateful, EarlyStopping):
     """Stop when the objective of the held-out rows, at fixed prices, no longer improves.
 
     The objective is D + sum_l beta_l (R_l - target_l) with the betas at the end of the ramp:
     with moving betas it would not compare from epoch to epoch. The betas go back with the
     weights.
     """
+
+    _MOVING = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
 
     def on_epoch_end(self, net, **kwargs):
         if not net.control.is_ramping:
@@ -301,7 +365,30 @@ class ProgressLine(Callback):
         sys.stderr.write("\n")
 
 
-def build_net(module, control, settings, generator, validation=None):
+def joined_accelerator():
+    """Return an Accelerator if this process trains together with others, else None.
+
+    It does once an ``accelerate.Accelerator`` was made in a script that was launched in several
+    processes. Workers of joblib and dask are none of these.
+    """
+    state = sys.modules.get("accelerate.state")
+    if state is None or not state.is_initialized():
+        return None
+    accelerator = sys.modules["accelerate"].Accelerator()
+    return accelerator if accelerator.num_processes > 1 else None
+
+
+def agreed(value, accelerator):
+    """Return a number on which all processes agree: that of the first."""
+    if accelerator is None:
+        return value
+    number = torch.tensor([value], device=accelerator.device)
+    return int(sys.modules["accelerate.utils"].broadcast(number))
+
+
+def build_net(
+    module, control, settings, generator, validation=None, checkpoint=None, accelerator=None
+):
     """Put module, batches, optimiser and callbacks together, ready for ``partial_fit``.
 
     Parameters
@@ -314,18 +401,25 @@ def build_net(module, control, settings, generator, validation=None):
         What the user chose.
     generator : torch.Generator
         On the same device; shuffles the rows and draws the noise.
-    validation : Rows, default=None
+    validation : Selection, default=None
         Rows to watch for early stopping.
+    checkpoint : Checkpoint, default=None
+        Where to keep the state, and where to go on from.
+    accelerator : accelerate.Accelerator, default=None
+        Joins this process to others.
 
     Returns
     -------
     HVAENet
         Initialised.
     """
+    share = Share()
+    if accelerator is not None:
+        share = Share(accelerator.process_index, accelerator.num_processes)
     callbacks = list(settings.callbacks)
     if settings.on_epoch is not None:
         callbacks.append(EpochHook(settings.on_epoch))
-    if settings.verbose:
+    if settings.verbose and share.number == 0:
         callbacks.append(ProgressLine())
     if validation is not None:
         callbacks.append(
@@ -336,28 +430,34 @@ def build_net(module, control, settings, generator, validation=None):
                 load_best=True,
             )
         )
-    net = HVAENet(
-        module,
-        control=control,
-        noise=GeneratorNoise(generator),
-        autocast=settings.autocast,
-        n_steps=settings.n_steps,
-        criterion=control.loss,
-        optimizer=torch.optim.AdamW,
-        optimizer__fused=True,
-        optimizer__weight_decay=settings.weight_decay,
-        optimizer__param_groups=[(name, {"weight_decay": 0.0}) for name in _NOT_DECAYED],
-        lr=settings.lr,
-        max_epochs=settings.max_epochs,
-        batch_size=settings.batch_size,
-        iterator_train=RowBatches,
-        iterator_train__generator=generator,
-        iterator_valid=RowBatches,
-        train_split=None if validation is None else predefined_split(validation),
-        callbacks=callbacks,
-        device=str(settings.device),
-        verbose=0,
-    )
+    params = {
+        "control": control,
+        "noise": GeneratorNoise(generator, *share),
+        "autocast": settings.autocast,
+        "n_steps": settings.n_steps,
+        "checkpoint": checkpoint,
+        "criterion": control.loss,
+        "optimizer": torch.optim.AdamW,
+        "optimizer__fused": True,
+        "optimizer__weight_decay": settings.weight_decay,
+        "optimizer__param_groups": [(name, {"weight_decay": 0.0}) for name in _NOT_DECAYED],
+        "lr": settings.lr,
+        "max_epochs": settings.max_epochs,
+        "batch_size": settings.batch_size,
+        "iterator_train": RowBatches,
+        "iterator_train__generator": generator,
+        "iterator_train__share": share,
+        "iterator_valid": RowBatches,
+        "train_split": None if validation is None else predefined_split(validation),
+        "callbacks": callbacks,
+        "verbose": 0,
+    }
+    if accelerator is None:
+        net = HVAENet(module, device=str(settings.device), **params)
+    else:
+        net = SharedHVAENet(
+            module, accelerator=accelerator, device=None, unwrap_after_train=False, **params
+        )
     return net.initialize()
 
 

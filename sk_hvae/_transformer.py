@@ -109,6 +109,11 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     callbacks : list of skorch callbacks, default=None
         Passed to skorch's training loop, as they are. The learning rate follows its own
         schedule, which an LRScheduler does not change.
+    checkpoint : str or path-like, default=None
+        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
+        long ones. A fit that was killed goes on from there when it is started again with the
+        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
+        end. One fit per folder. Callbacks of yours start anew.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, shuffling, noise and splits. With an int, fits on the same
         machine with the same versions are identical; global generators are not touched.
@@ -224,6 +229,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "callbacks": [list, None],
+        "checkpoint": [str, PathLike, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -252,6 +258,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         n_iter_no_change=10,
         warm_start=False,
         callbacks=None,
+        checkpoint=None,
         random_state=None,
         verbose=0,
     ):
@@ -276,6 +283,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
 

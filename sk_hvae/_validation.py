@@ -384,8 +384,14 @@ def resolve_epochs(
     return math.ceil(n_steps / steps_per_epoch)
 
 
-def resolve_device(device):
-    """Return the torch device: "auto" takes CUDA, then MPS, then the CPU."""
+def resolve_device(device, accelerator=None):
+    """Return the torch device: "auto" takes CUDA, then MPS, then the CPU.
+
+    Where an Accelerator joins this process to others, it says which device is this one's.
+    """
+    if device == "auto" and accelerator is not None:
+        given = accelerator.device
+        return torch.device("cpu") if given.type == "cpu" else given
     if device != "auto":
         try:
             resolved = torch.device(device)

@@ -26,6 +26,18 @@ class TrainingDivergedError(ValueError):
     """Training turned non-finite; the estimator holds the last finite weights."""
 
 
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or is not one that this fit can go on from."""
+
+
+class TrainingMemoryError(MemoryError):
+    """Memory ran out; the estimator holds the weights so far, if training had begun."""
+
+
+class LostProcessError(RuntimeError):
+    """One of the processes that train together is gone; the weights so far are kept."""
+
+
 class UnsupportedFormatError(ValueError):
     """A file is not one of ours, is damaged, or needs another version of the library."""
 

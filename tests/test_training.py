@@ -9,11 +9,8 @@ from skorch.callbacks import Callback
 from sk_hvae._batches import RowBatches, Selection, n_batches
 from sk_hvae._rate_control import FixedMultipliers, RateController
 from sk_hvae._rows import ResidentRows
-from sk_hvae._training import (
-    TrainingSettings,
-    build_net,
-    lr_factor,
-)
+from sk_hvae._schedule import TrainingSettings, lr_factor
+from sk_hvae._training import build_net
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
 

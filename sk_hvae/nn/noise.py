@@ -29,14 +29,21 @@ class GeneratorNoise:
     ----------
     generator : torch.Generator
         Its state moves on with every draw.
+    number, n_shares : int, default=0 and 1
+        Which of several processes this is, and how many there are. All draw the noise of all
+        rows, from generators in the same state, and each takes its own part.
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator, number=0, n_shares=1):
         self.generator = generator
+        self._number = number
+        self._n_shares = n_shares
 
     def __call__(self, like):
         """Draw standard normal noise of the shape (b, n_units) of ``like``."""
-        return torch.randn(like.shape, generator=self.generator, device=like.device)
+        shape = (self._n_shares * len(like), *like.shape[1:])
+        noise = torch.randn(shape, generator=self.generator, device=like.device)
+        return noise[self._number * len(like) :][: len(like)]
 
 
 class ReplayedNoise:
