@@ -1,5 +1,6 @@
 """What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
 
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from sk_hvae._export import export_estimator
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._rows import ResidentRows, as_tensor
 from sk_hvae._validation import (
@@ -377,6 +379,54 @@ class LatentsMixin(TransformerMixin):
         True
         """
         return float(self.score_samples(X).mean())
+
+    def export_onnx(self, path: str | PathLike, part: str = "encoder") -> None:
+        """Write ``transform`` or ``inverse_transform`` to an ONNX file.
+
+        onnxruntime, or any other runtime, then gives the same numbers, up to the rounding of
+        float32, without torch or this library. Preprocessing is inside, as are the current
+        ``output_layers``; the number of rows is free. Needs ``pip install 'sk-hvae[onnx]'``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write; an existing file is replaced. All weights are in this one file.
+        part : {"encoder", "decoder"}, default="encoder"
+            "encoder" maps the input "X" (rows, n_features), float64, to the output "Z", what
+            ``transform`` returns; that of an `HVAEClusterer` also has the output
+            "probabilities", those of ``predict_proba``. "decoder" maps the input "Z" (rows,
+            n_columns), float32, to the output "X", what ``inverse_transform`` returns. X is
+            float64, because raw columns may have more digits than float32 holds.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ImportError
+            If onnx or onnxscript is not installed.
+        ValueError
+            If ``part`` is neither, if the weights take more than the 2 GiB of an ONNX file, or
+            if networks or likelihoods of your own do what ONNX cannot express.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris().data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from onnxruntime import InferenceSession
+        >>> path = os.path.join(tempfile.mkdtemp(), "iris.onnx")
+        >>> hvae.export_onnx(path)
+        >>> (Z,) = InferenceSession(path).run(["Z"], {"X": X})
+        >>> np.allclose(Z, hvae.transform(X), rtol=1e-5, atol=1e-5)
+        True
+        """
+        check_is_fitted(self, "module_")
+        export_estimator(self, path, part)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Name the columns of ``transform``.

@@ -30,6 +30,7 @@ FLOORS = {
     "_clusterer": 7,
     "_data": 1,
     "_graph_clusters": 1,
+    "_export": 1,
     "_gradients": 1,
     "_measurement": 2,
     "_persistence": 2,
@@ -108,7 +109,7 @@ def test_only_validation_imports_privates_of_scikit_learn():
 @pytest.mark.slow
 def test_the_package_can_be_imported_without_its_optional_dependencies():
     # None in sys.modules makes an import fail; scikit-learn itself tries pandas and copes.
-    optional = ["matplotlib", "pandas", "polars", "safetensors"]
+    optional = ["matplotlib", "onnx", "onnxscript", "pandas", "polars", "safetensors"]
     code = f"import sys; sys.modules.update(dict.fromkeys({optional})); import sk_hvae"
     run = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

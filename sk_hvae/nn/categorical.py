@@ -120,7 +120,7 @@ class CategoricalLatent(Latent):
 
     def posterior(self, features, z_above):
         log_probs = self.logits_net(features).float().log_softmax(1)
-        return CategoricalPosterior(log_probs, self.prior(z_above, len(log_probs)))
+        return CategoricalPosterior(log_probs, self.prior(z_above, log_probs.shape[0]))
 
 
 def top_latent(kind, inference, n_units, head):

@@ -349,7 +349,7 @@ class HierarchicalVAE(nn.Module):
     def _descend(self, z, layer, noise=None):
         """Go down from a layer to z_1 by samples of the priors, or by their means."""
         for below in reversed(self.layers[: layer - 1]):
-            prior = below.prior(z, len(z))
+            prior = below.prior(z, z.shape[0])
             z = prior.mean if noise is None else prior.sample(noise)
         return z
 

@@ -215,7 +215,7 @@ class TopDownLatent(GaussianLatent):
     def posterior(self, features, z_above):
         raw = self.posterior_net(features, z_above).float()
         offset, raw_ratio = raw.chunk(2, 1)
-        return GaussianPosterior(self.prior(z_above, len(raw)), offset, positive(raw_ratio))
+        return GaussianPosterior(self.prior(z_above, raw.shape[0]), offset, positive(raw_ratio))
 
     def start_at(self, code):
         self._start_prior(code)
@@ -269,7 +269,7 @@ class LadderLatent(GaussianLatent):
 
     def posterior(self, features, z_above):
         mean, raw_std = self.bottom_up_net(features).float().chunk(2, 1)
-        prior = self.prior(z_above, len(mean))
+        prior = self.prior(z_above, mean.shape[0])
         variance = positive(raw_std).square()
         total = variance + prior.std.square()
         offset = (mean - prior.mean) * prior.std / total

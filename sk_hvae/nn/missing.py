@@ -65,12 +65,14 @@ class MissingCells(nn.Module):
     def mark(self, linked):
         """Fill in linked data (b, n_linked), and append 1 for each missing cell, else 0."""
         missing = linked.isnan()
-        marks = linked.new_zeros(len(linked), self.n_marks)
+        marks = linked.new_zeros(linked.shape[0], self.n_marks)
         marks[:, self.column_of_link] = missing.float()
         return torch.cat((self.fill(linked), marks), 1)
 
     def fill(self, linked):
         """Replace NaN in linked data (b, n_linked) by its expectation given the rest."""
+        if torch.compiler.is_exporting():
+            return self._fill_block(linked)
         return torch.cat([self._fill_block(block) for block in linked.split(self.n_fit_rows)])
 
     @property
@@ -81,8 +83,13 @@ class MissingCells(nn.Module):
     def _fill_block(self, linked):
         with torch.autocast(linked.device.type, enabled=False):
             missing = linked.isnan()
-            precision, pull = self._observe(linked.masked_fill(missing, 0.0), ~missing)
-            factors = torch.linalg.solve(precision, pull)
+            filled, seen = linked.masked_fill(missing, 0.0), ~missing
+            precision, pull = self._observe(filled, seen)
+            solve = _solver(precision)
+            factors = solve(pull)
+            # What the factors leave open corrects them where the precision is near singular.
+            rest = (filled - self.mean - factors @ self.loadings.T) * (seen / self.noise)
+            factors = factors + solve(rest @ self.loadings - factors)
             return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
 
     @torch.no_grad()
@@ -129,6 +136,25 @@ class MissingCells(nn.Module):
         precision = (weights @ products.flatten(1)).unflatten(1, (n_factors, n_factors))
         precision = precision + torch.eye(n_factors, device=filled.device)
         return precision, ((filled - self.mean) * weights) @ self.loadings
+
+
+def _solver(matrices):
+    """Return a function that solves positive definite systems (b, k, k) for vectors (b, k)."""
+    if torch.compiler.is_exporting():
+        inverse = _inverse(matrices)
+        return lambda vectors: (inverse @ vectors[:, :, None])[:, :, 0]
+    root = torch.linalg.cholesky_ex(matrices).L
+    return lambda vectors: torch.cholesky_solve(vectors[:, :, None], root)[:, :, 0]
+
+
+def _inverse(matrices):
+    """Invert by Gauss-Jordan elimination: graphs know no solvers, and this needs no pivots."""
+    identity = torch.eye(matrices.shape[1])
+    rows = torch.cat((matrices, identity.expand_as(matrices)), 2)
+    for i, unit in enumerate(identity[:, :, None]):
+        pivot = rows[:, i : i + 1] / rows[:, i : i + 1, i : i + 1]
+        rows = rows - (rows[:, :, i : i + 1] - unit) * pivot
+    return rows[:, :, matrices.shape[1] :]
 
 
 def _principal_loadings(centred, n_factors, generator):

@@ -125,7 +125,15 @@ class TestFill:
         cells = fitted_cells(holes)
         cells.noise.fill_(1e-3)
         expected = conditional_means(holes.astype(np.float32).astype(float), *moments(cells))
-        np.testing.assert_allclose(cells.fill(torch.tensor(holes).float()), expected, atol=5e-3)
+        np.testing.assert_allclose(cells.fill(torch.tensor(holes).float()), expected, atol=2e-5)
+
+    def test_columns_that_determine_each_other_are_filled_accurately(self):
+        codes = np.random.default_rng(0).integers(0, 2, (400, 24))
+        rows = torch.tensor(2.0 * np.hstack([codes, 1 - codes]) - 1).float()
+        holes = with_holes(rows)
+        cells = fitted_cells(holes)
+        expected = conditional_means(holes.double().numpy(), *moments(cells))
+        np.testing.assert_allclose(cells.fill(holes), expected, atol=1e-5)
 
     def test_a_row_of_nothing_gets_the_mean(self):
         cells = random_cells()

@@ -149,6 +149,6 @@ class Categorical(Likelihood):
         return self._reduce(logits, "amax")
 
     def _reduce(self, values, how):
-        into = values.new_zeros(len(values), len(self.first))
+        into = values.new_zeros(values.shape[0], len(self.first))
         index = self.column.expand_as(values)
         return into.scatter_reduce(1, index, values, how, include_self=False)

@@ -16,6 +16,7 @@ from sk_hvae.nn.noise import gumbel, uniform
 _TOLERANCE = 0.1
 # In levels; narrower than that, a component has all but 1e-4 of its mass on one level.
 _MIN_SCALE = 0.05
+_EXPORTED_AT_ONCE = 16
 
 
 class _Levels(Likelihood):
@@ -117,6 +118,12 @@ class _Levels(Likelihood):
     def _expected_level(self, mean, scale):
         """Mean level, the sum of the probabilities to exceed each."""
         total = torch.zeros_like(mean)
+        if torch.compiler.is_exporting():
+            # One operation per level makes a graph of thousands.
+            for levels in torch.arange(self._top).split(_EXPORTED_AT_ONCE):
+                thresholds = levels.view(-1, *(1,) * mean.dim()) + 0.5
+                total = total + ((mean - thresholds) / scale).sigmoid().sum(0)
+            return total
         for level in range(self._top):
             total = total + ((mean - (level + 0.5)) / scale).sigmoid()
         return total
@@ -324,11 +331,11 @@ class DiscretizedLogisticMixture(_Levels):
         return k, k * n_channels, k * n_channels, k * (n_channels * (n_channels - 1) // 2)
 
     def _planes(self, row):
-        return row.view(len(row), 1, self.summary.n_channels, -1)
+        return row.view(row.shape[0], 1, self.summary.n_channels, -1)
 
     def _mixture(self, parameters, log_scale):
         location = self._planes(parameters[:, : self.n_linked] * self.scale + self.location)
-        extras = parameters[:, self.n_linked :].view(len(parameters), -1, self._n_pixels)
+        extras = parameters[:, self.n_linked :].view(parameters.shape[0], -1, self._n_pixels)
         logits, offsets, log_scales, coupling = (
             plane.unflatten(1, (self.n_mixtures, plane.shape[1] // self.n_mixtures))
             for plane in extras.split(self._extra_planes(), 1)
