@@ -82,7 +82,8 @@ class MissingCells(nn.Module):
         with torch.autocast(linked.device.type, enabled=False):
             missing = linked.isnan()
             precision, pull = self._observe(linked.masked_fill(missing, 0.0), ~missing)
-            factors = torch.linalg.solve(precision, pull)
+            # Positive definite by construction: a check would wait for the device.
+            factors = torch.linalg.solve_ex(precision, pull).result
             return torch.where(missing, self.mean + factors @ self.loadings.T, linked)
 
     @torch.no_grad()

@@ -57,7 +57,7 @@ class _Levels(Likelihood):
             raise ValueError(f"maximum must be 'auto' or a positive number; got {self.maximum!r}.")
 
     def check(self, x):
-        levels = x.float() * self._top / self.largest
+        levels = x.float() * self._top / self.largest.to(x.device)
         on_grid = (levels - levels.round()).abs() <= _TOLERANCE
         in_range = (levels >= -_TOLERANCE) & (levels <= self._top + _TOLERANCE)
         wrong = x[~(on_grid & in_range) & ~x.isnan()]
