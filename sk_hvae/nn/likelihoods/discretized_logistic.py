@@ -92,7 +92,8 @@ class _Levels(Likelihood):
         return levels * self.largest / self._top
 
     def _limits(self):
-        return self.scale.new_tensor(_MIN_SCALE), self.scale.new_tensor(10.0 * self.n_levels)
+        lowest, highest = _MIN_SCALE, 10.0 * self.n_levels
+        return torch.full_like(self.scale, lowest), torch.full_like(self.scale, highest)
 
     def _bounded(self, log_scale):
         """Scales in levels."""
