@@ -4,85 +4,19 @@ import numpy as np
 import pytest
 import torch
 from cuda_stand_in import CUDA, CudaTensor, pretend
+from every_kind import KINDS, make, rows_for, uses
 from scipy import sparse
 from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
 
-from sk_hvae import (
-    HierarchicalVAETransformer,
-    HVAEClusterer,
-    MultiRateHVAETransformer,
-    _batches,
-    _plane_control,
-    _rows,
-)
-from sk_hvae.nn import (
-    DiscretizedLogistic,
-    DiscretizedLogisticMixture,
-    Gaussian,
-    NegativeBinomial,
-    conditioning,
-)
+from sk_hvae import _batches, _plane_control, _rows
+from sk_hvae.nn import conditioning
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
     pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla"),
 ]
-
-SMALL = {
-    "n_components": 2,
-    "hidden_layer_sizes": (8,),
-    "max_epochs": 2,
-    "batch_size": 8,
-    "random_state": 0,
-}
-IMAGES = {"image_shape": (3, 4, 4)}
-BY_COLUMN = [
-    ("gaussian", [0, 7]),
-    ("categorical", [2, 3]),
-    ("poisson", [1, 4]),
-    ("bernoulli", [5, 6, *range(8, 48)]),
-]
-
-KINDS = {
-    "default": {},
-    "one layer": {"layer_rates": 2},
-    "three layers": {"layer_rates": (1, 2, 3)},
-    "fixed betas, ladder": {"layer_rates": None, "betas": (0.5, 2.0), "inference": "ladder"},
-    "early stopping": {"early_stopping": True},
-    "bfloat16": {"precision": "bfloat16"},
-    "sigma per feature": {"likelihood": Gaussian(sigma="per_feature")},
-    "optimal sigma": {"likelihood": Gaussian(sigma="optimal")},
-    "optimal sigma of states": {
-        "likelihood": Gaussian(sigma="optimal"),
-        "top_layer": "categorical",
-    },
-    "bernoulli": {"likelihood": "bernoulli"},
-    "categorical": {"likelihood": "categorical"},
-    "poisson": {"likelihood": "poisson"},
-    "negative binomial": {"likelihood": NegativeBinomial()},
-    "levels": {"likelihood": DiscretizedLogistic(n_levels=17, maximum=1.0)},
-    "mixture of levels": {"likelihood": DiscretizedLogisticMixture(n_mixtures=2), **IMAGES},
-    "by column": {"likelihood": BY_COLUMN},
-    "conv": IMAGES,
-    "fully-conv": {"network": "fully-conv", **IMAGES},
-    "preset": {"network": "hit-mnist"},
-    "categorical top": {"top_layer": "categorical"},
-    "gumbel top": {"top_layer": "gumbel", "inference": "ladder"},
-    "missing": {"missing": "mask"},
-    "missing, by column": {"missing": "mask", "likelihood": BY_COLUMN},
-    "multi-rate": {"kind": MultiRateHVAETransformer, "rate_range": (0.5, 4)},
-    "multi-rate, missing, states": {
-        "kind": MultiRateHVAETransformer,
-        "rate_range": (0.5, 4),
-        "missing": "mask",
-        "top_layer": "categorical",
-        "likelihood": "bernoulli",
-        **IMAGES,
-    },
-    "clusterer": {"kind": HVAEClusterer, "n_clusters": 3, "layer_rates": None},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -95,33 +29,6 @@ def coarse_plane(monkeypatch):
 @pytest.fixture
 def stand_in(monkeypatch):
     return pretend(monkeypatch)
-
-
-def rows_for(params):
-    n_columns = 784 if params.get("network") == "hit-mnist" else 48
-    X = np.random.default_rng(0).integers(0, 2, (40, n_columns)).astype(float)
-    if params.get("missing") == "mask":
-        X[3:30:2, 4:20] = np.nan
-    return X
-
-
-def make(kind=HierarchicalVAETransformer, **params):
-    return kind(**{"layer_rates": (1, 2), **SMALL, **params})
-
-
-def uses(model, X):
-    """All that a fitted model says of rows, as arrays by name."""
-    return {
-        "rates_": model.rates_,
-        "betas_": model.betas_,
-        "transform": model.transform(X),
-        "reconstruct": model.reconstruct(X),
-        "score_samples": model.score_samples(X),
-        "rates": model.rates(X),
-        "samples of latents": np.concatenate(model.latents(X, sample=True), axis=1),
-        "sample": model.sample(3),
-        "inverse_transform": model.inverse_transform(model.transform(X)),
-    }
 
 
 class WaitsBetweenBatches(Callback):
@@ -142,6 +49,11 @@ class WaitsBetweenBatches(Callback):
 
     def found(self):
         return [name for a, b in self.moments.values() for name in self.stand_in.waits[a:b]]
+
+
+def assert_same(found, expected):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 # The stand-in itself.
@@ -211,24 +123,20 @@ def test_the_stand_in_has_gradients(stand_in):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_fit_is_that_on_the_cpu_and_never_waits_between_batches(stand_in, name):
-    X = rows_for(KINDS[name])
-    expected = uses(make(device="cpu", **KINDS[name]).fit(X), X)
+    params = KINDS[name]
+    X = rows_for(params)
+    # Autocast knows that there is no CUDA, and computes in float32.
+    expected = uses(make(**{**params, "device": "cpu", "precision": "float32"}).fit(X), X)
     with stand_in:
         waits = WaitsBetweenBatches(stand_in)
-        model = make(device="cuda:0", callbacks=[waits], **KINDS[name]).fit(X)
+        model = make(device="cuda:0", callbacks=[waits], **params).fit(X)
         found = uses(model, X)
     assert model.device_ == "cuda:0"
     assert all(isinstance(p, CudaTensor) for p in model.module_.state_dict().values())
-    n_passes = model.n_iter_ * (2 if KINDS[name].get("early_stopping") else 1)
+    n_passes = model.n_iter_ * (2 if params.get("early_stopping") else 1)
     assert len(waits.moments) == n_passes > 0
     assert waits.found() == []
-    # Autocast knows that there is no CUDA, and computes in float32.
-    close = {"rtol": 0.3, "atol": 0.3} if KINDS[name].get("precision") == "bfloat16" else {}
-    for key, values in expected.items():
-        if close:
-            np.testing.assert_allclose(found[key], values, **close)
-        else:
-            np.testing.assert_array_equal(found[key], values, err_msg=key)
+    assert_same(found, expected)
 
 
 @pytest.mark.slow
@@ -238,7 +146,6 @@ def test_a_pass_over_twice_as_many_batches_waits_as_often(stand_in, name):
     n_waits = []
     with stand_in:
         for batch_size in (10, 5):
-            stand_in.waits.clear()
             n_at_epochs = []
 
             class CountAtEpochs(Callback):
@@ -264,8 +171,7 @@ def test_partial_fit_and_warm_start(stand_in, iris):
     expected = uses(train("cpu"), iris)
     with stand_in:
         found = uses(train("cuda:0"), iris)
-    for key, values in expected.items():
-        np.testing.assert_array_equal(found[key], values, err_msg=key)
+    assert_same(found, expected)
 
 
 @pytest.mark.slow
@@ -278,9 +184,8 @@ def test_rates_of_a_multi_rate_model(stand_in, iris):
     expected = [uses(model, iris) for model in fine_tuned("cpu")]
     with stand_in:
         found = [uses(model, iris) for model in fine_tuned("cuda:0")]
-    for values, others in zip(expected, found, strict=True):
-        for key in values:
-            np.testing.assert_array_equal(others[key], values[key], err_msg=key)
+    for pair in zip(found, expected, strict=True):
+        assert_same(*pair)
 
 
 SOURCES = {
@@ -307,5 +212,4 @@ def test_rows_read_ahead_are_sent_without_a_wait(stand_in, monkeypatch, iris, so
         found = uses(model, X)
     assert len(waits.moments) == 2
     assert waits.found() == []
-    for key, values in expected.items():
-        np.testing.assert_array_equal(found[key], values, err_msg=key)
+    assert_same(found, expected)
