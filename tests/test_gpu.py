@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback
 
-from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer, _rows
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer, _rows
 from sk_hvae._starting import Plan
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -60,9 +60,7 @@ def test_fits_of_every_kind_are_near_those_on_the_cpu(same_noise, name):
     assert_close(uses(found, X), uses(expected, X), rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    "kind", [HierarchicalVAETransformer, MultiRateHVAETransformer, HVAEClusterer]
-)
+@pytest.mark.parametrize("kind", [HierarchicalVAETransformer, MultiRateHVAETransformer])
 def test_targets_are_reached(iris, kind):
     params = {"layer_rates": (1, 1), "max_epochs": "auto", "n_components": 3}
     if kind is MultiRateHVAETransformer:
