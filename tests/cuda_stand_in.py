@@ -4,8 +4,6 @@ torch's own FakeTensorMode ends the process in the first backward pass where tor
 without CUDA. These tensors also have values, so that whole fits run and can be compared.
 """
 
-import threading
-
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map
@@ -70,8 +68,7 @@ class CudaTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        # In threads; where there is a CudaStandIn, that comes first.
-        return _compute(func, args, kwargs or {})
+        raise RuntimeError(f"{func} outside of a CudaStandIn, or in a thread that reads ahead")
 
 
 class CudaStandIn(TorchDispatchMode):
@@ -80,14 +77,13 @@ class CudaStandIn(TorchDispatchMode):
     Attributes
     ----------
     waits : list of str
-        Names of the operations for which this thread would have waited for the device.
+        Names of the operations that would have waited for the device.
     """
 
     def __init__(self):
         super().__init__()
         self.waits = []
         self._pinned = set()
-        self._thread = threading.get_ident()
 
     def __enter__(self):
         # Or else torch.tensor(..., device="cuda") asks the driver before it asks a mode.
@@ -108,7 +104,7 @@ class CudaStandIn(TorchDispatchMode):
         if not _goes_to_cuda(func, args, kwargs) and not any(map(_is_cuda, _tensors(args))):
             return func(*args, **kwargs)
         result = _compute(func, args, kwargs)
-        if threading.get_ident() == self._thread and self._waits(func, args, kwargs):
+        if self._waits(func, args, kwargs):
             self.waits.append(str(func))
         return result
 

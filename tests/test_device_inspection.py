@@ -131,8 +131,8 @@ def test_fit_is_that_on_the_cpu_and_never_waits_between_batches(stand_in, name):
         waits = WaitsBetweenBatches(stand_in)
         model = make(device="cuda:0", callbacks=[waits], **params).fit(X)
         found = uses(model, X)
+        assert all(isinstance(p, CudaTensor) for p in model.module_.state_dict().values())
     assert model.device_ == "cuda:0"
-    assert all(isinstance(p, CudaTensor) for p in model.module_.state_dict().values())
     n_passes = model.n_iter_ * (2 if params.get("early_stopping") else 1)
     assert len(waits.moments) == n_passes > 0
     assert waits.found() == []
