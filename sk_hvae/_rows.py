@@ -129,6 +129,8 @@ class StreamedRows(Rows):
         return self._send(self._read_in_any_order(index))
 
     def batches(self, parts):
+        # Copied at once: a copy in the reader's thread would wait for all that is queued.
+        parts = torch.cat(list(parts)).cpu().split([len(part) for part in parts])
         windows = _windows(parts, _rows_in(_WINDOW_ELEMENTS, self.shape))
         with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
             ahead = reader.submit(self._read_window, windows[0])

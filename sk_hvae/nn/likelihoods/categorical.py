@@ -91,9 +91,10 @@ class Categorical(Likelihood):
 
     def check(self, x):
         check_whole(x, "categorical", _ADVICE)
-        excess = (x.nan_to_num(0.0).float() - self.n_categories + 1).amax(0)
+        n_categories = self.n_categories.to(x.device)
+        excess = (x.nan_to_num(0.0).float() - n_categories + 1).amax(0)
         if excess.max() > 0.5:
-            known = int(self.n_categories[int(excess.argmax())]) - 1
+            known = int(n_categories[int(excess.argmax())]) - 1
             raise ValueError(
                 f"likelihood='categorical' knows the codes 0 to {known} of a column; found "
                 f"{known + float(excess.max()):.0f}. Fit on data that have all categories, or "

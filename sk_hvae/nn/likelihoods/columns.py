@@ -81,7 +81,7 @@ class PerColumn(Likelihood):
         return any(likelihood.fits_each_batch for likelihood in self.likelihoods)
 
     def check(self, x):
-        columns = self.order.split(self._sizes)
+        columns = self.order.to(x.device).split(self._sizes)
         for likelihood, part in zip(self.likelihoods, columns, strict=True):
             with _naming(part.tolist()):
                 likelihood.check(x[:, part])

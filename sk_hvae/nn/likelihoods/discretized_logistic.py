@@ -58,7 +58,7 @@ class _Levels(Likelihood):
             raise ValueError(f"maximum must be 'auto' or a positive number; got {self.maximum!r}.")
 
     def check(self, x):
-        levels = x.float() * self._top / self.largest
+        levels = x.float() * self._top / self.largest.to(x.device)
         on_grid = (levels - levels.round()).abs() <= _TOLERANCE
         in_range = (levels >= -_TOLERANCE) & (levels <= self._top + _TOLERANCE)
         wrong = x[~(on_grid & in_range) & ~x.isnan()]
@@ -93,7 +93,8 @@ class _Levels(Likelihood):
         return levels * self.largest / self._top
 
     def _limits(self):
-        return self.scale.new_tensor(_MIN_SCALE), self.scale.new_tensor(10.0 * self.n_levels)
+        lowest, highest = _MIN_SCALE, 10.0 * self.n_levels
+        return torch.full_like(self.scale, lowest), torch.full_like(self.scale, highest)
 
     def _bounded(self, log_scale):
         """Scales in levels."""
