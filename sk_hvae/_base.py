@@ -239,13 +239,20 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         return RateController(*args)
 
     def _train(self, net, train, plan):
-        """Train and conclude; on divergence conclude with the last finite weights and raise."""
+        """Train and conclude; on divergence conclude with the last finite weights and raise.
+
+        Any other error, such as a callback's, leaves the model as it was.
+        """
         diverged = ""
-        betas = net.control.betas
+        betas, weights = net.control.betas, copy.deepcopy(net.module_.state_dict())
         try:
             net.partial_fit(train)
         except TrainingDivergedError as error:
             diverged = str(error)
+        except BaseException:
+            net.module_.load_state_dict(weights)
+            net.module_.eval()
+            raise
         self._conclude(net, plan)
         if not diverged and not math.isfinite(self.lower_bound_):
             diverged = divergence(self.n_iter_, self.distortion_, self.rates_)
