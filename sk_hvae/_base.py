@@ -2,6 +2,7 @@
 
 import copy
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,7 @@ _HISTORY = (
     "betas",
     "target_rates",
 )
+_INTERNAL = {"epoch", "train_loss", "valid_loss"}
 
 
 class Session(NamedTuple):
@@ -297,8 +299,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         epochs = [row for row in net.history if "betas" in row]
         self.history_ = {
             name: np.array([row[name] for row in epochs if name in row])
-            for name in _HISTORY
-            if epochs and name in epochs[0]
+            for name in _names_kept(epochs)
         }
         self.n_iter_ = len(epochs)
         self.n_layers_ = plan.goal.n_layers
@@ -354,6 +355,17 @@ def _gain(architecture, module):
     """
     slow = architecture.inference == "ladder" or not module.has_linear_paths
     return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
+
+
+def _names_kept(epochs):
+    """Name what ``history_`` keeps: our own columns, and single numbers of the callbacks."""
+    first = epochs[0] if epochs else {}
+    numbers = (
+        name
+        for name in first.keys() - _INTERNAL
+        if all(isinstance(row[name], Real) for row in epochs if name in row)
+    )
+    return [*(name for name in _HISTORY if name in first), *sorted(set(numbers) - set(_HISTORY))]
 
 
 def on_cpu(module):
