@@ -88,7 +88,8 @@ print("logged:", ", ".join(log.Tags()["scalars"]))
 # steps, and whenever the betas take bits away, it rises though nothing is wrong, and skorch's
 # ``EarlyStopping`` takes that for the end. The built-in one, ``early_stopping=True``, waits until
 # the targets are down, watches distortion and rates together, and puts the betas back with the
-# weights. Here it found no reason to stop.
+# weights. Here it found no reason to stop. skorch's stopped while the targets were still high, so
+# that the rates miss them, and a warning says so.
 hasty = HierarchicalVAETransformer(
     max_epochs=60,
     early_stopping=True,
