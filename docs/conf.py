@@ -63,11 +63,14 @@ _STORY = [
     "plot_quickstart.py",
     "plot_pipeline.py",
     "plot_rate_search.py",
+    "plot_optuna.py",
+    "plot_halving_search.py",
     "plot_layers.py",
     "plot_accuracy_bound.py",
     "plot_clustering.py",
     "plot_missing_values.py",
     "plot_anomaly_scores.py",
+    "plot_callbacks.py",
 ]
 
 sphinx_gallery_conf = {

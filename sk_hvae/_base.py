@@ -2,6 +2,7 @@
 
 import copy
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,7 @@ _HISTORY = (
     "betas",
     "target_rates",
 )
+_INTERNAL = {"epoch", "train_loss", "valid_loss"}
 
 
 class Session(NamedTuple):
@@ -269,9 +271,12 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         return RateController(*args)
 
     def _train(self, net, train, plan):
-        """Train and conclude; on divergence conclude with the last finite weights and raise."""
+        """Train and conclude; on divergence conclude with the last finite weights and raise.
+
+        Any other error, such as a callback's, leaves the model as it was.
+        """
         diverged = ""
-        betas = net.control.betas
+        betas, weights = net.control.betas, copy.deepcopy(net.model.state_dict())
         try:
             with explained(self.batch_size):
                 net.partial_fit(train)
@@ -280,6 +285,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         except (CheckpointError, LostProcessError, TrainingMemoryError):
             net.interrupted_ = True
             self._conclude(net, plan)
+            raise
+        except BaseException:
+            net.model.load_state_dict(weights)
+            net.model.eval()
             raise
         self._conclude(net, plan)
         if not diverged and not math.isfinite(self.lower_bound_):
@@ -325,8 +334,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         epochs = [row for row in net.history if "betas" in row]
         self.history_ = {
             name: np.array([row[name] for row in epochs if name in row])
-            for name in _HISTORY
-            if epochs and name in epochs[0]
+            for name in _names_kept(epochs)
         }
         self.n_iter_ = len(epochs)
         self.n_layers_ = plan.goal.n_layers
@@ -382,6 +390,17 @@ def _gain(architecture, module):
     """
     slow = architecture.inference == "ladder" or not module.has_linear_paths
     return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
+
+
+def _names_kept(epochs):
+    """Name what ``history_`` keeps: our own columns, and single numbers of the callbacks."""
+    first = epochs[0] if epochs else {}
+    numbers = (
+        name
+        for name in first.keys() - _INTERNAL
+        if all(isinstance(row[name], Real) for row in epochs if name in row)
+    )
+    return [*(name for name in _HISTORY if name in first), *sorted(set(numbers) - set(_HISTORY))]
 
 
 def on_cpu(module):

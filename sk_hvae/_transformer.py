@@ -146,7 +146,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     history_ : dict of ndarray
         Per epoch: "train_distortion" (n_iter_,) and "train_rates" (n_iter_, n_layers) in
         bits per sample, "betas" (n_iter_, n_layers), with ``layer_rates`` the "target_rates"
-        of the moment, and with ``early_stopping`` "valid_distortion" and "valid_rates".
+        of the moment, and with ``early_stopping`` "valid_distortion" and "valid_rates"; then
+        single numbers that ``callbacks`` recorded.
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
     device_ : str
