@@ -93,7 +93,7 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     take, from n_clusters to twice as many, as far as these diffuse at most twice as fast, and
     in whether these are weighted by a diffusion of 20 steps. Each is refined by moving nodes to
     where the block model likes them best. Each has a seed of its own, so that
-    `joblib.parallel_config` may spread them over processes, without a change in the result.
+    ``joblib.parallel_config`` may spread them over processes, without a change in the result.
 
     Parameters
     ----------

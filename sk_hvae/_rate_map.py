@@ -208,7 +208,7 @@ def rate_map(
     cv : int or cross-validation generator, default=3
         How to split rows for accuracies.
     n_jobs : int, default=None
-        Number of processes; None is one, unless `joblib.parallel_config` says otherwise. It
+        Number of processes; None is one, unless ``joblib.parallel_config`` says otherwise. It
         does not change the results.
 
     Returns
