@@ -9,12 +9,13 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, eye_array
+from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.parallel import Parallel, delayed
 
 _COUPLING = 1e-3
 _EIGENVALUE_TOLERANCE = 1e-4
@@ -91,7 +92,8 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     length 1 (Ng, Jordan & Weiss, NeurIPS 2001). Starts differ in how many eigenvectors they
     take, from n_clusters to twice as many, as far as these diffuse at most twice as fast, and
     in whether these are weighted by a diffusion of 20 steps. Each is refined by moving nodes to
-    where the block model likes them best.
+    where the block model likes them best. Each has a seed of its own, so that
+    ``joblib.parallel_config`` may spread them over processes, without a change in the result.
 
     Parameters
     ----------
@@ -116,17 +118,26 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     values, vectors = _spectrum(graph, 2 * n_clusters, random_state)
     slowest = 1 - values[min(n_clusters, len(values)) - 1]
     n_most = np.count_nonzero(1 - values <= _SIMILAR_PACE * slowest)
-    starts = []
-    for n_vectors, steps in zip(
-        np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
-        np.resize([0, _DIFFUSION_STEPS], n_init),
-        strict=True,
-    ):
-        points = (vectors * values**steps)[:, :n_vectors]
-        points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
-        labels = _k_means(points, n_clusters, random_state)
-        starts.append(partition(graph, _refine(graph, labels)))
+    # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
+    matrix = csr_matrix(graph)
+    starts = Parallel()(
+        delayed(_start)(matrix, values, vectors, n_clusters, *start)
+        for start in zip(
+            np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
+            np.resize([0, _DIFFUSION_STEPS], n_init),
+            random_state.randint(np.iinfo(np.int32).max, size=n_init),
+            strict=True,
+        )
+    )
     return Clustering(_best(starts).labels, _agreement([start.labels for start in starts]))
+
+
+def _start(graph, values, vectors, n_clusters, n_vectors, n_steps, seed):
+    """Partition a graph by k-means on the first of its eigenvectors, after a diffusion."""
+    graph = csr_array(graph)
+    points = (vectors * values**n_steps)[:, :n_vectors]
+    points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
+    return partition(graph, _refine(graph, _k_means(points, n_clusters, seed)))
 
 
 def _best(starts):
@@ -207,10 +218,10 @@ def _spectrum(graph, n_vectors, random_state):
     return values[order].clip(0, 1), vectors[:, order]
 
 
-def _k_means(points, n_clusters, random_state):
+def _k_means(points, n_clusters, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        means = KMeans(n_clusters, n_init=_RESTARTS, random_state=random_state)
+        means = KMeans(n_clusters, n_init=_RESTARTS, random_state=seed)
         return means.fit_predict(points)
 
 

@@ -75,11 +75,6 @@ class MapTask:
         self.cv = cv
 
     @property
-    def n_rows(self):
-        """Number of rows."""
-        return np.shape(self.X)[0]
-
-    @property
     def is_survey(self):
         """Whether all metrics come from passes over the rows."""
         return set(self.metrics.values()) <= set(_SURVEYED)

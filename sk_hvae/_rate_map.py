@@ -1,12 +1,15 @@
 """rate_map: metrics over the rate plane, of one multi-rate model or of a fit for each point."""
 
 import itertools
+import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._map_metrics import UNITS, MapTask, resolve_metrics
@@ -19,6 +22,7 @@ from sk_hvae.plotting import RateMapDisplay
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
 _POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
 _FEWEST_PER_AXIS = 3
+_STRETCH = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +208,8 @@ def rate_map(
     cv : int or cross-validation generator, default=3
         How to split rows for accuracies.
     n_jobs : int, default=None
-        Number of processes; None is one. Single-rate fits follow a path through the points,
-        each starting from the one before. It is cut into as many stretches, so that results
-        depend on the number, if by little.
+        Number of processes; None is one, unless ``joblib.parallel_config`` says otherwise. It
+        does not change the results.
 
     Returns
     -------
@@ -238,6 +241,10 @@ def rate_map(
     Rates, "distortion", "lower_bound" and "psnr" come from one pass over the rows, with one
     draw of the latents whose noise is derived from each row, in the precision of training.
 
+    Single-rate fits follow a path through the points, and start from the point before. The
+    path is cut into stretches of at most 4 points, which do not know of each other, however
+    many processes there are to share them.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -249,29 +256,34 @@ def rate_map(
     >>> surface.layer_rates[surface.best("psnr")]
     array([2., 2.])
     """
-    task = MapTask(resolve_metrics(metrics, y), X, y, cv)
+    metrics = resolve_metrics(metrics, y)
+    measure: Callable[..., list]
+    rows: tuple
     if isinstance(estimator, MultiRateHVAETransformer):
         check_is_fitted(estimator, "calibration_")
         points = _resolve_points(layer_rates, estimator)
-        order, measure = np.arange(len(points)), _measure_shared
+        order, measure, rows = np.arange(len(points)), _measure_shared, (X, y)
+        n_stretches = min(effective_n_jobs(n_jobs), len(points))
     elif isinstance(estimator, HierarchicalVAETransformer):
         points = _resolve_points(layer_rates)
         order, measure = np.array(path_through(points)), _measure_fits
-        estimator, X_fit = clone(estimator).set_params(betas=None), X if X_fit is None else X_fit
+        rows = (X, y, X if X_fit is None else X_fit)
+        n_stretches = math.ceil(len(points) / _STRETCH)
+        estimator = clone(estimator).set_params(betas=None)
     else:
         raise TypeError(
             "estimator must be a fitted MultiRateHVAETransformer or a "
             f"HierarchicalVAETransformer; got {type(estimator).__name__}."
         )
-    stretches = np.array_split(order, min(effective_n_jobs(n_jobs), len(points)))
+    # Rows are arguments of their own, which clusters get once, not with every stretch.
     results = Parallel(n_jobs=n_jobs)(
-        delayed(measure)(estimator, X_fit, points[stretch], task) for stretch in stretches
+        delayed(measure)(estimator, points[stretch], metrics, cv, *rows)
+        for stretch in np.array_split(order, n_stretches)
     )
     table = np.concatenate(results)[np.argsort(order)]
     rates, values = np.split(table, [points.shape[1]], axis=1)
     _warn_if_off(points, rates)
-    metrics = dict(zip(task.metrics, values.T, strict=True))
-    return RateMap(points, rates, metrics, task.n_rows)
+    return RateMap(points, rates, dict(zip(metrics, values.T, strict=True)), np.shape(X)[0])
 
 
 def path_through(points):
@@ -300,9 +312,9 @@ def path_through(points):
     return snake(list(range(len(points))), 0)
 
 
-def _measure_shared(multi, _, points, task):
+def _measure_shared(multi, points, metrics, cv, X, y):
     """Measure a multi-rate model at every point."""
-    survey, results = None, []
+    task, survey, results = MapTask(metrics, X, y, cv), None, []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RateTargetWarning)
         for point in points:
@@ -315,13 +327,13 @@ def _measure_shared(multi, _, points, task):
     return results
 
 
-def _measure_fits(single, X, points, task):
+def _measure_fits(single, points, metrics, cv, X, y, X_fit):
     """Fit a single-rate estimator to every point, each from the one before, and measure it."""
-    single, results = clone(single), []
+    task, single, results = MapTask(metrics, X, y, cv), clone(single), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RateTargetWarning)
         for number, point in enumerate(points):
-            single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X)
+            single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X_fit)
             results.append(task.measure(single, task.survey(single)))
     return results
 

@@ -105,7 +105,8 @@ class RateSearchCV(GridSearchCV):
 
     A candidate finds the shared model by the rows that reach the transformer: set
     ``random_state`` in the steps before it. Shared models are kept in a temporary folder
-    during the search, which workers on other machines need to see (set TMPDIR).
+    during the search, which workers on other machines need to see: set TMPDIR, see
+    :doc:`/user_guide/cluster`.
 
     Examples
     --------
@@ -153,6 +154,9 @@ class RateSearchCV(GridSearchCV):
         ------
         ValueError
             If a parameter does not make sense, or all fits fail.
+        FileNotFoundError
+            If a worker that fits a multi-rate model does not see the folder of the search. A
+            candidate whose worker does not see it fails.
 
         Warns
         -----
@@ -207,7 +211,8 @@ class RateSearchCV(GridSearchCV):
         self.shared_fit_time_ = time.perf_counter() - start if any_shared else 0.0
         super()._run_search(partial(evaluate_candidates, cv=check_cv(splits)), **context)
         # A split may train on all rows, but the last fit is one by itself.
-        shutil.rmtree(stage.folder)
+        for models in stage.folder.iterdir():
+            shutil.rmtree(models)
 
 
 def _split_params(search, params):

@@ -34,6 +34,10 @@ _COMMON = sorted(
 )
 _EPOCHS, _ROWS = 2, 3
 _WIDER = 1.1
+_UNSEEN = (
+    "a worker of the search does not see {}, where the models that candidates share are kept. Set "
+    "TMPDIR, before Python starts, to a folder that all machines share, or use GridSearchCV."
+)
 
 
 class Step(NamedTuple):
@@ -86,17 +90,20 @@ class _InFolder:
 
 
 class _PlaneWriter(_InFolder, MultiRateHVAETransformer):
-    """Fits a multi-rate model and puts it into the folder; ``max_epochs`` are a single fit's."""
+    """Fits a multi-rate model and puts it into the folder, unless this machine has not got that.
+
+    ``max_epochs`` are a single fit's.
+    """
 
     def _n_epochs(self, steps_per_epoch):
         return _EPOCHS * resolve_epochs(self.max_epochs, _ROWS * steps_per_epoch)
 
     def fit(self, X, y=None) -> Self:
         kind, rows = _kind(self.get_params(deep=False), self.layer_rates), _digest(X)
-        if kind is not None and rows is not None:
+        if kind is not None and rows is not None and self._folder.is_dir():
             super().fit(X)
             (self._folder / kind).mkdir(exist_ok=True)
-            with NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            with NamedTemporaryFile(dir=self._folder / kind, delete=False) as file:
                 joblib.dump(self, file)
             os.replace(file.name, self._folder / kind / rows)
         return self
@@ -120,7 +127,11 @@ class _PlaneReader(_InFolder, HierarchicalVAETransformer):
         """Return where a model for the rows would be; they are hashed only if there may be one."""
         common = _common_params(self)
         kind = None if common is None else _kind(common, self.layer_rates)
-        if kind is None or not (self._folder / kind).is_dir():
+        if kind is None:
+            return None
+        if not self._folder.is_dir():
+            raise FileNotFoundError(_UNSEEN.format(self._folder))
+        if not (self._folder / kind).is_dir():
             return None
         rows = _digest(X)
         return None if rows is None else self._folder / kind / rows
@@ -159,6 +170,7 @@ def fit_planes(search, stage, splits):
     """Fit a multi-rate model per split and group of candidates; tells whether there are any.
 
     A fit that fails leaves no model, so that its candidates are fitted, and fail, by themselves.
+    Where a worker does not see the folder, that is an error: there is no more to be shared.
     """
     pipeline = stage.step.pipeline(search.estimator)
     *before, (name, _) = pipeline.steps
@@ -175,18 +187,23 @@ def fit_planes(search, stage, splits):
     fits = GridSearchCV(
         pipeline,
         grid,
-        scoring=_has_model,
+        scoring=_outcome,
         n_jobs=search.n_jobs,
         refit=False,
         cv=splits,
         pre_dispatch=search.pre_dispatch,
         error_score=0.0,
     )
-    n_fits, n_models = len(splits) * len(groups), 0
+    n_fits, n_models, n_unseen = len(splits) * len(groups), 0, 0
     with warnings.catch_warnings(), suppress(ValueError):  # which says that all have failed
         warnings.simplefilter("ignore", FitFailedWarning)
         fits.fit(stage.X, stage.y, **_params_before(pipeline, before, stage.params))
-        n_models = round(len(splits) * fits.cv_results_["mean_test_score"].sum())
+        n_models, n_unseen = (
+            round(len(splits) * fits.cv_results_[f"mean_test_{name}"].sum())
+            for name in ("model", "unseen")
+        )
+    if n_unseen:
+        raise FileNotFoundError(_UNSEEN.format(stage.folder))
     if n_models < n_fits:
         warn_caller(
             f"{n_fits - n_models} of {n_fits} multi-rate fits failed, so that their candidates "
@@ -272,6 +289,10 @@ def _params_before(pipeline, before, params):
     return {name: params[name] for name in names}
 
 
-def _has_model(pipeline, X, y=None):
-    """Score 1 for a multi-rate model that is in the folder; failed fits score 0."""
-    return float(hasattr(pipeline[-1], "calibration_"))
+def _outcome(pipeline, X, y=None):
+    """Tell whether a model came into the folder, and whether there was one; failed fits score 0."""
+    writer = pipeline[-1]
+    return {
+        "model": float(hasattr(writer, "calibration_")),
+        "unseen": float(not writer._folder.is_dir()),
+    }

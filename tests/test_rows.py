@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from scipy import sparse
@@ -202,7 +203,6 @@ class TestForget:
         assert (mapped[5] == 77).all()
 
     def test_pages_leave_the_process(self, tmp_path):
-        psutil = pytest.importorskip("psutil")
         mapped = memmap(tmp_path / "X", np.ones((2**22, 8), np.float32))  # 128 MiB
         before = psutil.Process().memory_info().rss
         assert mapped.sum(dtype=np.float64) == 2**25

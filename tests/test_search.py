@@ -1,8 +1,10 @@
 """RateSearchCV is GridSearchCV with shared fits; rate_grid and RateDistribution write rates."""
 
+import contextlib
 import importlib
 import inspect
 import pickle
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -35,6 +37,7 @@ from sk_hvae import (
     RateSearchCV,
     rate_grid,
 )
+from sk_hvae._shared_fits import fit_planes
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Gaussian
 
@@ -440,6 +443,30 @@ def test_a_shared_fit_that_fails_is_left_out(
     with pytest.warns(FitFailedWarning, match=f"{2 * n_failing} of 4 multi-rate fits failed"):
         both(pipeline, grid, iris, species)
     assert (len(exact.fits), len(exact.taken)) == (4 - 2 * n_failing, 12 - 6 * n_failing)
+
+
+def test_workers_that_fit_shared_models_must_see_the_folder(
+    pipeline, iris, species, exact, monkeypatch, tmp_path
+):
+    elsewhere = contextlib.nullcontext(str(tmp_path / "on another machine"))
+    monkeypatch.setattr("sk_hvae._search.TemporaryDirectory", lambda prefix: elsewhere)
+    with pytest.raises(FileNotFoundError, match=r"does not see .*another machine.*Set TMPDIR"):
+        RateSearchCV(pipeline, {"hvae__layer_rates": RATES}, cv=2).fit(iris, species)
+    assert exact.fits == []
+
+
+def test_workers_that_fit_candidates_must_see_the_folder(
+    pipeline, iris, species, exact, monkeypatch
+):
+    def out_of_sight(search, stage, splits):
+        fitted = fit_planes(search, stage, splits)
+        shutil.rmtree(stage.folder)
+        return fitted
+
+    monkeypatch.setattr("sk_hvae._search.fit_planes", out_of_sight)
+    with pytest.raises(ValueError, match=r"fits failed(.|\n)*FileNotFoundError.*does not see"):
+        RateSearchCV(pipeline, {"hvae__layer_rates": RATES}, cv=2).fit(iris, species)
+    assert exact.taken == []
 
 
 def test_rows_that_differ_from_fit_to_fit_are_not_mixed_up(pipeline, iris, species, exact):
