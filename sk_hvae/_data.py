@@ -73,7 +73,8 @@ def cluster_centres(linked, components, n_clusters, random_state):
     components : PrincipalComponents
         Of the same data.
     n_clusters : int
-        How many; with fewer different rows, some centres coincide.
+        How many; with fewer different rows, some centres coincide, and without components all
+        do.
     random_state : int
         Seed of k-means.
 
@@ -82,6 +83,8 @@ def cluster_centres(linked, components, n_clusters, random_state):
     Tensor of shape (n_clusters, n)
         On the device of ``linked``.
     """
+    if not len(components.variances):
+        return linked.new_zeros(n_clusters, 0)
     scores = ((linked - components.mean) @ components.directions.T).cpu().numpy()
     n = min(n_clusters, len(np.unique(scores, axis=0)))
     centres = KMeans(n, n_init=1, random_state=random_state).fit(scores).cluster_centers_

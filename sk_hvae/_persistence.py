@@ -7,9 +7,10 @@ import os
 import numpy as np
 import torch
 
+from sk_hvae._starting import build_seeded
 from sk_hvae.exceptions import UnsupportedFormatError
 from sk_hvae.nn import likelihoods
-from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
 from sk_hvae.nn.networks import Networks
 
@@ -90,7 +91,7 @@ def load_estimator(cls, path):
         if len(summary.mean) != estimator.n_features_in_:
             raise ValueError(f"it holds a model of {len(summary.mean)} columns.")
         likelihood = _from_json(header["likelihood"]).adapt(summary)
-        module = build_hierarchy(estimator._architecture, likelihood)
+        module = build_seeded(estimator._architecture, likelihood, seed=0)
         module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items()})
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UnsupportedFormatError(f"the file is damaged: {error}") from error

@@ -33,7 +33,7 @@ FLOORS = {
     "_export": 1,
     "_gradients": 1,
     "_measurement": 2,
-    "_persistence": 2,
+    "_persistence": 4,
     "_plane_control": 2,
     "_rate_control": 1,
     "_training": 2,

@@ -99,6 +99,13 @@ def test_constant_data(small, value):
     assert (model.rates_ < 0.1).all()
 
 
+@pytest.mark.parametrize("top_layer", ["categorical", "gumbel"])
+def test_constant_data_and_states(small, top_layer):
+    model = small(top_layer=top_layer)
+    assert_works(model, np.ones((20, 3)))
+    assert (model.rates_ < 0.1).all()
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_constant_columns(small, iris, likelihood):
     X = np.hstack([iris / 10, np.zeros((150, 1)), np.ones((150, 1))])

@@ -83,7 +83,7 @@ def global_states():
     )
 
 
-def test_global_random_states_are_left_alone(small, iris):
+def test_global_random_states_are_left_alone(small, iris, tmp_path):
     before = global_states()
     model = small().fit(iris)
     model.partial_fit(iris)
@@ -91,6 +91,8 @@ def test_global_random_states_are_left_alone(small, iris):
     model.latents(iris, sample=True)
     model.sample(10)
     model.score(iris)
+    model.save(tmp_path / "model")
+    type(model).load(tmp_path / "model")
     assert global_states() == before
 
 
