@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 
 from sk_hvae.nn.linear_start import PrincipalComponents
 
@@ -87,7 +88,9 @@ def cluster_centres(linked, components, n_clusters, random_state):
         return linked.new_zeros(n_clusters, 0)
     scores = ((linked - components.mean) @ components.directions.T).cpu().numpy()
     n = min(n_clusters, len(np.unique(scores, axis=0)))
-    centres = KMeans(n, n_init=1, random_state=random_state).fit(scores).cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # rows that differ by rounding only
+        centres = KMeans(n, n_init=1, random_state=random_state).fit(scores).cluster_centers_
     return torch.from_numpy(np.resize(centres, (n_clusters, scores.shape[1]))).to(linked)
 
 

@@ -469,7 +469,13 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         low, high = map(np.array, resolve_rate_range(self.rate_range, plan.goal.n_layers))
         low, high = low / _MARGIN, high * _MARGIN
         if plan.architecture.has_categorical_top:
-            most = _MOST_OF_STATES * math.log2(plan.architecture.layer_sizes[-1])
+            n_states = plan.architecture.layer_sizes[-1]
+            if n_states < 2:
+                raise ValueError(
+                    f"top_layer={self.top_layer!r} with one state has no bits to choose from; the "
+                    "last entry of n_components must be at least 2."
+                )
+            most = _MOST_OF_STATES * math.log2(n_states)
             high[-1] = min(high[-1], most)
             low[-1] = min(low[-1], most / _MARGIN)
         return low, high

@@ -253,7 +253,8 @@ def resolve_network(network, image_shape, n_layers, n_features):
     if image_shape is not None and math.prod(image_shape) != n_features:
         raise ValueError(
             f"images of shape {image_shape} have {math.prod(image_shape)} pixels but X has "
-            f"{n_features} columns; rows of X are flattened (channels, height, width)."
+            f"{n_features} columns; image_shape is (channels, height, width), and rows of X are "
+            "flattened in this order."
         )
     return network, image_shape
 

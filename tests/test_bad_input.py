@@ -90,6 +90,23 @@ def test_scales_beyond_reach_say_so(small, iris, scale):
         small().fit(scale * iris)
 
 
+@pytest.mark.parametrize("value", [1e36, -1e100, 1e300])
+def test_values_beyond_float32_say_so(small, value):
+    with pytest.raises(ValueError, match=r"X are too large for float32: max\|X\| is 1e"):
+        small().fit(np.full((20, 3), value))
+
+
+@pytest.mark.parametrize("value", [1e20, -1e60, 1e300])
+def test_new_values_far_beyond_the_training_data_say_so(fitted, iris, value):
+    X = iris[:3].copy()
+    X[1, 2] = value
+    with pytest.raises(ValueError, match=r"cannot place X's values from .* in a column .*Clip X"):
+        fitted.transform(X)
+    X[1, 2] = 1e10
+    assert np.isfinite(fitted.transform(X)).all()
+    assert np.isfinite(fitted.score_samples(X)).all()
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, 5.3, -1e6])
 def test_constant_data(small, value):
     X = np.full((20, 3), value)

@@ -307,7 +307,10 @@ class _Maker:
         )
 
         def one(name):
-            return self._pick(_OBJECTS[name])() if self._rarely(0.4) else name
+            likelihood = self._pick(_OBJECTS[name])() if self._rarely(0.4) else name
+            if getattr(likelihood, "maximum", "auto") != "auto":
+                self.may.add("likelihood")  # levels may have been divided by 255
+            return likelihood
 
         if d > 1 and self._rarely(0.15):
             order = self.rng.permutation(d)
@@ -382,13 +385,14 @@ class _Maker:
             params["inference"] = self._pick(["ladder", "top_down"])
 
     def _multi(self, params):
-        n_layers = int(self.rng.choice([1, 2, 3], p=[0.45, 0.5, 0.05]))
+        n_layers = int(self.rng.choice([1, 2, 3], p=[0.46, 0.52, 0.02]))
         params["layer_rates"] = self._rates(n_layers)
         low = self._log(*self._pick([(-1, 0), (-1, 0), (-5, 1)]))
         pair = (low, low * self._pick([1.01, 3.0, 30.0, 1e3]))
         params["rate_range"] = pair if self._rarely(0.7) else [pair] * n_layers
         if self._rarely(0.2):
             params["top_layer"] = self._pick(["categorical", "gumbel"])
+            self.may.add("n_components")  # one state has no bits to choose from
             if params.get("network") == "fully-conv":
                 self.may |= {"top_layer", "network"}
         self._layers(params, n_layers)
@@ -458,6 +462,8 @@ class _Maker:
         if name == "output_layers" and kind == "multi" and params[name] == 9:
             params[name] = 0
         self.must = name
+        if name == "likelihood":
+            self.may |= {"sigma", "n_levels"}
         self.story["spoilt"] = name
 
     # Data
@@ -499,7 +505,7 @@ class _Maker:
         rng = self.rng
         values = np.empty_like(latent)
         binary, unit_levels = rng.random() < 0.5, rng.random() < 0.3
-        mean_count = self._log(-1, 2.5)
+        mean_count = self._log(*self._pick([(-1, 2.5), (-1, 2.5), (3, 9)]))
         for j, kind in enumerate(columns):
             t = latent[:, j]
             bounded = np.clip(t, -30, 30)
@@ -640,8 +646,8 @@ class _Maker:
             )
         if plan in ("warm", "partial", "fit, partial"):
             self.may.add("likelihood")  # later rows may have values that the first half lacks
-            if np.isnan(values.astype(float)).any():
-                self.may.add("X")  # a column of the first half may have no value
+        if plan not in ("fit", "fit_transform") and np.isnan(values.astype(float)).any():
+            self.may.add("X")  # a column of the first half may have no value
         half = np.arange(n)[: max(2, n // 2)]
         if plan == "fit" or self.must is not None:
             return [Call("fit", X)]

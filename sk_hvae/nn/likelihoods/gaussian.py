@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from sk_hvae.nn.likelihoods.base import Likelihood
 
 _MIN_LOG_SIGMA = math.log(1e-4)
+# Means and samples are float32, up to 3e38; so are squares of what is compared with sigma.
+_LARGEST, _FARTHEST = 1e35, 1e12
 
 
 class Gaussian(Likelihood):
@@ -64,11 +66,11 @@ class Gaussian(Likelihood):
                 f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
             )
         scale = summary.std.clone()
-        if not scale.isfinite().all():
+        largest = float(torch.maximum(summary.maximum, -summary.minimum).max())
+        if not largest <= _LARGEST:
             raise ValueError(
-                "the columns of X vary too much to compute their standard deviation: max|X| is "
-                f"{float(torch.maximum(summary.maximum, -summary.minimum).max()):.3g}. Divide X "
-                "by its scale, for example with MaxAbsScaler."
+                f"the columns of X are too large for float32: max|X| is {largest:.3g}, and may be "
+                f"{_LARGEST:g}. Divide X by its scale, for example with MaxAbsScaler."
             )
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
@@ -93,6 +95,24 @@ class Gaussian(Likelihood):
                 "sigma must be a positive number, 'learned', 'per_feature' or 'optimal'; got "
                 f"{self.sigma!r}."
             )
+
+    def check(self, x):
+        extremes = torch.stack(torch.aminmax(x, dim=0))
+        if extremes.isnan().any():
+            extremes = torch.stack(torch.aminmax(self._without_missing(x), dim=0))
+        distance = self.link(extremes).abs().amax(0)
+        if distance.max() > _FARTHEST:
+            column = int(distance.argmax())
+            low, high = extremes[:, column].tolist()
+            raise ValueError(
+                f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
+                f"column with a mean of {self.location[column]:.3g} and a scale of "
+                f"{self.scale[column]:.3g} in training: more than {_FARTHEST:g} scales away. Clip "
+                "X, or fit on data of this range."
+            )
+
+    def _without_missing(self, x):
+        return torch.where(x.isnan(), self.location.to(x.dtype), x)
 
     def link(self, x):
         if x.dtype != torch.float64:
