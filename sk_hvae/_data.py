@@ -1,5 +1,7 @@
 """A sample of the rows, their principal components, and clusters of these."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
