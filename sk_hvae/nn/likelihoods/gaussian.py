@@ -100,7 +100,7 @@ class Gaussian(Likelihood):
         extremes = torch.stack(torch.aminmax(x, dim=0))
         if extremes.isnan().any():
             extremes = torch.stack(torch.aminmax(self._without_missing(x), dim=0))
-        distance = self.link(extremes).abs().amax(0)
+        distance = self.link(extremes.to(self.location.device)).abs().amax(0)
         if distance.max() > _FARTHEST:
             column = int(distance.argmax())
             low, high = extremes[:, column].tolist()
