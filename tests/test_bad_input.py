@@ -116,6 +116,15 @@ def test_constant_data(small, value):
     assert (model.rates_ < 0.1).all()
 
 
+def test_large_data_that_are_constant_up_to_rounding(small):
+    X = np.full((20, 3), 1e30)
+    X[::2, 1] *= 1 + 1e-14
+    model = small()
+    assert_works(model, X)
+    np.testing.assert_allclose(model.reconstruct(X), X, rtol=1e-6)
+    assert abs(model.distortion_) < 1000
+
+
 @pytest.mark.parametrize("top_layer", ["categorical", "gumbel"])
 def test_constant_data_and_states(small, top_layer):
     model = small(top_layer=top_layer)

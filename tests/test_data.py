@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_hvae._data import choose_rows, n_pca_rows, principal_components
+from sk_hvae._data import choose_rows, cluster_centres, n_pca_rows, principal_components
 from sk_hvae._rows import ResidentRows
 
 
@@ -98,3 +98,21 @@ class TestPrincipalComponents:
     def test_enough_rows_are_used_for_wide_data_and_many_components(self):
         assert n_pca_rows(1000, 16) == 8000
         assert n_pca_rows(10**6, 100) == 400
+
+
+class TestClusterCentres:
+    def test_rows_that_differ_by_rounding_have_fewer_centres(self):
+        which = np.random.default_rng(0).random((51, 1)) < 0.5
+        rows = torch.from_numpy(np.repeat(which, 19, axis=1)).float()
+        rows = (rows - rows.mean(0)) / rows.std()
+        components = principal_components(rows, 3, random_state=0)
+        centres = cluster_centres(rows, components, 4, random_state=0)
+        scores = (rows - components.mean) @ components.directions.T
+        distances = (scores[:, None] - centres).norm(dim=2)
+        assert centres.shape == (4, 1)
+        torch.testing.assert_close(distances.amin(1), torch.zeros(51), atol=1e-4, rtol=0)
+
+    def test_data_without_components_have_centres_without_columns(self):
+        rows = torch.full((10, 3), 0.1)
+        components = principal_components(rows, 3, random_state=0)
+        assert cluster_centres(rows, components, 4, random_state=0).shape == (4, 0)

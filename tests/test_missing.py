@@ -34,6 +34,14 @@ def masked(small, holey_iris):
     return small(n_components=3, max_epochs=120, missing="mask").fit(holey_iris)
 
 
+def test_new_values_far_beyond_the_training_data_say_so(masked, holey_iris):
+    X = holey_iris[:3].copy()
+    X[1] = 1e20, np.nan, np.nan, np.nan
+    X[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"cannot place X's values from .* to 1e\+20"):
+        masked.transform(X)
+
+
 def linear_gaussian(n_rows=600, n_features=8, seed=0):
     """Two factors and a little noise: the other cells tell almost everything about one."""
     rng = np.random.default_rng(seed)

@@ -231,6 +231,11 @@ class TestFit:
         with pytest.warns(RateTargetWarning, match="does not reach"):
             assert multi.at((2, 4)).rates_[1] <= 2
 
+    def test_one_state_has_no_bits_to_choose_from(self, wine):
+        multi = MultiRateHVAETransformer(top_layer="categorical", **{**SMALL, "n_components": 1})
+        with pytest.raises(ValueError, match=r"one state.*n_components must be at least 2"):
+            multi.fit(wine)
+
     @pytest.mark.slow
     def test_it_is_as_good_as_one_fit_for_each_point(self):
         X, _ = load_digits(return_X_y=True)

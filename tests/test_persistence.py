@@ -147,6 +147,7 @@ FAMILY = {
     "categorical top": {"top_layer": "categorical", "n_components": (2, 4)},
     "gumbel top": {"top_layer": "gumbel", "inference": "ladder"},
     "missing": {"missing": "mask"},
+    "missing, categorical": {"missing": "mask", "likelihood": "categorical"},
     "missing, by column": {
         "missing": "mask",
         "likelihood": [("categorical", [5]), ("gaussian", [*range(5), *range(6, 48)])],

@@ -45,7 +45,7 @@ from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
 
 _SECONDS, _HARD_SECONDS = 60, 120
-_MOST_GROWTH, _MOST_SLOPE = 200e6, 20e6
+_MOST_GROWTH, _MOST_SLOPE = 200e6, 2e6
 _WARM_UP, _FEWEST_FOR_SLOPE = 20, 200
 # How scikit-learn names data without saying X.
 _OF_DATA = r"\bX\b|array|sample|feature|column|could not convert|[Ss]parse|NaN|infinity"
@@ -436,8 +436,10 @@ def start_worker(args, worker):
     command = [sys.executable, __file__, "--worker", str(worker)]
     for name in ("fits", "seed", "jobs", "out"):
         command += [f"--{name}", str(getattr(args, name))]
-    # oneDNN keeps the kernels of the last 1,024 shapes, half a megabyte each; here each is new.
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
+    # torch keeps the kernels of the last 1,024 shapes of convolutions and bfloat16 products, up to
+    # half a gigabyte; here every shape is new, and that would hide what the fits leave behind.
+    caches = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "0", "LRU_CACHE_CAPACITY": "1"}
+    environment = os.environ | caches | {"OMP_NUM_THREADS": "1"}
     log = (args.out / f"stderr_{worker}.txt").open("a")
     with log:
         return subprocess.Popen(command, env=environment, stderr=log)

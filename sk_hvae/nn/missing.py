@@ -47,7 +47,7 @@ class MissingCells(nn.Module):
     def __init__(self, column_of_link, placeholders):
         super().__init__()
         n_linked = len(column_of_link)
-        self.register_buffer("column_of_link", column_of_link)
+        self.register_buffer("column_of_link", column_of_link.clone())
         self.register_buffer("placeholders", placeholders.double())
         self.register_buffer("mean", torch.zeros(n_linked))
         self.register_buffer("loadings", torch.zeros(n_linked, min(n_linked, _MAX_FACTORS)))

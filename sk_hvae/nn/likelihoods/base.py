@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 _TOLERANCE = 1e-6
 
 
@@ -78,7 +78,7 @@ class DataSummary(NamedTuple):
             empty = (count == 0).nonzero().flatten().tolist()
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
-        constant = (minimum == maximum) | (std <= _ROUNDING * mean.abs())
+        constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
         return cls(mean, std.masked_fill(constant, 0.0), minimum, maximum, n_channels)
 
     def of_columns(self, columns):

@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.likelihoods.base import Likelihood, check_whole
+from sk_hvae.nn.likelihoods.base import Likelihood, check_range, check_whole
 from sk_hvae.nn.likelihoods.numerics import fit_parameter, quantile
 from sk_hvae.nn.noise import uniform
 
 _PSEUDOCOUNT = 0.5
 _MIN_MEAN = 1e-6
+_LARGEST = 1e15  # beyond that float64 does not tell a count from the next
 _HEADROOM = 10.0
 _SERIES_FROM = 8.0
 _MIN_LOG_R, _MAX_LOG_R = math.log(1e-3), math.log(1e5)
@@ -37,9 +38,9 @@ class _Counts(Likelihood):
         self.register_buffer("log_limit", limit.log().float())
 
     def check(self, x):
-        check_whole(
-            x, self._NAME, "Pass raw counts, not scaled or averaged, or use likelihood='gaussian'."
-        )
+        advice = "Pass raw counts, not scaled or averaged, or use likelihood='gaussian'."
+        check_whole(x, self._NAME, advice)
+        check_range(x, 0.0, _LARGEST, self._NAME, advice)
 
     def link(self, x):
         return ((x.float() + _PSEUDOCOUNT) / (self.column_mean + _PSEUDOCOUNT)).log()
@@ -56,7 +57,7 @@ class _Counts(Likelihood):
 class Poisson(_Counts):
     """Independent Poisson counts; the decoder's output is ln of their mean over the column's.
 
-    For whole numbers from 0 whose variance is about their mean given the latents. Log
+    For whole numbers from 0 to 1e15 whose variance is about their mean given the latents. Log
     probabilities are in nats.
 
     Notes

@@ -6,7 +6,7 @@ from typing import SupportsFloat
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.likelihoods.base import Likelihood
+from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
 
 _MIN_LOG_SIGMA = math.log(1e-4)
 # Means and samples are float32, up to 3e38; so are squares of what is compared with sigma.
@@ -35,7 +35,9 @@ class Gaussian(Likelihood):
 
     Notes
     -----
-    Log-densities are those of the data as given: the standardisation is accounted for.
+    Log-densities are those of the data as given: the standardisation is accounted for. Data
+    may be up to 1e35, as means and samples are float32, and new data up to 1e12 scales away from
+    the training data.
 
     References
     ----------
@@ -75,7 +77,8 @@ class Gaussian(Likelihood):
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
             scale = scale[scale > 0].square().mean().sqrt().expand_as(scale).clone()
-        scale[scale == 0] = 1.0
+        rounding = (ROUNDING * summary.mean.abs()).clamp(min=1.0)
+        scale = torch.where(scale == 0, rounding, scale)
         self.register_buffer("location", summary.mean.clone())
         self.register_buffer("scale", scale)
         self._register_sigma()
