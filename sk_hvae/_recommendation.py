@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.linear_model import LinearRegression
 
 from sk_hvae._map_metrics import ACCURACIES, NAMES, name_of
 from sk_hvae._rate_map import RateMap, rate_map
@@ -262,6 +259,9 @@ def _sampling_error(surface, metric):
 
 def _smooth(rates, values):
     """Return values (n_points,) without their noise, and its standard deviation."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
     known = np.isfinite(values)
     if known.sum() < _FEWEST_TO_SMOOTH or np.ptp(values[known]) == 0:
         return np.where(known, values, np.nan), 0.0
@@ -313,6 +313,8 @@ def _point(surface, number):
 
 def _slopes(surface, values):
     """Say what doubling each rate does on average, of layers whose rate was varied."""
+    from sklearn.linear_model import LinearRegression
+
     varied = np.flatnonzero(np.ptp(surface.layer_rates, axis=0))
     known = np.isfinite(values)
     if known.sum() <= len(varied) + 1 or not len(varied):

@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import check_cv, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC, LinearSVC
 
 from sk_hvae._validation import import_pandas, resolve_output_layers
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
-CLASSIFIERS = {
-    "logistic_regression": LogisticRegression(max_iter=1000),
-    "linear_svm": LinearSVC(random_state=0),
-    "rbf_svm": SVC(random_state=0),
-    "knn": KNeighborsClassifier(),
-}
+CLASSIFIERS = ("logistic_regression", "linear_svm", "rbf_svm", "knn")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +60,7 @@ class DownstreamScores:
         return pd.DataFrame(self.accuracy, index=self.layers, columns=self.classifiers)
 
 
-def downstream_scores(
-    estimator, X, y, *, classifiers=tuple(CLASSIFIERS), layers=None, sample=False, cv=3
-):
+def downstream_scores(estimator, X, y, *, classifiers=CLASSIFIERS, layers=None, sample=False, cv=3):
     """Cross-validate classifiers on the latents of every layer.
 
     Parameters
@@ -154,4 +144,18 @@ def _resolve_classifiers(classifiers):
             f"classifiers must be some of {', '.join(map(repr, CLASSIFIERS))}, or a dict of your "
             f"own by name; got {classifiers!r}."
         )
-    return {name: CLASSIFIERS[name] for name in names}
+    return {name: make_classifier(name) for name in names}
+
+
+def make_classifier(name):
+    """Set one of `CLASSIFIERS` up."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC, LinearSVC
+
+    return {
+        "logistic_regression": LogisticRegression(max_iter=1000),
+        "linear_svm": LinearSVC(random_state=0),
+        "rbf_svm": SVC(random_state=0),
+        "knn": KNeighborsClassifier(),
+    }[name]

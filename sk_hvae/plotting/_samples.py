@@ -1,7 +1,6 @@
 """Samples of a model, beside the data."""
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
@@ -114,6 +113,8 @@ class SampleDisplay(Display):
         ax.legend()
 
     def _scatter(self, ax):
+        from sklearn.decomposition import PCA
+
         mean, std = np.nanmean(self.X, axis=0), np.nanstd(self.X, axis=0)
         scaled = [(rows - mean) / np.where(std > 0, std, 1) for rows in (self.X, self.samples)]
         pca = PCA(2).fit(np.nan_to_num(scaled[0]))
