@@ -37,6 +37,7 @@ FLOORS = {
     "_plane_control": 2,
     "_rate_control": 1,
     "_training": 2,
+    "_typing": 1,
     "_validation": 1,
     "_batches": 1,
     "_starting": 3,

@@ -1,7 +1,12 @@
 """Samples of a model, beside the data."""
 
-import numpy as np
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import ImageShape, Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
@@ -45,13 +50,26 @@ class SampleDisplay(Display):
     'first principal component'
     """
 
-    def __init__(self, *, samples, X=None, image_shape=None):
+    def __init__(
+        self,
+        *,
+        samples: NDArray[Any],
+        X: NDArray[Any] | None = None,
+        image_shape: ImageShape | None = None,
+    ) -> None:
         self.samples = samples
-        self.X = X
+        self.X: Any = X
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, n_samples=50, image_shape=None):
+    def from_estimator(
+        cls,
+        estimator: LatentsMixin,
+        X: Rows | None = None,
+        *,
+        n_samples: int = 50,
+        image_shape: ImageShape | None = None,
+    ) -> Self:
         """Sample a fitted estimator.
 
         Parameters
