@@ -3,7 +3,7 @@
 import copy
 import math
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     distortion_: float
     lower_bound_: float
     converged_: bool
-    history_: dict[str, np.ndarray]
+    history_: dict[str, NDArray[Any]]
     _architecture: Architecture
     _session: Session | None
 
