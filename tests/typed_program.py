@@ -102,6 +102,7 @@ def choose(X: Floats64, y: npt.NDArray[np.intp]) -> tuple[float, ...]:
 def judge(hvae: HierarchicalVAETransformer, X: Floats64, y: npt.NDArray[np.intp]) -> float:
     assert_type(mutual_information(hvae, X, y), InformationEstimate)
     assert_type(rate_bounds(hvae, X, y), RateBounds)
+    assert_type(rate_bounds(hvae, X, y).accuracy, Floats64)
     assert_type(downstream_scores(hvae, X, y, classifiers=["knn"]), DownstreamScores)
     assert_type(log_likelihood(hvae, X), Floats64)
     assert_type(generation_score(hvae.sample(9), object()), GenerationScore)

@@ -4,7 +4,7 @@ import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py
 
 from sk_hvae._latents import LatentsMixin
@@ -147,11 +147,11 @@ class RateBounds(NamedTuple):
         Most that any classifier of such samples can score; 1 says nothing.
     """
 
-    rates: np.ndarray
-    cumulative_rates: np.ndarray
+    rates: NDArray[np.float64]
+    cumulative_rates: NDArray[np.float64]
     label_entropy: float
-    information: np.ndarray
-    accuracy: np.ndarray
+    information: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
 
 
 def rate_bounds(estimator: LatentsMixin, X: Rows, y: Labels) -> RateBounds:
