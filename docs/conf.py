@@ -112,7 +112,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-_LEAVES = ("index", "install", "quickstart", "contributing", "search", "genindex")
+_LEAVES = ("index", "install", "quickstart", "versioning", "contributing", "search", "genindex")
 html_sidebars = {page: [] for page in _LEAVES}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -3,10 +3,11 @@
 import copy
 import math
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -81,12 +82,12 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     n_layers_: int
     n_components_: tuple[int, ...]
     n_iter_: int
-    rates_: np.ndarray
-    betas_: np.ndarray
+    rates_: NDArray[np.float64]
+    betas_: NDArray[np.float64]
     distortion_: float
     lower_bound_: float
     converged_: bool
-    history_: dict[str, np.ndarray]
+    history_: dict[str, NDArray[Any]]
     _architecture: Architecture
     _session: Session | None
 

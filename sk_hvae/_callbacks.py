@@ -1,15 +1,26 @@
 """scikit-learn's callback protocol, where the installed scikit-learn has one (1.9 and later)."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in: without the protocol there is nothing to support."""
 
-    def with_callbacks(method):
-        """Stand-in: return the method as it is."""
+    def _with_callbacks(method):
         return method
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(method: Method) -> Method:
+    """Let callbacks set on an estimator hear of its fits; the type of the method stays."""
+    return _with_callbacks(method)
 
 
 class FitReport:

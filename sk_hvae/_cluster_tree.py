@@ -1,7 +1,6 @@
 """A tree over clusters, from how well walks among neighbours tell them apart."""
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree
 from scipy.stats import entropy
 
 _WALK_STEPS = 4
@@ -63,6 +62,8 @@ def merge_to_rate(labels, tree, rate):
         The smallest number of clusters whose entropy is at least ``rate``; all k if there is
         none.
     """
+    from scipy.cluster.hierarchy import cut_tree
+
     for k in range(1, len(tree) + 1):
         merged = cut_tree(tree, n_clusters=k).ravel()[labels]
         if entropy(np.bincount(merged), base=2) >= rate:

@@ -4,10 +4,12 @@ import math
 import os
 import warnings
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +22,20 @@ from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
 from sk_hvae._rate_control import Goal, GuidedController
 from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._typing import (
+    Epochs,
+    ImageShape,
+    Inference,
+    LayerSizes,
+    LayerValues,
+    LikelihoodChoice,
+    Missing,
+    Network,
+    OutputLayers,
+    Precision,
+    RandomState,
+    Rows,
+)
 from sk_hvae._validation import (
     Interval,
     StrOptions,
@@ -221,10 +237,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     top_layer = "mixture"
 
-    labels_: np.ndarray
-    cluster_centers_: np.ndarray
-    cluster_sizes_: np.ndarray
-    cluster_tree_: np.ndarray
+    labels_: NDArray[np.intp]
+    cluster_centers_: NDArray[np.float32]
+    cluster_sizes_: NDArray[np.intp]
+    cluster_tree_: NDArray[np.float64]
     stability_: float
 
     _parameter_constraints: ClassVar[dict] = {
@@ -246,30 +262,30 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: int | Literal["auto"] = 8,
         *,
-        layer_rates=None,
-        n_init=20,
-        n_neighbors=30,
-        consistency=100.0,
-        n_components=16,
-        hidden_layer_sizes=(256, 256),
-        network="auto",
-        image_shape=None,
-        inference="ladder",
-        likelihood="gaussian",
-        missing="error",
-        output_layers="all",
-        max_epochs="auto",
-        batch_size=256,
-        lr=2e-3,
-        precision="auto",
-        device="auto",
-        callbacks=None,
-        checkpoint=None,
-        random_state=None,
-        verbose=0,
-    ):
+        layer_rates: LayerValues | None = None,
+        n_init: int = 20,
+        n_neighbors: int = 30,
+        consistency: float = 100.0,
+        n_components: LayerSizes = 16,
+        hidden_layer_sizes: LayerSizes = (256, 256),
+        network: Network = "auto",
+        image_shape: ImageShape | None = None,
+        inference: Inference = "ladder",
+        likelihood: LikelihoodChoice = "gaussian",
+        missing: Missing = "error",
+        output_layers: OutputLayers = "all",
+        max_epochs: Epochs = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        precision: Precision = "auto",
+        device: str | torch.device = "auto",
+        callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_clusters = n_clusters
         self.layer_rates = layer_rates
         self.n_init = n_init
@@ -295,7 +311,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Rows, y: object = None) -> Self:
         """Find clusters and train the model.
 
         Parameters
@@ -330,7 +346,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self._warn_of_clusters()
         return self
 
-    def predict(self, X) -> np.ndarray:
+    if TYPE_CHECKING:  # scikit-learn has no types
+
+        def fit_predict(self, X: Rows, y: object = None) -> NDArray[np.intp]: ...
+
+    def predict(self, X: Rows) -> NDArray[np.intp]:
         """Find the most probable cluster of every row.
 
         Parameters
@@ -362,7 +382,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         """
         return self.predict_proba(X).argmax(1)
 
-    def predict_proba(self, X) -> np.ndarray:
+    def predict_proba(self, X: Rows) -> NDArray[np.float32]:
         """Compute the posterior probabilities of the clusters.
 
         Parameters
@@ -396,7 +416,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     def sample(
         self, n_samples: int = 1, cluster: int | None = None, *, mean: bool = False
-    ) -> np.ndarray:
+    ) -> NDArray[np.float32]:
         """Draw data from the model; with an int as ``random_state``, every call draws the same.
 
         Parameters

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_hvae.nn.linear_start import PrincipalComponents
@@ -54,6 +52,8 @@ def principal_components(linked, n_components, random_state):
     PrincipalComponents
         On the device of ``linked``.
     """
+    from sklearn.decomposition import PCA
+
     n = min(n_components, *linked.shape)
     if not (linked != linked[0]).any():
         n = 0
@@ -86,6 +86,8 @@ def cluster_centres(linked, components, n_clusters, random_state):
     Tensor of shape (n_clusters, n)
         On the device of ``linked``.
     """
+    from sklearn.cluster import KMeans
+
     if not len(components.variances):
         return linked.new_zeros(n_clusters, 0)
     scores = ((linked - components.mean) @ components.directions.T).cpu().numpy()

@@ -11,10 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array
 from scipy.sparse.linalg import LinearOperator, eigsh
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.parallel import Parallel, delayed
 
 _COUPLING = 1e-3
@@ -77,6 +75,8 @@ def shared_neighbour_graph(points, n_neighbors):
     csr_array of shape (n, n)
         Symmetric, without loops.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     joined = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors_graph()
     joined = csr_array(joined)
     near = joined + eye_array(len(points), format="csr")
@@ -219,6 +219,8 @@ def _spectrum(graph, n_vectors, random_state):
 
 
 def _k_means(points, n_clusters, seed):
+    from sklearn.cluster import KMeans
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(n_clusters, n_init=_RESTARTS, random_state=seed)

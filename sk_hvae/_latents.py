@@ -1,10 +1,11 @@
 """What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
 
 from os import PathLike
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from sk_hvae._export import export_estimator
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._rows import ResidentRows, as_tensor
+from sk_hvae._typing import Layer, Rows
 from sk_hvae._validation import (
     check_count,
     check_feature_names_in,
@@ -29,7 +31,13 @@ class LatentsMixin(TransformerMixin):
 
     __metadata_request__transform: ClassVar = {"out": UNUSED}
 
-    def transform(self, X, *, out: np.ndarray | None = None) -> np.ndarray:
+    if TYPE_CHECKING:  # scikit-learn has no types
+
+        def fit_transform(self, X: Rows, y: object = None) -> NDArray[np.float32]: ...
+
+        def set_params(self, **params: Any) -> Self: ...
+
+    def transform(self, X: Rows, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Infer the posterior means of the layers.
 
         Each layer is inferred given the mean of the layer above. A row's result does not
@@ -77,7 +85,7 @@ class LatentsMixin(TransformerMixin):
         check_out(out, (len(rows), self._n_features_out))
         return map_rows(module, rows, means, self._n_features_out, out)
 
-    def inverse_transform(self, X) -> np.ndarray:
+    def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
 
         The decoder reads z_1. Where ``output_layers`` leaves it out, the lowest layer given
@@ -119,7 +127,7 @@ class LatentsMixin(TransformerMixin):
         lowest = self._output_numbers()[0]
         return self._decode(Z[:, self.layer_slices_[f"z{lowest}"]], lowest)
 
-    def latents(self, X, sample: bool = False) -> list[np.ndarray]:
+    def latents(self, X: Rows, sample: bool = False) -> list[NDArray[np.float32]]:
         """Infer the latents of every layer.
 
         Parameters
@@ -160,7 +168,7 @@ class LatentsMixin(TransformerMixin):
         )
         return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
 
-    def reconstruct(self, X, layer: int | str = 1, resample: bool = False) -> np.ndarray:
+    def reconstruct(self, X: Rows, layer: Layer = 1, resample: bool = False) -> NDArray[np.float32]:
         """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
 
         Parameters
@@ -202,7 +210,7 @@ class LatentsMixin(TransformerMixin):
         noise = self._noise() if resample else None
         return self._reconstruct(rows, number, noise)
 
-    def sample(self, n_samples: int = 1, *, mean: bool = False) -> np.ndarray:
+    def sample(self, n_samples: int = 1, *, mean: bool = False) -> NDArray[np.float32]:
         """Draw data from the model: latents from the top down, then the likelihood.
 
         With an int as ``random_state``, every call draws the same.
@@ -238,7 +246,7 @@ class LatentsMixin(TransformerMixin):
         """
         return self._sample(n_samples, mean=mean)
 
-    def rates(self, X) -> np.ndarray:
+    def rates(self, X: Rows) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
 
         The expectation over latents is a mean over 4 draws whose noise is derived from the
@@ -273,7 +281,7 @@ class LatentsMixin(TransformerMixin):
         """
         return measure(self._module_in_place(), self._check_new(X)).rates
 
-    def distortion(self, X) -> np.ndarray:
+    def distortion(self, X: Rows) -> NDArray[np.float64]:
         """Measure the distortion of every row.
 
         The expectation over latents is a mean over 4 draws whose noise is derived from the
@@ -308,7 +316,7 @@ class LatentsMixin(TransformerMixin):
         """
         return measure(self._module_in_place(), self._check_new(X)).distortion
 
-    def score_samples(self, X) -> np.ndarray:
+    def score_samples(self, X: Rows) -> NDArray[np.float64]:
         """Bound the log-likelihood of every row from below.
 
         The expectation over latents is a mean over 4 draws whose noise is derived from the
@@ -343,7 +351,7 @@ class LatentsMixin(TransformerMixin):
         """
         return measure(self._module_in_place(), self._check_new(X)).lower_bound
 
-    def score(self, X, y=None) -> float:
+    def score(self, X: Rows, y: object = None) -> float:
         """Bound the mean log-likelihood per row from below.
 
         It rises with the rates, so it cannot choose them: search rates by a downstream
@@ -380,7 +388,9 @@ class LatentsMixin(TransformerMixin):
         """
         return float(self.score_samples(X).mean())
 
-    def export_onnx(self, path: str | PathLike, part: str = "encoder") -> None:
+    def export_onnx(
+        self, path: str | PathLike[str], part: Literal["encoder", "decoder"] = "encoder"
+    ) -> None:
         """Write ``transform`` or ``inverse_transform`` to an ONNX file.
 
         onnxruntime, or any other runtime, then gives the same numbers, up to the rounding of
@@ -428,7 +438,7 @@ class LatentsMixin(TransformerMixin):
         check_is_fitted(self, "module_")
         export_estimator(self, path, part)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Name the columns of ``transform``.
 
         Parameters

@@ -6,18 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import check_cv, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sk_hvae._measurement import PlaneSurvey, module_device
 from sk_hvae._validation import resolve_autocast
 from sk_hvae.metrics import generation_score
-from sk_hvae.metrics._downstream import CLASSIFIERS
+from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
 from sk_hvae.metrics._reconstruction import peak_of, psnr_of_error
 
 _LN2 = math.log(2)
@@ -115,9 +110,11 @@ class MapTask:
             return psnr_of_error(measured.squared_error, peak_of(self.X))
         latents = single.transform(self.X)
         if metric == _CLUSTERING:
+            from sklearn.cluster import KMeans
+
             k_means = KMeans(len(np.unique(self.y)), n_init=10, random_state=0)
             return adjusted_rand_score(self.y, k_means.fit_predict(latents))
-        classifier = CLASSIFIERS[metric.partition(":")[2]]
+        classifier = make_classifier(metric.partition(":")[2])
         return cross_val_score(classifier, latents, self.y, cv=self._splits).mean()
 
     @cached_property
@@ -128,6 +125,11 @@ class MapTask:
     @cached_property
     def _classifier(self):
         """Classify the rows themselves, to judge samples by."""
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         classifier = make_pipeline(
             SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=1000)
         )

@@ -3,10 +3,12 @@
 import copy
 import math
 from numbers import Real
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE, on_cpu
@@ -19,6 +21,22 @@ from sk_hvae._plane_control import PlaneController, RateGrid
 from sk_hvae._rate_control import Goal
 from sk_hvae._starting import START_ROWS, build_seeded, start_plane
 from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._typing import (
+    Epochs,
+    ImageShape,
+    Inference,
+    LayerRange,
+    LayerSizes,
+    LayerValues,
+    LikelihoodChoice,
+    Missing,
+    Network,
+    OutputLayers,
+    Precision,
+    RandomState,
+    Rows,
+    TopLayer,
+)
 from sk_hvae._validation import (
     Interval,
     check_layer_values,
@@ -231,28 +249,28 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     def __init__(
         self,
-        rate_range=(0.5, 32),
+        rate_range: LayerRange = (0.5, 32),
         *,
-        layer_rates=(2, 8),
-        n_components=16,
-        hidden_layer_sizes=(256, 256),
-        network="auto",
-        image_shape=None,
-        inference="top_down",
-        top_layer="gaussian",
-        likelihood="gaussian",
-        missing="error",
-        output_layers="all",
-        max_epochs="auto",
-        batch_size=768,
-        lr=2e-3,
-        precision="auto",
-        device="auto",
-        callbacks=None,
-        checkpoint=None,
-        random_state=None,
-        verbose=0,
-    ):
+        layer_rates: LayerValues = (2, 8),
+        n_components: LayerSizes = 16,
+        hidden_layer_sizes: LayerSizes = (256, 256),
+        network: Network = "auto",
+        image_shape: ImageShape | None = None,
+        inference: Inference = "top_down",
+        top_layer: TopLayer = "gaussian",
+        likelihood: LikelihoodChoice = "gaussian",
+        missing: Missing = "error",
+        output_layers: OutputLayers = "all",
+        max_epochs: Epochs = "auto",
+        batch_size: int = 768,
+        lr: float = 2e-3,
+        precision: Precision = "auto",
+        device: str | torch.device = "auto",
+        callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.rate_range = rate_range
         self.layer_rates = layer_rates
         self.n_components = n_components
@@ -276,7 +294,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Rows, y: object = None) -> Self:
         """Train for all rates, then measure which rates come out.
 
         Parameters
@@ -311,7 +329,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         self._X = X
         return self
 
-    def at(self, layer_rates) -> HierarchicalVAETransformer:
+    def at(self, layer_rates: LayerValues) -> HierarchicalVAETransformer:
         """Make a fitted single-rate estimator.
 
         Parameters
@@ -383,7 +401,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             )
         return single
 
-    def fine_tune(self, layer_rates, X=None, *, max_epochs=10) -> HierarchicalVAETransformer:
+    def fine_tune(
+        self, layer_rates: LayerValues, X: Rows | None = None, *, max_epochs: Epochs = 10
+    ) -> HierarchicalVAETransformer:
         """Train a copy of the model further, for one vector of rates.
 
         Parameters
@@ -426,12 +446,12 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
         return single.set_params(warm_start=False, max_epochs=self.max_epochs)
 
-    module_ = _at_current("module_", "Plain torch module.")
-    rates_ = _at_current("rates_", "Rates, bits per sample, (n_layers,).")
-    betas_ = _at_current("betas_", "Multipliers, (n_layers,).")
-    distortion_ = _at_current("distortion_", "Distortion, bits per sample.")
-    lower_bound_ = _at_current("lower_bound_", "Lower bound on the mean ln p(x), nats.")
-    converged_ = _at_current("converged_", "Whether the rates were reached.")
+    module_: HierarchicalVAE = _at_current("module_", "Plain torch module.")
+    rates_: NDArray[np.float64] = _at_current("rates_", "Rates, bits per sample, (n_layers,).")
+    betas_: NDArray[np.float64] = _at_current("betas_", "Multipliers, (n_layers,).")
+    distortion_: float = _at_current("distortion_", "Distortion, bits per sample.")
+    lower_bound_: float = _at_current("lower_bound_", "Lower bound on the mean ln p(x), nats.")
+    converged_: bool = _at_current("converged_", "Whether the rates were reached.")
 
     def _current(self):
         """Return the single-rate estimator at the current ``layer_rates``."""

@@ -2,10 +2,13 @@
 
 import itertools
 from numbers import Integral
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from sk_hvae._typing import LayerValues, RandomState
 from sk_hvae._validation import check_layer_values
 
 
@@ -44,7 +47,7 @@ class RateDistribution:
     [2.3, 4.5]
     """
 
-    def __init__(self, low=0.5, high=32, n_layers=2):
+    def __init__(self, low: LayerValues = 0.5, high: LayerValues = 32, n_layers: int = 2) -> None:
         self.low = low
         self.high = high
         self.n_layers = n_layers
@@ -55,9 +58,17 @@ class RateDistribution:
             raise ValueError(
                 f"low must not exceed high in any layer; got low={low!r} and high={high!r}."
             )
-        self._log_ends = np.log([lows, highs])
+        self._log_ends: NDArray[np.float64] = np.log([lows, highs])
 
-    def rvs(self, size=None, random_state=None):
+    @overload
+    def rvs(self, size: None = None, random_state: RandomState = None) -> tuple[float, ...]: ...
+
+    @overload
+    def rvs(self, size: int, random_state: RandomState = None) -> list[tuple[float, ...]]: ...
+
+    def rvs(
+        self, size: int | None = None, random_state: RandomState = None
+    ) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Draw rates.
 
         Parameters
@@ -84,7 +95,7 @@ class RateDistribution:
         rates = [tuple(draw) for draw in draws.tolist()]
         return rates[0] if size is None else rates
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RateDistribution(low={self.low!r}, high={self.high!r}, n_layers={self.n_layers!r})"
 
     def _per_layer(self, name):
@@ -100,7 +111,7 @@ class RateDistribution:
         return values
 
 
-def rate_grid(*layers):
+def rate_grid(*layers: LayerValues) -> list[tuple[float, ...]]:
     """Combine rates of single layers to a grid of ``layer_rates``.
 
     Parameters

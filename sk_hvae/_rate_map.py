@@ -3,11 +3,13 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import effective_n_jobs
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -15,9 +17,13 @@ from sklearn.utils.validation import check_is_fitted
 from sk_hvae._map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._typing import Labels, LayerValues, Metrics, Rows
 from sk_hvae._validation import check_layer_values, import_pandas, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning, warn_caller
 from sk_hvae.plotting import RateMapDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
 _POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
@@ -52,12 +58,12 @@ class RateMap:
     [1.01, 2.02, 4.04]
     """
 
-    layer_rates: np.ndarray
-    rates: np.ndarray
-    metrics: dict[str, np.ndarray]
+    layer_rates: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
     n_samples: int | None = None
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for every point.
 
         Returns
@@ -76,7 +82,7 @@ class RateMap:
         columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
         return pd.DataFrame(columns | self.metrics)
 
-    def best(self, metric):
+    def best(self, metric: str) -> int:
         """Find the best point.
 
         Parameters
@@ -98,7 +104,7 @@ class RateMap:
         values = np.where(np.isfinite(values), values, np.nan)
         return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
 
-    def plot(self, metric, ax=None):
+    def plot(self, metric: str, ax: "Axes | None" = None) -> RateMapDisplay:
         """Draw a metric over the rates.
 
         Parameters
@@ -123,7 +129,7 @@ class RateMap:
         """
         return RateMapDisplay.from_map(self, metric).plot(ax=ax)
 
-    def label(self, metric):
+    def label(self, metric: str) -> str:
         """Name a metric with its unit.
 
         Parameters
@@ -138,7 +144,7 @@ class RateMap:
         """
         return f"{metric} ({UNITS[metric]})" if metric in UNITS else metric
 
-    def values(self, metric):
+    def values(self, metric: str) -> NDArray[np.float64]:
         """Look a metric up.
 
         Parameters
@@ -162,16 +168,16 @@ class RateMap:
 
 
 def rate_map(
-    estimator,
-    X,
-    y=None,
+    estimator: MultiRateHVAETransformer | HierarchicalVAETransformer,
+    X: Rows,
+    y: Labels | None = None,
     *,
-    layer_rates=None,
-    metrics=("distortion", "psnr"),
-    X_fit=None,
-    cv=3,
-    n_jobs=None,
-):
+    layer_rates: Iterable[LayerValues] | None = None,
+    metrics: Metrics = ("distortion", "psnr"),
+    X_fit: Rows | None = None,
+    cv: Any = 3,
+    n_jobs: int | None = None,
+) -> RateMap:
     """Measure how metrics depend on the rates of the layers.
 
     Parameters
@@ -256,7 +262,7 @@ def rate_map(
     >>> surface.layer_rates[surface.best("psnr")]
     array([2., 2.])
     """
-    metrics = resolve_metrics(metrics, y)
+    named = resolve_metrics(metrics, y)
     measure: Callable[..., list]
     rows: tuple
     if isinstance(estimator, MultiRateHVAETransformer):
@@ -277,13 +283,17 @@ def rate_map(
         )
     # Rows are arguments of their own, which clusters get once, not with every stretch.
     results = Parallel(n_jobs=n_jobs)(
-        delayed(measure)(estimator, points[stretch], metrics, cv, *rows)
+        delayed(measure)(estimator, points[stretch], named, cv, *rows)
         for stretch in np.array_split(order, n_stretches)
     )
     table = np.concatenate(results)[np.argsort(order)]
     rates, values = np.split(table, [points.shape[1]], axis=1)
     _warn_if_off(points, rates)
-    return RateMap(points, rates, dict(zip(metrics, values.T, strict=True)), np.shape(X)[0])
+    return RateMap(points, rates, dict(zip(named, values.T, strict=True)), _n_rows(X))
+
+
+def _n_rows(X):
+    return np.shape(X)[0]
 
 
 def path_through(points):

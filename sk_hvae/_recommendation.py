@@ -1,18 +1,23 @@
 """recommend_rates: which rates suit a task, and why."""
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.linear_model import LinearRegression
 
 from sk_hvae._map_metrics import ACCURACIES, NAMES, name_of
+from sk_hvae._multirate import MultiRateHVAETransformer
 from sk_hvae._rate_map import RateMap, rate_map
+from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._typing import Labels, LayerValues, Metric, Rows
 from sk_hvae.plotting import RateMapDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FEWEST_TO_SMOOTH = 8
 _SAME_TOTAL = 1.2
@@ -70,15 +75,15 @@ class RateRecommendation:
     metric: str
     layer_rates: tuple[float, ...]
     value: float
-    region: np.ndarray
+    region: NDArray[np.bool_]
     tolerance: float
     reason: str
     rate_map: RateMap
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.reason
 
-    def plot(self, ax=None):
+    def plot(self, ax: "Axes | None" = None) -> RateMapDisplay:
         """Draw the metric over the rates, with rings around the region.
 
         Parameters
@@ -109,7 +114,15 @@ class RateRecommendation:
         return display.plot(ax=ax)
 
 
-def recommend_rates(estimator_or_map, task, X=None, y=None, *, layer_rates=None, n_jobs=None):
+def recommend_rates(
+    estimator_or_map: RateMap | MultiRateHVAETransformer | HierarchicalVAETransformer,
+    task: Metric,
+    X: Rows | None = None,
+    y: Labels | None = None,
+    *,
+    layer_rates: Iterable[LayerValues] | None = None,
+    n_jobs: int | None = None,
+) -> RateRecommendation:
     """Find the rates that suit a task, and say why.
 
     The metric that belongs to the task is smoothed over the rate plane by a Gaussian process
@@ -262,6 +275,9 @@ def _sampling_error(surface, metric):
 
 def _smooth(rates, values):
     """Return values (n_points,) without their noise, and its standard deviation."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
     known = np.isfinite(values)
     if known.sum() < _FEWEST_TO_SMOOTH or np.ptp(values[known]) == 0:
         return np.where(known, values, np.nan), 0.0
@@ -313,6 +329,8 @@ def _point(surface, number):
 
 def _slopes(surface, values):
     """Say what doubling each rate does on average, of layers whose rate was varied."""
+    from sklearn.linear_model import LinearRegression
+
     varied = np.flatnonzero(np.ptp(surface.layer_rates, axis=0))
     known = np.isfinite(values)
     if known.sum() <= len(varied) + 1 or not len(varied):

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils.metadata_routing import process_routing
 
 from sk_hvae._shared_fits import Stage, as_given, find_step, fit_planes, reading
+from sk_hvae._typing import Labels, Rows
 from sk_hvae._validation import fit_context
 
 
@@ -129,10 +130,15 @@ class RateSearchCV(GridSearchCV):
 
     estimator: Any
     cv: Any
+    cv_results_: dict[str, Any]
     best_estimator_: Any
+    best_score_: float
+    best_params_: dict[str, Any]
+    best_index_: int
+    shared_fit_time_: float
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, **params) -> Self:
+    def fit(self, X: Rows, y: Labels | None = None, **params: Any) -> Self:
         """Score all candidates on all splits, and fit the best one on all rows.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from numbers import Integral, Real
 from os import PathLike
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -11,6 +11,21 @@ from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._persistence import load_estimator, save_estimator
+from sk_hvae._typing import (
+    Epochs,
+    ImageShape,
+    Inference,
+    LayerSizes,
+    LayerValues,
+    LikelihoodChoice,
+    Missing,
+    Network,
+    OutputLayers,
+    Precision,
+    RandomState,
+    Rows,
+    TopLayer,
+)
 from sk_hvae._validation import Interval, StrOptions, fit_context
 from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
@@ -237,32 +252,32 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     def __init__(
         self,
-        layer_rates=(2, 8),
+        layer_rates: LayerValues | None = (2, 8),
         *,
-        betas=None,
-        n_components=16,
-        hidden_layer_sizes=(256, 256),
-        network="auto",
-        image_shape=None,
-        inference="top_down",
-        top_layer="gaussian",
-        likelihood="gaussian",
-        missing="error",
-        output_layers="all",
-        max_epochs="auto",
-        batch_size=256,
-        lr=2e-3,
-        precision="auto",
-        device="auto",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        warm_start=False,
-        callbacks=None,
-        checkpoint=None,
-        random_state=None,
-        verbose=0,
-    ):
+        betas: LayerValues | None = None,
+        n_components: LayerSizes = 16,
+        hidden_layer_sizes: LayerSizes = (256, 256),
+        network: Network = "auto",
+        image_shape: ImageShape | None = None,
+        inference: Inference = "top_down",
+        top_layer: TopLayer = "gaussian",
+        likelihood: LikelihoodChoice = "gaussian",
+        missing: Missing = "error",
+        output_layers: OutputLayers = "all",
+        max_epochs: Epochs = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        precision: Precision = "auto",
+        device: str | torch.device = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.layer_rates = layer_rates
         self.betas = betas
         self.n_components = n_components
@@ -290,7 +305,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Rows, y: object = None) -> Self:
         """Train the model until its layers carry the target rates.
 
         Parameters
@@ -324,7 +339,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         return self._fit(X, warm=self.warm_start and hasattr(self, "module_"))
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None) -> Self:
+    def partial_fit(self, X: Rows, y: object = None) -> Self:
         """Train for one pass over a batch of data.
 
         The first call standardises by, and starts at the principal components of, its own
@@ -364,7 +379,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         """
         return self._partial_fit(X)
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file.
 
         A safetensors file with parameters and attributes as JSON in its header: no code, no
@@ -401,7 +416,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         save_estimator(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike) -> Self:
+    def load(cls, path: str | PathLike[str]) -> Self:
         """Read an estimator written by `save`; no code from the file is run.
 
         Parameters

@@ -2,11 +2,12 @@
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
@@ -42,9 +43,16 @@ __all__ = [
     "usable_device",
 ]
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """Check an estimator's parameters before a fit; the type of the method stays."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
 def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):

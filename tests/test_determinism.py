@@ -142,7 +142,7 @@ def test_chunks_of_wide_data_do_not_show(small, monkeypatch):
     X = np.random.default_rng(0).normal(size=(100, 20))
     model = small().fit(X)
     whole, rates = model.transform(X), model.rates(X)
-    monkeypatch.setattr("sk_hvae._data._CHUNK_ELEMENTS", 7 * 20)
+    monkeypatch.setattr("sk_hvae._rows._CHUNK_ELEMENTS", 7 * 20)
     np.testing.assert_allclose(model.transform(X), whole, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(model.rates(X), rates, rtol=1e-5, atol=1e-5)
 

@@ -104,7 +104,7 @@ def test_files_in_the_order_of_fortran_are_close(small, iris, tmp_path):
 
 
 def test_a_sparse_matrix_is_like_its_dense_one(small):
-    X = sparse.random_array((80, 30), density=0.1, rng=np.random.default_rng(0), format="csc")
+    X = sparse.random_array((80, 30), density=0.1, random_state=0, format="csc")
     dense = X.toarray()
     assert_same_model(small().fit(dense), small().fit(X), dense, X)
 

@@ -17,6 +17,9 @@ from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.nn import Gaussian
 
 short_fit = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(HierarchicalVAETransformer, "set_callbacks"), reason="scikit-learn < 1.9"
+)
 
 
 def assert_on_target(rates, targets):
@@ -531,6 +534,7 @@ class FitRecorder:
         return sum(event.startswith("end epoch") for event in self.events)
 
 
+@needs_callbacks
 @short_fit
 def test_scikit_learn_callbacks_see_every_epoch(small, iris):
     callback = FitRecorder()
@@ -547,6 +551,7 @@ def test_scikit_learn_callbacks_see_every_epoch(small, iris):
     ]
 
 
+@needs_callbacks
 @short_fit
 def test_scikit_learn_callbacks_can_stop(small, iris):
     callback = FitRecorder(stop_after=2)

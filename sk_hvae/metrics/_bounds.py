@@ -1,18 +1,23 @@
 """What a rate allows: bounds on the accuracy of any classifier that reads sampled latents."""
 
 import math
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py
 
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import Labels, Rows
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 _UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
 _HALVINGS = 64
 
 
-def accuracy_bound(information, class_prior, unit="bits"):
+def accuracy_bound(
+    information: ArrayLike, class_prior: ArrayLike, unit: Literal["bits", "nats"] = "bits"
+) -> Any:
     """Bound the accuracy of any classifier from the information that it has.
 
     Fano's inequality, solved for the accuracy [1]_ [2]_: with the entropy H of the classes and
@@ -78,7 +83,9 @@ def accuracy_bound(information, class_prior, unit="bits"):
     return accuracy[()]
 
 
-def information_needed(accuracy, class_prior, unit="bits"):
+def information_needed(
+    accuracy: ArrayLike, class_prior: ArrayLike, unit: Literal["bits", "nats"] = "bits"
+) -> Any:
     """Bound the information that a classifier of a given accuracy must have from below.
 
     The inverse of `accuracy_bound`: fewer bits in a layer and those above it rule the accuracy
@@ -140,14 +147,14 @@ class RateBounds(NamedTuple):
         Most that any classifier of such samples can score; 1 says nothing.
     """
 
-    rates: np.ndarray
-    cumulative_rates: np.ndarray
+    rates: NDArray[np.float64]
+    cumulative_rates: NDArray[np.float64]
     label_entropy: float
-    information: np.ndarray
-    accuracy: np.ndarray
+    information: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
 
 
-def rate_bounds(estimator, X, y):
+def rate_bounds(estimator: LatentsMixin, X: Rows, y: Labels) -> RateBounds:
     """Bound what the layers of a model can tell about labels, by their rates.
 
     I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` says

@@ -1,25 +1,21 @@
 """What classifiers make of each layer's latents."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
+from numpy.typing import NDArray
 from sklearn.model_selection import check_cv, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC, LinearSVC
 
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import Labels, OutputLayers, Rows
 from sk_hvae._validation import import_pandas, resolve_output_layers
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
-CLASSIFIERS = {
-    "logistic_regression": LogisticRegression(max_iter=1000),
-    "linear_svm": LinearSVC(random_state=0),
-    "rbf_svm": SVC(random_state=0),
-    "knn": KNeighborsClassifier(),
-}
+CLASSIFIERS = ("logistic_regression", "linear_svm", "rbf_svm", "knn")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +44,10 @@ class DownstreamScores:
 
     layers: tuple[str, ...]
     classifiers: tuple[str, ...]
-    accuracy: np.ndarray
-    std: np.ndarray
+    accuracy: NDArray[np.float64]
+    std: NDArray[np.float64]
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the accuracies as a pandas DataFrame.
 
         Returns
@@ -69,8 +65,15 @@ class DownstreamScores:
 
 
 def downstream_scores(
-    estimator, X, y, *, classifiers=tuple(CLASSIFIERS), layers=None, sample=False, cv=3
-):
+    estimator: LatentsMixin,
+    X: Rows,
+    y: Labels,
+    *,
+    classifiers: str | Sequence[str] | Mapping[str, Any] = CLASSIFIERS,
+    layers: OutputLayers | Sequence[OutputLayers] | None = None,
+    sample: bool = False,
+    cv: Any = 3,
+) -> DownstreamScores:
     """Cross-validate classifiers on the latents of every layer.
 
     Parameters
@@ -127,11 +130,12 @@ def downstream_scores(
     y = check_labels(X, y)
     named = _resolve_classifiers(classifiers)
     n_layers = estimator.n_layers_
+    entries: Any = layers
     if layers is None:
-        layers = [*range(1, n_layers + 1), *(["all"] if n_layers > 1 else [])]
+        entries = [*range(1, n_layers + 1), *(["all"] if n_layers > 1 else [])]
     elif isinstance(layers, (str, Integral)):
-        layers = [layers]
-    numbers = [resolve_output_layers(layer, n_layers, "an entry of layers") for layer in layers]
+        entries = [layers]
+    numbers = [resolve_output_layers(entry, n_layers, "an entry of layers") for entry in entries]
     latents = estimator.latents(X, sample=sample)
     tables = [np.hstack([latents[n - 1] for n in read]) for read in numbers]
     splits = list(check_cv(cv, y, classifier=True).split(tables[0], y))
@@ -154,4 +158,18 @@ def _resolve_classifiers(classifiers):
             f"classifiers must be some of {', '.join(map(repr, CLASSIFIERS))}, or a dict of your "
             f"own by name; got {classifiers!r}."
         )
-    return {name: CLASSIFIERS[name] for name in names}
+    return {name: make_classifier(name) for name in names}
+
+
+def make_classifier(name):
+    """Set one of `CLASSIFIERS` up."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC, LinearSVC
+
+    return {
+        "logistic_regression": LogisticRegression(max_iter=1000),
+        "linear_svm": LinearSVC(random_state=0),
+        "rbf_svm": SVC(random_state=0),
+        "knn": KNeighborsClassifier(),
+    }[name]

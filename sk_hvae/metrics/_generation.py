@@ -1,8 +1,9 @@
 """How varied samples are, and how clear, in the eyes of a classifier."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr
 
 
@@ -25,7 +26,7 @@ class GenerationScore(NamedTuple):
     sharpness: float
 
 
-def generation_score(samples, classifier):
+def generation_score(samples: ArrayLike, classifier: Any) -> GenerationScore:
     """Score samples by what a classifier makes of them.
 
     The inception score [1]_, split into its two factors as by Xiao & Bamler [2]_: samples are

@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import module_device
 from sk_hvae._rows import ResidentRows, to_device
+from sk_hvae._typing import Labels, RandomState, Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
@@ -35,10 +38,10 @@ class InformationEstimate(NamedTuple):
         Standard error of ``upper`` over rows, bits.
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
-    lower_error: np.ndarray
-    upper_error: np.ndarray
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    lower_error: NDArray[np.float64]
+    upper_error: NDArray[np.float64]
 
 
 class _Spread(NamedTuple):
@@ -79,7 +82,15 @@ class _Bounds(NamedTuple):
     upper: list[torch.Tensor]
 
 
-def mutual_information(estimator, X, y=None, *, n_rows=1000, n_draws=32, random_state=None):
+def mutual_information(
+    estimator: LatentsMixin,
+    X: Rows,
+    y: Labels | None = None,
+    *,
+    n_rows: int = 1000,
+    n_draws: int = 32,
+    random_state: RandomState = None,
+) -> InformationEstimate:
     """Estimate the information in a sample of each layer about the data, or about labels.
 
     I(x; z_l), or I(y; z_l) if labels are given, between an estimate that is biased downwards

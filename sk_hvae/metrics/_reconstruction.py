@@ -1,12 +1,14 @@
 """Errors of reconstructions, and the least that a linear code makes at each rate."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 
-def psnr(X, reconstruction, data_range=None):
+def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio of a reconstruction.
 
     10 log10(range^2 / mean squared error), over all cells.
@@ -39,12 +41,12 @@ def psnr(X, reconstruction, data_range=None):
     >>> round(psnr(np.array([[0.0, 1.0]]), np.array([[0.1, 0.9]])), 6)
     20.0
     """
-    X = check_array(X, dtype=float, ensure_all_finite="allow-nan")
-    reconstruction = check_array(reconstruction, dtype=float)
-    if X.shape != reconstruction.shape:
-        raise ValueError(f"X has shape {X.shape}, its reconstruction {reconstruction.shape}.")
-    error = float(np.nanmean(np.square(X - reconstruction)))
-    return psnr_of_error(error, peak_of(X) if data_range is None else data_range)
+    data = check_array(X, dtype=float, ensure_all_finite="allow-nan")
+    decoded = check_array(reconstruction, dtype=float)
+    if data.shape != decoded.shape:
+        raise ValueError(f"X has shape {data.shape}, its reconstruction {decoded.shape}.")
+    error = float(np.nanmean(np.square(data - decoded)))
+    return psnr_of_error(error, peak_of(data) if data_range is None else data_range)
 
 
 def peak_of(X):
@@ -59,7 +61,7 @@ def psnr_of_error(squared_error, data_range):
     return 10 * math.log10(data_range**2 / squared_error) if squared_error else math.inf
 
 
-def gaussian_rate_distortion(X, rates):
+def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
     """Least squared error of linear-Gaussian codes at given total rates.
 
     Shannon's reverse water-filling on the eigenvalues of the covariance [1]_: the rate goes to
@@ -105,13 +107,14 @@ def gaussian_rate_distortion(X, rates):
     >>> gaussian_rate_distortion(X, [0, 1, 2]).round(2)
     array([1.  , 0.25, 0.06])
     """
-    X = check_array(X, dtype=float, ensure_min_samples=2)
+    data = check_array(X, dtype=float, ensure_min_samples=2)
     rates = np.asarray(rates, dtype=float)
     if not ((rates >= 0) & np.isfinite(rates)).all():
         raise ValueError(f"rates must be finite and not negative; got {rates.tolist()}.")
-    centred = X - X.mean(axis=0)
-    smaller = centred.T @ centred if X.shape[1] <= X.shape[0] else centred @ centred.T
-    variances = np.linalg.eigvalsh(smaller)[::-1] / len(X)
+    centred = data - data.mean(axis=0)
+    n_rows, n_columns = data.shape
+    smaller = centred.T @ centred if n_columns <= n_rows else centred @ centred.T
+    variances = np.linalg.eigvalsh(smaller)[::-1] / n_rows
     variances = variances[variances > variances[0] * len(variances) * np.finfo(float).eps]
     if not len(variances):
         return np.zeros_like(rates)[()]
@@ -122,4 +125,4 @@ def gaussian_rate_distortion(X, rates):
     active = np.searchsorted(joins_at, rates, side="right")
     level = np.exp2((total_logs[active - 1] - 2 * rates) / active)
     left_out = np.concatenate((np.cumsum(variances[::-1])[::-1], [0.0]))[active]
-    return ((active * level + left_out) / X.shape[1])[()]
+    return ((active * level + left_out) / n_columns)[()]

@@ -1,10 +1,15 @@
 """What a classifier scores at each rate, and the most that any could."""
 
 import warnings
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import Labels, Layer, LayerValues, Rows
 from sk_hvae._validation import resolve_layer, resolve_rate_range
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import accuracy_bound, downstream_scores
@@ -59,7 +64,14 @@ class AccuracyBoundDisplay(Display):
     'accuracy'
     """
 
-    def __init__(self, *, rates, accuracies, class_prior, label):
+    def __init__(
+        self,
+        *,
+        rates: NDArray[Any],
+        accuracies: dict[str, NDArray[Any]],
+        class_prior: NDArray[Any],
+        label: str,
+    ) -> None:
         self.rates = rates
         self.accuracies = accuracies
         self.class_prior = class_prior
@@ -68,15 +80,15 @@ class AccuracyBoundDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: LatentsMixin,
+        X: Rows,
+        y: Labels,
         *,
-        layer="top",
-        classifier="logistic_regression",
-        layer_rates=None,
-        cv=3,
-    ):
+        layer: Layer = "top",
+        classifier: str = "logistic_regression",
+        layer_rates: Iterable[LayerValues] | None = None,
+        cv: Any = 3,
+    ) -> Self:
         """Measure a classifier of one layer at several rates of a multi-rate model.
 
         Parameters

@@ -1,15 +1,22 @@
 """What a display is: arrays that can be drawn, on any Axes and as often as wanted."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Display(ABC):
     """Draw what was computed before; subclasses say how."""
 
-    def plot(self, ax=None) -> Self:
+    ax_: Any
+    figure_: "Figure"
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw.
 
         Parameters

@@ -1,5 +1,10 @@
 """Rates and multipliers over training."""
 
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from sk_hvae._latents import LatentsMixin
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, split
@@ -39,13 +44,15 @@ class RateHistoryDisplay(Display):
     'rate (bits)'
     """
 
-    def __init__(self, *, rates, betas, targets=None):
+    def __init__(
+        self, *, rates: NDArray[Any], betas: NDArray[Any], targets: NDArray[Any] | None = None
+    ) -> None:
         self.rates = rates
         self.betas = betas
         self.targets = targets
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: LatentsMixin) -> Self:
         """Take the history of a fitted estimator.
 
         Parameters

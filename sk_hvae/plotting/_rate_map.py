@@ -1,8 +1,10 @@
 """Heat maps over the rate plane, curves over one rate, and slices of higher planes."""
 
 import itertools
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, pyplot
@@ -60,7 +62,16 @@ class RateMapDisplay(Display):
     'accuracy'
     """
 
-    def __init__(self, *, layer_rates, rates, values, best, label, region=None):
+    def __init__(
+        self,
+        *,
+        layer_rates: NDArray[Any],
+        rates: NDArray[Any],
+        values: NDArray[Any],
+        best: int,
+        label: str,
+        region: NDArray[Any] | None = None,
+    ) -> None:
         self.layer_rates = layer_rates
         self.rates = rates
         self.values = values
@@ -69,7 +80,7 @@ class RateMapDisplay(Display):
         self.region = region
 
     @classmethod
-    def from_map(cls, rate_map, metric):
+    def from_map(cls, rate_map: Any, metric: str) -> Self:
         """Take a metric from a map.
 
         Parameters

@@ -1,7 +1,13 @@
 """What each layer knows of the data, and what it leaves open."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import ImageShape, Rows
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, mosaic
@@ -48,14 +54,29 @@ class ReconstructionDisplay(Display):
     'explained variance'
     """
 
-    def __init__(self, *, X, reconstructions, image_shape=None, feature_names=None):
+    def __init__(
+        self,
+        *,
+        X: NDArray[Any],
+        reconstructions: dict[str, NDArray[Any]],
+        image_shape: ImageShape | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
         self.X = X
         self.reconstructions = reconstructions
         self.image_shape = image_shape
         self.feature_names = feature_names
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, n_images=10, n_draws=2, image_shape=None):
+    def from_estimator(
+        cls,
+        estimator: LatentsMixin,
+        X: Rows,
+        *,
+        n_images: int = 10,
+        n_draws: int = 2,
+        image_shape: ImageShape | None = None,
+    ) -> Self:
         """Reconstruct rows from every layer.
 
         Parameters
@@ -87,11 +108,13 @@ class ReconstructionDisplay(Display):
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
-        X = X if image_shape is None else X[:n_images]
+        shown: Any = X
+        if image_shape is not None:
+            shown = shown[:n_images]
         names = getattr(estimator, "feature_names_in_", None)
-        bits = np.cumsum(estimator.rates(X).mean(axis=0)[::-1])[::-1]
+        bits = np.cumsum(estimator.rates(shown).mean(axis=0)[::-1])[::-1]
         labels = [f"$z_{n}$, {b:.3g} bits" for n, b in enumerate(bits, start=1)]
-        rows, noise = estimator._check_new(X), estimator._noise()
+        rows, noise = estimator._check_new(shown), estimator._noise()
         reconstructions = {labels[0]: estimator._reconstruct(rows, 1)}
         for number, label in enumerate(labels[1:], start=2):
             if image_shape is None:

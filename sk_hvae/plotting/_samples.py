@@ -1,8 +1,12 @@
 """Samples of a model, beside the data."""
 
-import numpy as np
-from sklearn.decomposition import PCA
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import ImageShape, Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
@@ -46,13 +50,26 @@ class SampleDisplay(Display):
     'first principal component'
     """
 
-    def __init__(self, *, samples, X=None, image_shape=None):
+    def __init__(
+        self,
+        *,
+        samples: NDArray[Any],
+        X: NDArray[Any] | None = None,
+        image_shape: ImageShape | None = None,
+    ) -> None:
         self.samples = samples
-        self.X = X
+        self.X: Any = X
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, n_samples=50, image_shape=None):
+    def from_estimator(
+        cls,
+        estimator: LatentsMixin,
+        X: Rows | None = None,
+        *,
+        n_samples: int = 50,
+        image_shape: ImageShape | None = None,
+    ) -> Self:
         """Sample a fitted estimator.
 
         Parameters
@@ -114,6 +131,8 @@ class SampleDisplay(Display):
         ax.legend()
 
     def _scatter(self, ax):
+        from sklearn.decomposition import PCA
+
         mean, std = np.nanmean(self.X, axis=0), np.nanstd(self.X, axis=0)
         scaled = [(rows - mean) / np.where(std > 0, std, 1) for rows in (self.X, self.samples)]
         pca = PCA(2).fit(np.nan_to_num(scaled[0]))

@@ -1,7 +1,13 @@
 """What single units of a layer do to the data."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_hvae._latents import LatentsMixin
+from sk_hvae._typing import ImageShape, Layer, Rows
 from sk_hvae._validation import check_count, resolve_layer
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn import CategoricalLatent
@@ -51,7 +57,16 @@ class TraversalDisplay(Display):
     2
     """
 
-    def __init__(self, *, decoded, start, units, scale, image_shape=None, feature_names=None):
+    def __init__(
+        self,
+        *,
+        decoded: NDArray[Any],
+        start: NDArray[Any],
+        units: Sequence[str],
+        scale: NDArray[Any],
+        image_shape: ImageShape | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
         self.decoded = decoded
         self.start = start
         self.units = units
@@ -61,8 +76,16 @@ class TraversalDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, layer="top", row=None, n_units=5, n_steps=9, image_shape=None
-    ):
+        cls,
+        estimator: LatentsMixin,
+        X: Rows,
+        *,
+        layer: Layer = "top",
+        row: int | None = None,
+        n_units: int = 5,
+        n_steps: int = 9,
+        image_shape: ImageShape | None = None,
+    ) -> Self:
         """Move the units of a layer that vary most over some rows.
 
         Parameters

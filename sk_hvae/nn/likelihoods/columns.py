@@ -2,7 +2,7 @@
 
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ class PerColumn(Likelihood):
     likelihoods: Any
     order: Tensor
 
-    def __init__(self, parts):
+    def __init__(self, parts: Sequence[Any]) -> None:
         super().__init__()
         self.parts = parts
 

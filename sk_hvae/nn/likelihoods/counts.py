@@ -132,7 +132,7 @@ class NegativeBinomial(_Counts):
 
     _NAME = "negative_binomial"
 
-    def __init__(self, dispersion="per_feature"):
+    def __init__(self, dispersion: str = "per_feature") -> None:
         super().__init__()
         self.dispersion = dispersion
 

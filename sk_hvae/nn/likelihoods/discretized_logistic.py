@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import NamedTuple, SupportsFloat
+from typing import Literal, NamedTuple, SupportsFloat
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +167,7 @@ class DiscretizedLogistic(_Levels):
 
     _NAME = "discretized_logistic"
 
-    def __init__(self, n_levels=256, maximum="auto"):
+    def __init__(self, n_levels: int = 256, maximum: float | Literal["auto"] = "auto") -> None:
         super().__init__()
         self.n_levels = n_levels
         self.maximum = maximum
@@ -266,7 +266,9 @@ class DiscretizedLogisticMixture(_Levels):
 
     _NAME = "discretized_logistic_mixture"
 
-    def __init__(self, n_mixtures=5, n_levels=256, maximum="auto"):
+    def __init__(
+        self, n_mixtures: int = 5, n_levels: int = 256, maximum: float | Literal["auto"] = "auto"
+    ) -> None:
         super().__init__()
         self.n_mixtures = n_mixtures
         self.n_levels = n_levels

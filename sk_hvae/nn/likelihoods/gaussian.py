@@ -57,7 +57,7 @@ class Gaussian(Likelihood):
     log_sigma: Tensor
     varies: Tensor
 
-    def __init__(self, sigma="learned", scaling="auto"):
+    def __init__(self, sigma: float | str = "learned", scaling: str = "auto") -> None:
         super().__init__()
         self.sigma = sigma
         self.scaling = scaling
