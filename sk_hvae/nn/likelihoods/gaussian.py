@@ -81,6 +81,7 @@ class Gaussian(Likelihood):
         scale = torch.where(scale == 0, rounding, scale)
         self.register_buffer("location", summary.mean.clone())
         self.register_buffer("scale", scale)
+        self._scale_to_check = scale
         self._register_sigma()
 
     def _register_sigma(self):
@@ -100,22 +101,22 @@ class Gaussian(Likelihood):
             )
 
     def check(self, x):
-        extremes = torch.stack(torch.aminmax(x, dim=0))
+        # By numbers on the CPU: rows that are read ahead are there, while the model is not.
+        mean = self.summary.mean
+        extremes = torch.stack(torch.aminmax(x, dim=0)).double().cpu()
         if extremes.isnan().any():
-            extremes = torch.stack(torch.aminmax(self._without_missing(x), dim=0))
-        distance = self.link(extremes.to(self.location.device)).abs().amax(0)
+            present = torch.where(x.isnan(), mean.to(x), x)
+            extremes = torch.stack(torch.aminmax(present, dim=0)).double().cpu()
+        distance = (extremes - mean).abs().amax(0) / self._scale_to_check
         if distance.max() > _FARTHEST:
             column = int(distance.argmax())
             low, high = extremes[:, column].tolist()
             raise ValueError(
                 f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
-                f"column with a mean of {self.location[column]:.3g} and a scale of "
-                f"{self.scale[column]:.3g} in training: more than {_FARTHEST:g} scales away. Clip "
-                "X, or fit on data of this range."
+                f"column with a mean of {mean[column]:.3g} and a scale of "
+                f"{self._scale_to_check[column]:.3g} in training: more than {_FARTHEST:g} scales "
+                "away. Clip X, or fit on data of this range."
             )
-
-    def _without_missing(self, x):
-        return torch.where(x.isnan(), self.location.to(x.dtype), x)
 
     def link(self, x):
         if x.dtype != torch.float64:
