@@ -71,6 +71,7 @@ _STORY = [
     "plot_missing_values.py",
     "plot_anomaly_scores.py",
     "plot_callbacks.py",
+    "train_together.py",
 ]
 
 sphinx_gallery_conf = {

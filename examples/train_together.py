@@ -3,11 +3,11 @@ Train one model in several processes
 ====================================
 
 Each process works on its share of every batch, and all end with the same fitted estimator. Making
-an ``Accelerator`` is all that a script has to do for it. Launched on one machine with two GPUs by
+an ``Accelerator`` is all that a script has to do for it. With two GPUs, launch it by ::
 
     accelerate launch --num_processes 2 examples/train_together.py
 
-and in two processes on a CPU, which accelerate's own launcher starts by way of MPI only, by
+and in two processes on a CPU, which accelerate's own launcher starts by way of MPI only, by ::
 
     torchrun --nproc_per_node 2 examples/train_together.py --cpu
 """
