@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sk_hvae._rows import EVEN_ROWS, forget, memory_map, to_device
+from sk_hvae._mapped import MappedPages
+from sk_hvae._rows import EVEN_ROWS, to_device
 from sk_hvae.nn.noise import ReplayedNoise, RowNoise
 
 _LN2 = math.log(2)
@@ -64,14 +65,14 @@ def map_rows(module, rows, function, width, out=None):
     """
     device = module_device(module)
     result = np.empty((len(rows), width), np.float32) if out is None else out
-    mapping = memory_map(result)
+    pages = MappedPages(result)
     first = 0
     with torch.inference_mode():
         for chunk in rows.chunks():
             part = function(_evened(to_device(chunk, device)))[: len(chunk)]
             result[first : first + len(part)] = part.cpu().numpy()
             first += len(part)
-            forget(mapping)
+            pages.forget()
     return result
 
 

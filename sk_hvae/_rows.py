@@ -2,18 +2,21 @@
 
 import copy
 import hashlib
-import mmap
 import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
+from sk_hvae._mapped import MappedPages, memory_map
+
 _CHUNK_ELEMENTS = 2**21
-_WINDOW_ELEMENTS = 2**24
+_WINDOW_ELEMENTS = 2**21
+_READ_AT_ONCE_ELEMENTS = 2**24
 _SHARE_OF_GPU = 0.5
 EVEN_ROWS = 32
 _DIGESTED_ROWS = 1000
@@ -106,9 +109,9 @@ class ResidentRows(Rows):
 class StreamedRows(Rows):
     """Rows that are read when they are needed.
 
-    Batches come out of windows of 2**24 numbers, which a thread reads ahead: while one is used,
-    it reads the next, row by row in the order in which they are stored. Checks are made of what
-    is read, whenever it is read: a Dataset may give other items each time.
+    Batches come out of windows of 2**21 numbers, whose rows are read in the order in which they
+    are stored. While one is used, a thread reads the next. Checks are made of what is read,
+    whenever it is read: a Dataset may give other items each time.
     """
 
     _checks: tuple = ()
@@ -132,17 +135,23 @@ class StreamedRows(Rows):
         # Copied at once: a copy in the reader's thread would wait for all that is queued.
         parts = torch.cat(list(parts)).cpu().split([len(part) for part in parts])
         windows = _windows(parts, _rows_in(_WINDOW_ELEMENTS, self.shape))
-        with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
-            ahead = reader.submit(self._read_window, windows[0])
-            for number, window in enumerate(windows, start=1):
-                rows = ahead.result()
-                if number < len(windows):
-                    ahead = reader.submit(self._read_window, windows[number])
-                for part in rows.split([len(part) for part in window]):
-                    yield self._send(part)
+        contents = self._read_each([torch.cat(window) for window in windows])
+        for window, rows in zip(windows, contents, strict=True):
+            for part in rows.split([len(part) for part in window]):
+                yield self._send(part)
 
-    def _read_window(self, window):
-        rows = self._read_in_any_order(torch.cat(window))
+    def _read_each(self, indices):
+        """Give out the rows of each LongTensor of numbers; reads those of the next meanwhile."""
+        with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
+            ahead = reader.submit(self._read_pinned, indices[0])
+            for after in indices[1:]:
+                rows = ahead.result()
+                ahead = reader.submit(self._read_pinned, after)
+                yield rows
+            yield ahead.result()
+
+    def _read_pinned(self, index):
+        rows = self._read_in_any_order(index)
         return rows.pin_memory() if self.device.type == "cuda" else rows
 
     def _read_in_any_order(self, index):
@@ -163,6 +172,9 @@ class StreamedRows(Rows):
 class ArrayRows(StreamedRows):
     """Rows of an array, which may be in a file.
 
+    For a model on the CPU there is no thread, which would take the cores from the model: the
+    system is told which parts of the file come next, and has them in its cache when they do.
+
     Parameters
     ----------
     array : ndarray of shape (n_rows, n_features)
@@ -172,21 +184,37 @@ class ArrayRows(StreamedRows):
     def __init__(self, array):
         super().__init__(array.shape)
         self._array = array
-        self._mapping = memory_map(array)
+        self._pages = MappedPages(array)
         self._tensor = as_tensor(array) if array.dtype in TORCH_DTYPES else None
 
+    def _read_each(self, indices):
+        if self.device.type != "cpu":
+            yield from super()._read_each(indices)
+            return
+        for index, after in zip_longest(indices, indices[1:]):
+            if after is not None:
+                self._pages.ask_for(after.sort().values)
+            yield self._read_in_any_order(index)
+
     def _read(self, index):
+        kind = torch.float64 if self._tensor is None else self._tensor.dtype
+        rows = torch.empty(len(index), self.shape[1], dtype=kind)
+        pieces = self._pages.pieces(index)
+        for piece, place in zip(pieces, rows.split([len(p) for p in pieces]), strict=True):
+            self._copy(piece, place)
+            self._pages.forget()
+        return rows
+
+    def _copy(self, index, place):
         first, end = int(index[0]), int(index[-1]) + 1
         at_once = end - first == len(index)
         if self._tensor is None:
             rows = self._array[first:end] if at_once else self._array[index.numpy()]
-            rows = torch.from_numpy(rows.astype(np.float64))
+            place.copy_(torch.from_numpy(rows.astype(np.float64)))
         elif at_once:
-            rows = self._tensor[first:end].clone()
+            place.copy_(self._tensor[first:end])
         else:
-            rows = self._tensor.index_select(0, index)
-        forget(self._mapping)
-        return rows
+            torch.index_select(self._tensor, 0, index, out=place)
 
 
 class SparseRows(StreamedRows):
@@ -261,7 +289,7 @@ def as_rows(X):
     if not sparse.issparse(X) and memory_map(X) is None:
         return ResidentRows(as_tensor(X))
     rows = SparseRows(X) if sparse.issparse(X) else ArrayRows(X)
-    is_small = len(rows) <= _rows_in(_WINDOW_ELEMENTS, rows.shape)
+    is_small = len(rows) <= _rows_in(_READ_AT_ONCE_ELEMENTS, rows.shape)
     return ResidentRows(rows.every(1)) if is_small else rows
 
 
@@ -282,34 +310,6 @@ def to_device(rows, device, non_blocking=False):
     if device.type == "mps" and rows.dtype == torch.float64:
         rows = rows.float()
     return rows.to(device, non_blocking=non_blocking)
-
-
-def memory_map(array):
-    """Return the np.memmap that an array is, or is a view of; None if it is in memory."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return array
-        array = array.base
-    return None
-
-
-def forget(mapping):
-    """Take the pages of a file out of this process, so that what was read does not pile up.
-
-    They stay in the system's cache, and what was written to them goes to the file. Private
-    mappings (mode "c") keep theirs, because they may hold changes.
-
-    Parameters
-    ----------
-    mapping : np.memmap or None
-        None does nothing, nor do systems without ``madvise``.
-    """
-    while isinstance(mapping, np.memmap) and isinstance(mapping.base, np.memmap):
-        mapping = mapping.base
-    if mapping is None or mapping.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    if isinstance(mapping.base, mmap.mmap):
-        mapping.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _rows_in(n_elements, shape):

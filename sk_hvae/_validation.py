@@ -14,7 +14,8 @@ from sklearn.utils.validation import _check_feature_names_in as check_feature_na
 from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
-from sk_hvae._rows import TORCH_DTYPES, as_rows, memory_map
+from sk_hvae._mapped import memory_map
+from sk_hvae._rows import TORCH_DTYPES, as_rows
 from sk_hvae.exceptions import DeviceWarning, warn_caller
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import Likelihood

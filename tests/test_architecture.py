@@ -15,6 +15,7 @@ FILES = sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py"))
 FLOORS = {
     "exceptions": -1,
     "nn": 0,
+    "_mapped": -1,
     "_rows": 0,
     "_state": 0,
     "_checkpoint": 1,

@@ -200,6 +200,7 @@ SOURCES = {
 def test_rows_read_ahead_are_sent_without_a_wait(stand_in, monkeypatch, iris, source):
     X = iris[::3]
     monkeypatch.setattr(_rows, "_WINDOW_ELEMENTS", 160)
+    monkeypatch.setattr(_rows, "_READ_AT_ONCE_ELEMENTS", 160)
     monkeypatch.setattr(_rows, "_CHUNK_ELEMENTS", 60)
     monkeypatch.setattr(_batches, "_SHUFFLED_ELEMENTS", 200)
     monkeypatch.setattr(_batches, "_BLOCK_ELEMENTS", 20)

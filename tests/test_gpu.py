@@ -111,6 +111,7 @@ def test_rows_larger_than_the_device_give_the_same_model(monkeypatch, iris):
     resident = uses(make(device="cuda").fit(iris), iris)
     monkeypatch.setattr(_rows, "_SHARE_OF_GPU", 0.0)
     monkeypatch.setattr(_rows, "_WINDOW_ELEMENTS", 160)
+    monkeypatch.setattr(_rows, "_READ_AT_ONCE_ELEMENTS", 160)
     read_ahead = uses(make(device="cuda").fit(iris), iris)
     for key in resident:
         np.testing.assert_array_equal(read_ahead[key], resident[key], err_msg=key)

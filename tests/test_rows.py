@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from scipy import sparse
@@ -18,8 +17,6 @@ from sk_hvae._rows import (
     SparseRows,
     as_rows,
     as_tensor,
-    forget,
-    memory_map,
 )
 
 SHAPE = (60, 4)
@@ -34,6 +31,7 @@ def table():
 def small_windows(monkeypatch):
     """Let windows and chunks hold a few rows of four columns, so that small data are streamed."""
     monkeypatch.setattr(_rows, "_WINDOW_ELEMENTS", 4 * 16)
+    monkeypatch.setattr(_rows, "_READ_AT_ONCE_ELEMENTS", 4 * 16)
     monkeypatch.setattr(_rows, "_CHUNK_ELEMENTS", 4 * 7)
 
 
@@ -179,38 +177,6 @@ class TestAsRows:
         assert isinstance(as_rows(memmap(tmp_path / "X", table)), ResidentRows)
         assert isinstance(as_rows(sparse.csr_array(table)), ResidentRows)
         assert isinstance(as_rows(Images(table)), DatasetRows)
-
-    def test_views_of_memmaps_are_known(self, table, tmp_path):
-        mapped = memmap(tmp_path / "X", table)
-        for view in (mapped, mapped[3:], np.asarray(mapped), np.asarray(mapped)[:, 1:]):
-            assert isinstance(memory_map(view), np.memmap)
-        assert memory_map(table) is None
-        assert memory_map(mapped + 1) is None
-
-
-class TestForget:
-    def test_what_was_written_stays(self, table, tmp_path):
-        mapped = memmap(tmp_path / "X", table, "r+")
-        mapped[5] = 77
-        forget(memory_map(mapped[2:]))
-        assert (mapped[5] == 77).all()
-        assert (np.memmap(tmp_path / "X", table.dtype, "r", shape=SHAPE)[5] == 77).all()
-
-    def test_private_changes_stay(self, table, tmp_path):
-        mapped = memmap(tmp_path / "X", table, "c")
-        mapped[5] = 77
-        forget(memory_map(mapped[2:]))
-        assert (mapped[5] == 77).all()
-
-    def test_pages_leave_the_process(self, tmp_path):
-        mapped = memmap(tmp_path / "X", np.ones((2**22, 8), np.float32))  # 128 MiB
-        before = psutil.Process().memory_info().rss
-        assert mapped.sum(dtype=np.float64) == 2**25
-        grown = psutil.Process().memory_info().rss - before
-        forget(mapped)
-        left = psutil.Process().memory_info().rss - before
-        assert grown > 2**26
-        assert left < grown - 2**26
 
 
 class TestShuffled:

@@ -19,6 +19,7 @@ pytestmark = [
 def small_windows(monkeypatch):
     """Let data of 100 numbers be large: windows, blocks and chunks hold a few rows."""
     monkeypatch.setattr(_rows, "_WINDOW_ELEMENTS", 160)
+    monkeypatch.setattr(_rows, "_READ_AT_ONCE_ELEMENTS", 160)
     monkeypatch.setattr(_rows, "_CHUNK_ELEMENTS", 60)
     monkeypatch.setattr(_batches, "_SHUFFLED_ELEMENTS", 200)
     monkeypatch.setattr(_batches, "_BLOCK_ELEMENTS", 20)
