@@ -3,7 +3,7 @@
 import copy
 import math
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._checkpoint import Checkpoint, fit_identity
+from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
-from sk_hvae._measurement import measure, module_device, place
+from sk_hvae._measurement import measure, place
+from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
 from sk_hvae._schedule import TrainingSettings
 from sk_hvae._starting import START_ROWS, Plan, start_model
@@ -54,15 +56,19 @@ _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
 _TRAIN_LONGER = "train longer (max_epochs)"
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
-_HISTORY = (
-    "train_distortion",
-    "train_rates",
-    "valid_distortion",
-    "valid_rates",
-    "betas",
-    "target_rates",
-)
+_HISTORY: dict[str, tuple[str, ...]] = {
+    "train_distortion": ("n_epochs",),
+    "train_rates": ("n_epochs", "n_layers"),
+    "valid_distortion": ("n_epochs",),
+    "valid_rates": ("n_epochs", "n_layers"),
+    "betas": ("n_epochs", "n_layers"),
+    "target_rates": ("n_epochs", "n_layers"),
+}
 _INTERNAL = {"epoch", "train_loss", "valid_loss"}
+KEPT_OF_TRAINING = {
+    "n_iter_": Kept("i"),
+    **{f"history_.{name}": Kept("f", shape, optional=True) for name, shape in _HISTORY.items()},
+}
 
 
 class Session(NamedTuple):
@@ -73,7 +79,7 @@ class Session(NamedTuple):
     net: HVAENet
 
 
-class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
+class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     """Build, train and measure a hierarchical VAE behind scikit-learn's conventions."""
 
     module_: HierarchicalVAE
@@ -90,6 +96,16 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
     history_: dict[str, NDArray[Any]]
     _architecture: Architecture
     _session: Session | None
+    _model_name: ClassVar = "module_"
+    _transient: ClassVar[tuple[str, ...]] = ("_session",)
+    _kept: ClassVar = {
+        **KEPT_OF_TRAINING,
+        "rates_": Kept("f", ("n_layers",)),
+        "betas_": Kept("f", ("n_layers",)),
+        "distortion_": Kept("f"),
+        "lower_bound_": Kept("f"),
+        "converged_": Kept("b"),
+    }
 
     def _fit(self, X, warm=False):
         """Train from the start, or go on from the fitted model."""
@@ -347,6 +363,10 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self, "module_")
         return place(self.module_, usable_device(self.device_))
 
+    def _check_usable(self):
+        self._goal()
+        resolve_output_layers(self.output_layers, self.n_layers_)
+
     def _misses(self, goal):
         """Tell for each layer whether it is off its target by over 5% and 0.1 bit."""
         if goal.betas:
@@ -378,10 +398,11 @@ class BaseHierarchicalVAE(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = super().__getstate__()
-        state = {name: value for name, value in state.items() if name != "_session"}
-        if "module_" in state:
-            state["module_"] = on_cpu(state["module_"])
-        return state
+        lasting = {name: state[name] for name in state if name not in self._transient}
+        return pack(lasting, self._model_name)
+
+    def __setstate__(self, state):
+        super().__setstate__(unpack(state, self._model_name))
 
 
 def _gain(architecture, module):
@@ -402,8 +423,3 @@ def _names_kept(epochs):
         if all(isinstance(row[name], Real) for row in epochs if name in row)
     )
     return [*(name for name in _HISTORY if name in first), *sorted(set(numbers) - set(_HISTORY))]
-
-
-def on_cpu(module):
-    """Return a module on the CPU, copied if it is elsewhere."""
-    return copy.deepcopy(module).cpu() if module_device(module).type != "cpu" else module

@@ -46,24 +46,32 @@ class Calibration:
 
     Parameters
     ----------
-    points : list of PlanePoint
-        Of all nodes of the grid, evenly spaced in the logarithm of the conditions, the last
-        layer's condition running fastest.
-    n_per_axis : int
-        Number of nodes of every layer.
+    low, high : ndarray of shape (n_layers,)
+        Logarithms of the smallest and the largest condition of every layer, bits.
+    table : ndarray of shape (n_nodes, n_values)
+        What was measured at the nodes of the grid, see `of`. They are evenly spaced in the
+        logarithm of the conditions, equally many for every layer, the last layer's running
+        fastest.
     """
 
-    def __init__(self, points, n_per_axis):
-        self._low, self._high = np.log(points[0].condition), np.log(points[-1].condition)
-        axes = [np.linspace(*ends, n_per_axis) for ends in zip(self._low, self._high, strict=True)]
-        table = np.array(
-            [np.r_[_log(p.rates), p.distortion, _log(p.betas), _log(p.units)] for p in points]
-        )
+    def __init__(self, low, high, table):
+        if not np.isfinite([low, high]).all() or not (low < high).all():
+            raise ValueError(f"the ends of the grid are {low} and {high}")
+        self.arrays = {"low": low, "high": high, "table": table}
+        self._low, self._high = low, high
+        n_per_axis = round(len(table) ** (1 / len(low)))
+        axes = [np.linspace(*ends, n_per_axis) for ends in zip(low, high, strict=True)]
         self._table = RegularGridInterpolator(
             axes,
             table.reshape(*[n_per_axis] * len(axes), -1),
             method="cubic" if n_per_axis >= _CUBIC_FROM and np.isfinite(table).all() else "linear",
         )
+
+    @classmethod
+    def of(cls, points):
+        """Calibrate by the `PlanePoint` of every node of a grid, in the order of its nodes."""
+        rows = [np.r_[_log(p.rates), p.distortion, _log(p.betas), _log(p.units)] for p in points]
+        return cls(np.log(points[0].condition), np.log(points[-1].condition), np.array(rows))
 
     @property
     def n_layers(self):

@@ -20,6 +20,7 @@ from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._cluster_tree import merge_tree
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
+from sk_hvae._persistence import Kept
 from sk_hvae._rate_control import Goal, GuidedController
 from sk_hvae._transformer import HierarchicalVAETransformer
 from sk_hvae._typing import (
@@ -242,6 +243,16 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     cluster_sizes_: NDArray[np.intp]
     cluster_tree_: NDArray[np.float64]
     stability_: float
+    _states: np.ndarray
+    _kept: ClassVar = {
+        **BaseHierarchicalVAE._kept,
+        "cluster_sizes_": Kept("i", ("n_clusters",)),
+        "labels_": Kept("i", ("n_rows",), below="n_clusters"),
+        "cluster_centers_": Kept("f", ("n_clusters", "n_features")),
+        "cluster_tree_": Kept("f", ("n_merges", 4)),
+        "stability_": Kept("f"),
+        "_states": Kept("i", ("n_clusters",), below="n_top"),
+    }
 
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._base import BaseHierarchicalVAE, on_cpu
+from sk_hvae._base import KEPT_OF_TRAINING, BaseHierarchicalVAE
 from sk_hvae._batches import Selection
 from sk_hvae._calibration import Calibration, PlanePoint
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import PlaneSurvey, module_device, place
+from sk_hvae._persistence import Kept
 from sk_hvae._plane_control import PlaneController, RateGrid
 from sk_hvae._rate_control import Goal
 from sk_hvae._starting import START_ROWS, build_seeded, start_plane
@@ -195,7 +196,6 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     functions of the rates that modulate the linear paths.
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
-    ``pickle`` keeps it; ``save`` belongs to what ``at`` returns.
 
     References
     ----------
@@ -244,8 +244,17 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     conditioned_: ConditionedHierarchy
     calibration_: Calibration
-    _at: dict[tuple[float, ...], HierarchicalVAETransformer]
-    _empty: HierarchicalVAE | None
+    _at: dict[tuple[float, ...], HierarchicalVAETransformer] = {}  # noqa: RUF012
+    _empty: HierarchicalVAE | None = None
+    _model_name: ClassVar = "conditioned_"
+    _transient: ClassVar = ("_session", "_X", "_at", "_empty")
+    _kept: ClassVar = {
+        **KEPT_OF_TRAINING,
+        "_completed": Kept("b"),
+        "calibration_.low": Kept("f", ("n_layers",)),
+        "calibration_.high": Kept("f", ("n_layers",)),
+        "calibration_.table": Kept("f", ("n_nodes", "n_measured")),
+    }
 
     def __init__(
         self,
@@ -367,12 +376,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         ('HierarchicalVAETransformer', array([1., 2.]))
         """
         check_is_fitted(self, "calibration_")
-        rates = check_layer_values("layer_rates", layer_rates, "bits per sample")
-        if len(rates) != self.n_layers_:
-            raise ValueError(
-                f"layer_rates has {len(rates)} entries, but the model was fitted with "
-                f"{self.n_layers_} layers; give one rate per layer or fit anew."
-            )
+        rates = self._check_rates(layer_rates)
         point = self.calibration_.find(rates)
         shared = {
             name: copy.copy(value)
@@ -462,6 +466,22 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             self._at = {rates: self.at(rates)}
         return self._at[rates]
 
+    def _check_rates(self, layer_rates):
+        """Return rates in bits as a tuple, one for each layer of the fitted model."""
+        rates = check_layer_values("layer_rates", layer_rates, "bits per sample")
+        if len(rates) != self.n_layers_:
+            raise ValueError(
+                f"layer_rates has {len(rates)} entries, but the model was fitted with "
+                f"{self.n_layers_} layers; give one rate per layer or fit anew."
+            )
+        return rates
+
+    def _check_usable(self):
+        super()._check_usable()
+        self._check_rates(self.layer_rates)
+        if not np.isfinite(self.calibration_.arrays["table"]).all():
+            raise ValueError("what was measured over the rate plane is not finite; fit anew.")
+
     def _goal(self):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
 
@@ -530,7 +550,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
                     units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
                 )
             )
-        self.calibration_ = Calibration(points, grid.n_per_axis)
+        self.calibration_ = Calibration.of(points)
 
     def _build(self):
         """Build a plain module on the device of the conditioned one."""
@@ -550,9 +570,3 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         for layer, unit in zip(module.layers, units, strict=True):
             layer.unit.copy_(unit)
         return module
-
-    def __getstate__(self):
-        state = {name: v for name, v in super().__getstate__().items() if name != "_X"}
-        if "conditioned_" in state:
-            state |= {"conditioned_": on_cpu(state["conditioned_"]), "_at": {}, "_empty": None}
-        return state

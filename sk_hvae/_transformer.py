@@ -5,12 +5,10 @@ from os import PathLike
 from typing import Any, ClassVar, Self
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._callbacks import with_callbacks
 from sk_hvae._latents import LatentsMixin
-from sk_hvae._persistence import load_estimator, save_estimator
 from sk_hvae._typing import (
     Epochs,
     ImageShape,
@@ -378,68 +376,3 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         3
         """
         return self._partial_fit(X)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted estimator to a file.
-
-        A safetensors file with parameters and attributes as JSON in its header: no code, no
-        training data, no optimiser. ``callbacks`` and the state of a RandomState are left
-        out. Needs ``pip install 'sk-hvae[io]'``.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Where to write; an existing file is replaced.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ImportError
-            If safetensors is not installed.
-        TypeError
-            If the likelihood is not one of `sk_hvae.nn`.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sk_hvae import HierarchicalVAETransformer
-        >>> X = load_iris().data
-        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
-        >>> import os, tempfile
-        >>> path = os.path.join(tempfile.mkdtemp(), "iris.safetensors")
-        >>> hvae.save(path)
-        >>> bool((HierarchicalVAETransformer.load(path).transform(X) == hvae.transform(X)).all())
-        True
-        """
-        check_is_fitted(self, "module_")
-        save_estimator(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Read an estimator written by `save`; no code from the file is run.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File to read.
-
-        Returns
-        -------
-        HierarchicalVAETransformer
-            The fitted estimator.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        UnsupportedFormatError
-            If the file is damaged, foreign, or of a newer format.
-        ImportError
-            If safetensors is not installed.
-
-        Examples
-        --------
-        See `save`.
-        """
-        return load_estimator(cls, path)

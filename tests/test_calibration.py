@@ -24,7 +24,7 @@ def measured(answer, n_layers, n_per_axis):
                 units=np.repeat(condition, 2) ** -0.25,
             )
         )
-    return Calibration(points, n_per_axis)
+    return Calibration.of(points)
 
 
 def coupled(condition):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 from sklearn.base import clone
 
-from sk_hvae import HierarchicalVAETransformer
+from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
 from sk_hvae.exceptions import DeviceWarning, UnsupportedFormatError
 from sk_hvae.nn import (
     Bernoulli,
@@ -254,6 +254,34 @@ def test_unfitted_estimators_are_pickled(small):
     assert pickled(small()).get_params() == small().get_params()
 
 
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_the_whole_plane(multi, iris, tmp_path, way):
+    if way == "save":
+        multi.save(tmp_path / "model")
+        again = MultiRateHVAETransformer.load(tmp_path / "model")
+    else:
+        again = pickled(multi)
+    assert_same_use(multi, again, iris)
+    for rates in [(1, 1), (3, 0.5)]:
+        assert_same_use(multi.at(rates), again.at(rates), iris)
+
+
+@pytest.mark.parametrize("way", ["pickle", "save"])
+def test_clusterers(iris, tmp_path, way):
+    small = {"n_components": 3, "hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
+    clusterer = HVAEClusterer(3, n_init=2, **small).fit(iris)
+    if way == "save":
+        clusterer.save(tmp_path / "model")
+        again = HVAEClusterer.load(tmp_path / "model")
+    else:
+        again = pickled(clusterer)
+    assert_same_use(clusterer, again, iris)
+    np.testing.assert_array_equal(again.predict_proba(iris), clusterer.predict_proba(iris))
+    for name in ("labels_", "cluster_centers_", "cluster_sizes_", "cluster_tree_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(clusterer, name))
+    assert again.stability_ == clusterer.stability_
+
+
 # Devices.
 
 
@@ -333,7 +361,9 @@ def test_another_class(path):
         load(path)
 
 
-@pytest.mark.parametrize("part", ["class", "params", "likelihood", "attributes", "feature_names"])
+@pytest.mark.parametrize(
+    "part", ["class", "params", "architecture", "likelihood", "device", "feature_names"]
+)
 def test_missing_part_of_the_header(path, part):
     rewrite(path, header=lambda header: {k: v for k, v in header.items() if k != part})
     with pytest.raises(UnsupportedFormatError, match="damaged"):
@@ -346,11 +376,11 @@ def test_missing_part_of_the_header(path, part):
         ("params", {"no_such_parameter": 1}),
         ("likelihood", {"likelihood": "poisson"}),
         ("likelihood", {"config": {"no_such": 1}}),
-        ("attributes", {"n_features_in_": 3}),
-        ("attributes", {"n_features_in_": -1}),
-        ("attributes", {"_architecture": ["ab", [8], "top_down", "Gaussian()"]}),
-        ("attributes", {"_architecture": [[3], [8], "top_down", "Gaussian()"]}),
-        ("attributes", {"_architecture": [[3, 2], [9], "top_down", "Gaussian()"]}),
+        ("architecture", {"n_components": "ab"}),
+        ("architecture", {"n_components": [3]}),
+        ("architecture", {"hidden_layer_sizes": [9]}),
+        ("architecture", {"inference": "ladder"}),
+        ("architecture", {"no_such": 1}),
     ],
     ids=str,
 )
@@ -391,7 +421,7 @@ def test_missing_file(tmp_path):
 
 @pytest.mark.parametrize("use", ["save", "load"])
 def test_without_safetensors(fitted, path, monkeypatch, use):
-    for module in ("safetensors", "safetensors.torch"):
+    for module in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r"pip install 'sk-hvae\[io\]'"):
         fitted.save(path) if use == "save" else load(path)

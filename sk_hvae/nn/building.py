@@ -131,7 +131,7 @@ def build_hierarchy(architecture, likelihood):
 
 def _keeps_pixels(likelihood):
     column_of_link = likelihood.column_of_link
-    return torch.equal(column_of_link, torch.arange(len(likelihood.summary.mean)))
+    return torch.equal(column_of_link, torch.arange(len(likelihood.summary.mean), device="cpu"))
 
 
 def _networks(architecture):
@@ -148,7 +148,7 @@ def _skip_parts(architecture, n_inputs, n_linked, n_outputs):
     networks, sizes = _networks(architecture), architecture.n_components
     n_linear = max(sizes)
     encoder = SkipEncoder(n_linked, n_linear, networks.encoder(n_inputs))
-    n_hidden = output_width(encoder.net, n_inputs, "encoder")
+    n_hidden = _encoder_width(architecture, encoder.net, n_inputs)
     head_sizes = architecture.hidden_layer_sizes[-1:]
     layers = []
     for n_units, n_above in pairwise(sizes):
@@ -171,10 +171,24 @@ def _skip_parts(architecture, n_inputs, n_linked, n_outputs):
         )
     )
     net = networks.decoder(sizes[0], n_outputs)
-    width = output_width(net, sizes[0], "decoder")
+    if not isinstance(architecture.network, str):
+        _check_decoder(net, sizes[0], n_outputs)
+    return Parts(encoder, layers, SkipDecoder(sizes[0], n_linked, net))
+
+
+def _encoder_width(architecture, net, n_inputs):
+    """Return how many columns the encoder's network makes; only a user's own has to be run."""
+    if not isinstance(architecture.network, str):
+        return output_width(net, n_inputs, "encoder")
+    if architecture.hidden_layer_sizes:
+        return architecture.hidden_layer_sizes[-1]
+    return net.n_flat if architecture.network == "conv" else n_inputs
+
+
+def _check_decoder(net, n_units, n_outputs):
+    width = output_width(net, n_units, "decoder")
     if width != n_outputs:
         raise ValueError(
-            f"the decoder of network= must map (b, {sizes[0]}) to (b, {n_outputs}), the number "
+            f"the decoder of network= must map (b, {n_units}) to (b, {n_outputs}), the number "
             f"of parameters of the likelihood; it made {width} columns."
         )
-    return Parts(encoder, layers, SkipDecoder(sizes[0], n_linked, net))

@@ -33,7 +33,8 @@ class ConvEncoder(nn.Module):
         planes = (n_inputs // math.prod(size), *channels(len(sizes) - 1))
         stages = [halving(before, after) for before, after in pairwise(planes)]
         self.convolutions = nn.Sequential(ToMaps((planes[0], *size)), *stages, nn.Flatten())
-        self.hidden = hidden_layers(planes[-1] * math.prod(sizes[-1]), hidden_layer_sizes)
+        self.n_flat = planes[-1] * math.prod(sizes[-1])
+        self.hidden = hidden_layers(self.n_flat, hidden_layer_sizes)
 
     def forward(self, x):
         """Map rows (b, n_inputs) to (b, n_hidden)."""

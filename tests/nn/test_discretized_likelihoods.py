@@ -454,7 +454,7 @@ class TestLevels:
             adapted(kind(maximum=maximum), pixels())
 
     def test_there_are_at_least_two_levels(self, kind):
-        with pytest.raises(ValueError, match="n_levels must be at least 2; got 1"):
+        with pytest.raises(ValueError, match="n_levels must be from 2 to 65536; got 1"):
             adapted(kind(n_levels=1), pixels())
         binary = adapted(kind(n_levels=2), [[0.0], [1.0]])
         p = binary.log_prob(torch.tensor([[0.0], [1.0]]), torch.zeros(2, binary.n_outputs)).exp()

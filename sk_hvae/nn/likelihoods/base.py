@@ -152,7 +152,7 @@ class Likelihood(nn.Module, ABC):
     @property
     def column_of_link(self):
         """Column of the data that each column of `link` belongs to, LongTensor (n_linked,)."""
-        return torch.arange(self.n_linked)
+        return torch.arange(self.n_linked, device="cpu")
 
     @property
     def fits_each_batch(self):

@@ -8,7 +8,7 @@ from torch import Tensor
 from sk_hvae.nn.likelihoods.base import Likelihood, check_whole
 from sk_hvae.nn.noise import gumbel
 
-_MAX_CATEGORIES = 10_000
+_MAX_CATEGORIES, _MAX_IN_ALL = 10_000, 10_000_000
 _SMOOTHING = 0.1
 _FIT_STEPS = 20
 _ADVICE = (
@@ -73,6 +73,11 @@ class Categorical(Likelihood):
                 "OrdinalEncoder(max_categories=...), or use likelihood='poisson' for counts."
             )
         n_categories = summary.maximum.round().long() + 1
+        if n_categories.sum() > _MAX_IN_ALL:
+            raise ValueError(
+                f"likelihood='categorical' takes {_MAX_IN_ALL:,} categories in all columns "
+                f"together; found {int(n_categories.sum()):,}. Merge rare categories."
+            )
         first = n_categories.cumsum(0) - n_categories
         column = torch.arange(len(first)).repeat_interleave(n_categories)
         self.register_buffer("n_categories", n_categories)

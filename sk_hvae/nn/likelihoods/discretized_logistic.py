@@ -14,6 +14,7 @@ from sk_hvae.nn.noise import gumbel, uniform
 
 # float16 rounds k / 255 by up to 0.06 levels.
 _TOLERANCE = 0.1
+_MOST_LEVELS = 2**16
 # In levels; narrower than that, a component has all but 1e-4 of its mass on one level.
 _MIN_SCALE = 0.05
 _EXPORTED_AT_ONCE = 16
@@ -51,8 +52,8 @@ class _Levels(Likelihood):
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def _check_arguments(self):
-        if operator.index(self.n_levels) < 2:
-            raise ValueError(f"n_levels must be at least 2; got {self.n_levels!r}.")
+        if not 2 <= operator.index(self.n_levels) <= _MOST_LEVELS:
+            raise ValueError(f"n_levels must be from 2 to 65536; got {self.n_levels!r}.")
         given = isinstance(self.maximum, SupportsFloat) and 0 < float(self.maximum) < math.inf
         if self.maximum != "auto" and not given:
             raise ValueError(f"maximum must be 'auto' or a positive number; got {self.maximum!r}.")

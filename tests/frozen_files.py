@@ -1,0 +1,74 @@
+"""Small fitted estimators, and what they said when they were saved.
+
+Files of every format that a release has written stay in tests/data. For a new format, write a
+folder once, and never again:
+
+    python tests/frozen_files.py tests/data/format_1
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_iris
+
+from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
+from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.nn import DiscretizedLogistic, Gaussian
+
+TINY = {"n_components": 2, "hidden_layer_sizes": (4,), "max_epochs": 20, "random_state": 0}
+ESTIMATORS = {
+    "table": HierarchicalVAETransformer((1, 2), **TINY),
+    "ladder": HierarchicalVAETransformer(
+        None, betas=(1, 2), likelihood=Gaussian(sigma=0.3), inference="ladder", **TINY
+    ),
+    "images": HierarchicalVAETransformer(
+        (1, 2), likelihood=DiscretizedLogistic(9), image_shape=(1, 2, 2), **TINY
+    ),
+    "columns": HierarchicalVAETransformer(
+        (1, 1),
+        likelihood=(("categorical", (3,)), ("poisson", (0, 1)), ("gaussian", (2,))),
+        top_layer="categorical",
+        missing="mask",
+        **TINY,
+    ),
+    "plane": MultiRateHVAETransformer((0.5, 2), layer_rates=(1, 1), **TINY),
+    "clusterer": HVAEClusterer(3, n_init=2, **TINY),
+}
+
+
+def rows():
+    """Return 30 rows of whole numbers; all estimators can read them."""
+    return load_iris().data[::5].round()
+
+
+def answers(estimator, X):
+    """Return what an estimator says of rows, as arrays by name."""
+    found = {
+        "latents": estimator.transform(X),
+        "reconstruction": estimator.reconstruct(X),
+        "rates": estimator.rates_,
+        "betas": estimator.betas_,
+        "distortion": np.asarray(estimator.distortion_),
+        "train_rates": estimator.history_["train_rates"],
+    }
+    if hasattr(estimator, "labels_"):
+        found |= {"labels": estimator.labels_, "predicted": estimator.predict(X)}
+    return found
+
+
+def write(folder):
+    """Fit and save all estimators."""
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    for name, estimator in ESTIMATORS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RateTargetWarning)
+            estimator.fit(rows())
+        estimator.save(folder / f"{name}.safetensors")
+        np.savez_compressed(folder / f"{name}.npz", **answers(estimator, rows()))
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])
