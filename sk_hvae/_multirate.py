@@ -207,7 +207,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     >>> from sklearn.datasets import load_iris
     >>> from sk_hvae import MultiRateHVAETransformer
     >>> X = load_iris().data
-    >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+    >>> multi = MultiRateHVAETransformer(
+    ...     (0.5, 6), layer_rates=(1, 3), max_epochs=200, random_state=0
+    ... ).fit(X)
     >>> multi.rates(X).mean(axis=0).round()
     array([1., 3.])
     >>> multi.set_params(layer_rates=(2, 1)).rates(X).mean(axis=0).round()
@@ -330,7 +332,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         --------
         >>> from sklearn.datasets import load_wine
         >>> from sk_hvae import MultiRateHVAETransformer
-        >>> multi = MultiRateHVAETransformer((1, 8), layer_rates=3, random_state=0)
+        >>> multi = MultiRateHVAETransformer((1, 8), layer_rates=3, max_epochs=200, random_state=0)
         >>> multi.fit(load_wine().data).converged_
         True
         """
@@ -370,7 +372,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> from sklearn.datasets import load_iris
         >>> from sk_hvae import MultiRateHVAETransformer
         >>> X = load_iris().data
-        >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+        >>> multi = MultiRateHVAETransformer(
+        ...     (0.5, 6), layer_rates=(1, 3), max_epochs=200, random_state=0
+        ... ).fit(X)
         >>> hvae = multi.at((1, 2))
         >>> type(hvae).__name__, hvae.rates(X).mean(axis=0).round()
         ('HierarchicalVAETransformer', array([1., 2.]))
@@ -437,7 +441,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> from sklearn.datasets import load_iris
         >>> from sk_hvae import MultiRateHVAETransformer
         >>> X = load_iris().data
-        >>> multi = MultiRateHVAETransformer((0.5, 6), layer_rates=(1, 3), random_state=0).fit(X)
+        >>> multi = MultiRateHVAETransformer(
+        ...     (0.5, 6), layer_rates=(1, 3), max_epochs=200, random_state=0
+        ... ).fit(X)
         >>> multi.fine_tune((1, 2), max_epochs=100).converged_
         True
         """

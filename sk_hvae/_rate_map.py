@@ -256,7 +256,9 @@ def rate_map(
     >>> from sklearn.datasets import load_iris
     >>> from sk_hvae import MultiRateHVAETransformer, rate_grid, rate_map
     >>> X, y = load_iris(return_X_y=True)
-    >>> multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 2), random_state=0).fit(X)
+    >>> multi = MultiRateHVAETransformer(
+    ...     (0.5, 4), layer_rates=(1, 2), max_epochs=200, random_state=0
+    ... ).fit(X)
     >>> points = rate_grid([0.5, 2], [0.5, 2])
     >>> surface = rate_map(multi, X, y, layer_rates=points, metrics=["psnr", "accuracy:knn"])
     >>> surface.layer_rates[surface.best("psnr")]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
 
-from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer, _plane_control
+from sk_hvae.nn import conditioning
 
 torch.set_num_threads(1)  # the tests run side by side, one process per core
 
@@ -54,3 +55,10 @@ def multi(iris):
     """Return a multi-rate model of iris, up to 4 bits a layer; tests must not change it."""
     small = {"n_components": 3, "hidden_layer_sizes": (8,), "random_state": 0}
     return MultiRateHVAETransformer((0.4, 4), layer_rates=(1, 1), max_epochs=300, **small).fit(iris)
+
+
+@pytest.fixture
+def coarse_plane(monkeypatch):
+    """Start multi-rate models from few codes, and measure them at few nodes: quick, but rough."""
+    monkeypatch.setattr(conditioning, "_N_CODES", 6)
+    monkeypatch.setattr(_plane_control, "_N_NODES", {1: 4, 2: 3})

@@ -10,6 +10,7 @@ from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETran
 from sk_hvae.nn import Gaussian, Networks
 
 pytestmark = [
+    pytest.mark.usefixtures("coarse_plane"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
 ]
@@ -47,7 +48,7 @@ ESTIMATORS = {
     "multi-rate": MultiRateHVAETransformer(
         (0.5, 2), layer_rates=1, n_components=2, hidden_layer_sizes=(8,), max_epochs=2
     ),
-    "clusterer": HVAEClusterer(n_components=2, hidden_layer_sizes=(8,), max_epochs=2),
+    "clusterer": HVAEClusterer(n_init=3, n_components=2, hidden_layer_sizes=(8,), max_epochs=2),
 }
 
 # scikit-learn runs these on its own estimators only.

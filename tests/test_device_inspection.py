@@ -9,21 +9,14 @@ from scipy import sparse
 from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
 
-from sk_hvae import _batches, _plane_control, _rows
-from sk_hvae.nn import conditioning
+from sk_hvae import _batches, _rows
 
 pytestmark = [
+    pytest.mark.usefixtures("coarse_plane"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
     pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def coarse_plane(monkeypatch):
-    """Start multi-rate models from few codes, and measure them at few nodes."""
-    monkeypatch.setattr(conditioning, "_N_CODES", 6)
-    monkeypatch.setattr(_plane_control, "_N_NODES", {1: 4, 2: 3})
 
 
 @pytest.fixture
