@@ -28,7 +28,6 @@ BY_COLUMN = [
 KINDS = {
     "default": {},
     "one layer": {"layer_rates": 2},
-    "three layers": {"layer_rates": (1, 2, 3)},
     "fixed betas, ladder": {"layer_rates": None, "betas": (0.5, 2.0), "inference": "ladder"},
     "early stopping": {"early_stopping": True},
     "bfloat16": {"precision": "bfloat16"},
@@ -38,9 +37,6 @@ KINDS = {
         "likelihood": Gaussian(sigma="optimal"),
         "top_layer": "categorical",
     },
-    "bernoulli": {"likelihood": "bernoulli"},
-    "categorical": {"likelihood": "categorical"},
-    "poisson": {"likelihood": "poisson"},
     "negative binomial": {"likelihood": NegativeBinomial()},
     "levels": {"likelihood": DiscretizedLogistic(n_levels=17, maximum=1.0)},
     "mixture of levels": {"likelihood": DiscretizedLogisticMixture(n_mixtures=2), **IMAGES},
@@ -50,7 +46,6 @@ KINDS = {
     "preset": {"network": "hit-mnist"},
     "categorical top": {"top_layer": "categorical"},
     "gumbel top": {"top_layer": "gumbel", "inference": "ladder"},
-    "missing": {"missing": "mask"},
     "missing, by column": {"missing": "mask", "likelihood": BY_COLUMN},
     "multi-rate": {"kind": MultiRateHVAETransformer, "rate_range": (0.5, 4)},
     "multi-rate, missing, states": {

@@ -35,16 +35,12 @@ class Decoder(nn.Sequential):
 ESTIMATORS = {
     "one layer": small(layer_rates=3),
     "two layers": small(layer_rates=(1, 2)),
-    "three layers": small(layer_rates=(1, 2, 1)),
     "ladder": small(layer_rates=(1, 2), inference="ladder"),
     "betas": small(layer_rates=None, betas=(0.5, 2.0)),
     "own networks": small(layer_rates=(1, 2), network=Networks(Encoder, Decoder)),
     "categorical top": small(layer_rates=(2, 0.5), top_layer="categorical"),
-    "gumbel top": small(layer_rates=(2, 0.5), top_layer="gumbel"),
     "missing": small(layer_rates=(1, 2), missing="mask"),
-    "fixed sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma=0.5)),
     "sigma per feature": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="per_feature")),
-    "optimal sigma": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="optimal")),
     "multi-rate": MultiRateHVAETransformer(
         (0.5, 2), layer_rates=1, n_components=2, hidden_layer_sizes=(8,), max_epochs=2
     ),

@@ -113,8 +113,6 @@ def test_perceptrons(likelihood, inference):
 @pytest.mark.parametrize(
     ("likelihood", "inference"),
     [
-        ("gaussian", "ladder"),
-        ("categorical", "top_down"),
         ("mixed", "ladder"),
         ("logistic mixture", "top_down"),
     ],
@@ -143,7 +141,7 @@ def test_convolutions(likelihood, inference):
 
 def test_full_convolutions():
     # Without a linear path to start from, they take more steps.
-    model = fit(DIGITS, 1600, network="fully-conv", inference="ladder", image_shape=(1, 6, 6))
+    model = fit(DIGITS, 1200, network="fully-conv", inference="ladder", image_shape=(1, 6, 6))
     assert_on_target(model, DIGITS)
 
 
@@ -152,7 +150,7 @@ def test_published_model():
     X = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(200, 784)
     model = fit(
         X,
-        2000,
+        1200,
         network="hit-mnist",
         likelihood="bernoulli",
         batch_size=50,
@@ -164,10 +162,8 @@ def test_published_model():
 @pytest.mark.parametrize(
     ("top_layer", "inference", "network"),
     [
-        ("categorical", "top_down", "mlp"),
         ("categorical", "ladder", "conv"),
-        ("gumbel", "top_down", "conv"),
-        ("gumbel", "ladder", "mlp"),
+        ("gumbel", "top_down", "mlp"),
     ],
 )
 def test_categorical_top(top_layer, inference, network):
@@ -187,9 +183,7 @@ def test_categorical_top(top_layer, inference, network):
 @pytest.mark.parametrize(
     ("likelihood", "inference"),
     [
-        ("gaussian", "top_down"),
         ("poisson", "ladder"),
-        ("categorical", "ladder"),
         ("mixed", "top_down"),
     ],
 )
@@ -206,10 +200,9 @@ def test_missing_pixels():
     assert_on_target(fit(X, network="conv", image_shape=(1, 6, 6), missing="mask"), X)
 
 
-@pytest.mark.parametrize("inference", ["top_down", "ladder"])
-def test_eight_layers_of_one_bit(inference):
+def test_eight_layers_of_one_bit():
     X = load_digits().data
     model = HierarchicalVAETransformer(
-        [1.0] * 8, hidden_layer_sizes=(32,), inference=inference, random_state=0
+        [1.0] * 8, hidden_layer_sizes=(32,), inference="ladder", random_state=0
     ).fit(X)
     assert_on_target(model, X)
