@@ -68,8 +68,8 @@ class FilesMixin:
 
         A safetensors file with parameters as JSON in its header: no code, no training data, no
         optimiser. ``callbacks``, ``checkpoint`` and the state of a RandomState are left out. A
-        file that is
-        there is replaced once the new one is complete. Needs ``pip install 'sk-hvae[io]'``.
+        file that is there is replaced once the new one is complete. Needs
+        ``pip install 'sk-hvae[io]'``.
 
         Parameters
         ----------
