@@ -82,10 +82,10 @@ MIXED = [
     ("gaussian", [3, 0]),
     ("categorical", [1]),
     ("bernoulli", [2]),
-    ("negative_binomial", range(4, 12)),
+    ("poisson", [4, 5]),
+    ("negative_binomial", range(6, 12)),
 ]
 KINDS = {
-    "poisson": ({"likelihood": "poisson"}, binary),
     "discretized_logistic": ({"likelihood": "discretized_logistic"}, binary),
     "discretized_logistic_mixture": (
         {"likelihood": DiscretizedLogisticMixture(2, 33, 1.0), "image_shape": (3, 4, 4)},
@@ -107,10 +107,6 @@ KINDS = {
         binary,
     ),
     "own networks": ({"network": (OwnEncoder, own_decoder)}, binary),
-    "missing, by column": (
-        {"missing": "mask", "likelihood": MIXED},
-        lambda: with_gaps(binary(12)),
-    ),
     "missing, conv": (
         {"missing": "mask", "image_shape": (1, 3, 5)},
         lambda: with_gaps(pixels(15)),
