@@ -47,6 +47,7 @@ from sk_hvae._validation import (
 from sk_hvae.exceptions import (
     ClusterWarning,
     RateTargetWarning,
+    TrainingDivergedError,
     TrainingInterruptedWarning,
     warn_caller,
 )
@@ -343,7 +344,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             If a parameter does not make sense, X does not suit the likelihood, or there are
             fewer rows than clusters.
         TrainingDivergedError
-            If training turns non-finite; the last finite weights are kept.
+            If training turns non-finite; the last finite weights are kept, unless it is that
+            of the layers below the clusters, which leaves the clusterer as it was.
 
         Examples
         --------
@@ -536,6 +538,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 return np.concatenate(transformer.fit(X).latents(X), axis=1)
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
+            except TrainingDivergedError as error:
+                raise TrainingDivergedError(
+                    f"{error} These are weights of the layers below the clusters, which are "
+                    "trained first; the clusterer is as it was before."
+                ) from error
 
     def _split(self, plan):
         return GuidedSelection(plan.rows, plan.targets), None

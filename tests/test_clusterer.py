@@ -324,8 +324,15 @@ class TestWarnings:
                     next(net.module_.parameters()).fill_(torch.nan)
 
         params = {"first": {"lr": 1e30}, "second": {"callbacks": [Break()]}}[trained]
-        with pytest.raises(TrainingDivergedError, match="diverged"):
-            HVAEClusterer(4, **{**TINY, "max_epochs": 20, **params}).fit(blobs[0])
+        clusterer = HVAEClusterer(4, **{**TINY, "max_epochs": 20, **params})
+        with pytest.raises(TrainingDivergedError, match="diverged") as raised:
+            clusterer.fit(blobs[0])
+        assert ("the clusterer is as it was before" in str(raised.value)) == (trained == "first")
+        if trained == "first":
+            with pytest.raises(NotFittedError):
+                clusterer.transform(blobs[0])
+        else:
+            assert np.isfinite(clusterer.transform(blobs[0])).all()
 
 
 @pytest.mark.slow

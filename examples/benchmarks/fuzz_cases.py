@@ -541,7 +541,7 @@ class _Maker:
         values[:, real] = values[:, real] * scale + offset
         largest = float(np.abs(values).max())
         self.story["largest"] = largest
-        if largest > 1e37:
+        if largest > 1e35:
             self.may.add("X")
 
     def _missing(self, params, values, columns):
