@@ -75,7 +75,10 @@ class TestAskFor:
         assert len({*asked} - {*used}) <= 2 * len(rows)
 
     def test_arrays_in_memory_have_no_pages(self, table):
-        MappedPages(table).ask_for(torch.arange(5))
+        pages, before = MappedPages(table), table.copy()
+        pages.ask_for(torch.arange(5))
+        pages.forget()
+        np.testing.assert_array_equal(table, before)
 
 
 class TestPieces:
