@@ -6,6 +6,7 @@ from sk_hvae._rate_grid import RateDistribution, rate_grid
 from sk_hvae._rate_map import RateMap, rate_map
 from sk_hvae._recommendation import RateRecommendation, recommend_rates
 from sk_hvae._search import RateSearchCV
+from sk_hvae._threads import set_num_threads
 from sk_hvae._transformer import HierarchicalVAETransformer
 
 __version__ = "0.1.0"
@@ -22,4 +23,5 @@ __all__ = [
     "rate_grid",
     "rate_map",
     "recommend_rates",
+    "set_num_threads",
 ]

@@ -18,10 +18,12 @@ from sk_hvae._checkpoint import Checkpoint, fit_identity
 from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
 from sk_hvae._measurement import measure, place
+from sk_hvae._outliers import WildCell, describe_wild_cells, find_wild_cells
 from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
 from sk_hvae._schedule import TrainingSettings
 from sk_hvae._starting import START_ROWS, Plan, start_model
+from sk_hvae._threads import FixedThreads
 from sk_hvae._training import HVAENet, agreed, build_net, divergence, joined_accelerator
 from sk_hvae._validation import (
     check_callbacks,
@@ -40,6 +42,7 @@ from sk_hvae._validation import (
 from sk_hvae.exceptions import (
     CheckpointError,
     LostProcessError,
+    OutlierWarning,
     RateTargetWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
@@ -55,6 +58,12 @@ _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
 _TRAIN_LONGER = "train longer (max_epochs)"
+_SEE_TO_WILD_CELLS = "see to the cells that an OutlierWarning has named"
+_OF_EXCESS = (
+    "Bits above a target matter only where they are a limit, as for bounds, privacy or "
+    "compression. Where a small table is learnt by heart, rates(X) of new rows are higher still: "
+    "use early_stopping=True, narrower hidden_layer_sizes or more rows."
+)
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
 _HISTORY: dict[str, tuple[str, ...]] = {
     "train_distortion": ("n_epochs",),
@@ -96,8 +105,9 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     history_: dict[str, NDArray[Any]]
     _architecture: Architecture
     _session: Session | None
+    _wild_cells: list[WildCell]
     _model_name: ClassVar = "module_"
-    _transient: ClassVar[tuple[str, ...]] = ("_session",)
+    _transient: ClassVar[tuple[str, ...]] = ("_session", "_wild_cells")
     _kept: ClassVar = {
         **KEPT_OF_TRAINING,
         "rates_": Kept("f", ("n_layers",)),
@@ -107,6 +117,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         "converged_": Kept("b"),
     }
 
+    @FixedThreads()
     def _fit(self, X, warm=False):
         """Train from the start, or go on from the fitted model."""
         plan = self._prepare(X, first=not warm, keep=self.checkpoint)
@@ -117,6 +128,8 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         report = FitReport(self, X, epochs)
         with explained(self.batch_size):
             module, control = self._start(plan, n_steps, warm)
+        self._wild_cells = [] if warm else find_wild_cells(plan.rows, plan.likelihood)
+        self._warn_of_wild_cells()
         settings = self._training_settings(
             plan,
             max_epochs=epochs,
@@ -149,6 +162,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         report.end()
         return self
 
+    @FixedThreads()
     def _partial_fit(self, X):
         first = not hasattr(self, "module_")
         plan = self._prepare(X, first)
@@ -375,24 +389,38 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
         return list(~(np.abs(self.rates_ - targets) <= tolerance))
 
+    def _warn_of_wild_cells(self):
+        if self._wild_cells:
+            names = getattr(self, "feature_names_in_", None)
+            message = describe_wild_cells(
+                self._wild_cells, lambda n: f"column {n}" if names is None else f"{names[n]!r}"
+            )
+            warn_caller(message, OutlierWarning)
+
     def _warn_off_target(self, goal):
-        """Say which layers missed their targets, and what to try."""
-        layers, advice = [], []
+        """Say which layers missed their targets, by how much, and what to try."""
+        layers, advice, excess = [], [], ""
         for number, miss in enumerate(self._misses(goal), start=1):
             target, rate = goal.layer_rates[number - 1], self.rates_[number - 1]
             if not miss:
                 continue
+            if rate > target:
+                over = f"{rate - target:.2g} above its target of {target:g}"
+                layers.append(f"z_{number} carries {rate:.3g} bits, {over},")
+                advice.append(_TRAIN_LONGER)
+                excess = f" {_OF_EXCESS}"
+                continue
             collapsed = " (collapsed)" if rate < 0.1 * target else ""
             layers.append(f"z_{number} reached {rate:.3g} of its {target:g} bits{collapsed}")
-            if rate < target and self.betas_[number - 1] < _EXHAUSTED_BETA:
+            if self.betas_[number - 1] < _EXHAUSTED_BETA:
                 advice.append("ask for fewer bits than the data have to give")
-            elif rate < target:
-                advice += [_TRAIN_LONGER, "ask for fewer bits", "give other layers less"]
             else:
-                advice.append(_TRAIN_LONGER)
+                advice += [_TRAIN_LONGER, "ask for fewer bits", "give other layers less"]
+        if self._wild_cells:
+            advice = [_SEE_TO_WILD_CELLS]
         warn_caller(
             f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
-            f"{', or '.join(dict.fromkeys(advice))}.",
+            f"{', or '.join(dict.fromkeys(advice))}.{excess}",
             RateTargetWarning,
         )
 

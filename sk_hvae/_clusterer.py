@@ -46,6 +46,7 @@ from sk_hvae._validation import (
 )
 from sk_hvae.exceptions import (
     ClusterWarning,
+    OutlierWarning,
     RateTargetWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
@@ -533,6 +534,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RateTargetWarning)
+            warnings.simplefilter("ignore", OutlierWarning)  # which says it of the same rows
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
                 return np.concatenate(transformer.fit(X).latents(X), axis=1)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from sk_hvae._export import export_estimator
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._rows import ResidentRows, as_tensor
+from sk_hvae._threads import FixedThreads
 from sk_hvae._typing import Layer, Rows
 from sk_hvae._validation import (
     check_count,
@@ -516,7 +517,7 @@ class LatentsMixin(TransformerMixin):
         """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
         module = self._module_in_place()
         check_count("n_samples", n_samples)
-        with torch.inference_mode():
+        with FixedThreads(), torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
             return module.sample(n_samples, self._noise(), top, mean).cpu().numpy()
 

@@ -9,6 +9,7 @@ import torch
 
 from sk_hvae._mapped import MappedPages
 from sk_hvae._rows import EVEN_ROWS, to_device
+from sk_hvae._threads import FixedThreads
 from sk_hvae.nn.noise import ReplayedNoise, RowNoise
 
 _LN2 = math.log(2)
@@ -67,7 +68,7 @@ def map_rows(module, rows, function, width, out=None):
     result = np.empty((len(rows), width), np.float32) if out is None else out
     pages = MappedPages(result)
     first = 0
-    with torch.inference_mode():
+    with FixedThreads(), torch.inference_mode():
         for chunk in rows.chunks():
             part = function(_evened(to_device(chunk, device)))[: len(chunk)]
             result[first : first + len(part)] = part.cpu().numpy()
@@ -188,5 +189,5 @@ class PlaneSurvey:
         lower = torch.autocast(
             self._device.type, self._autocast, enabled=self._autocast is not None
         )
-        with torch.inference_mode(), lower:
+        with FixedThreads(), torch.inference_mode(), lower:
             yield

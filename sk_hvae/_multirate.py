@@ -21,6 +21,7 @@ from sk_hvae._persistence import Kept
 from sk_hvae._plane_control import PlaneController, RateGrid
 from sk_hvae._rate_control import Goal
 from sk_hvae._starting import START_ROWS, build_seeded, start_plane
+from sk_hvae._threads import FixedThreads
 from sk_hvae._transformer import HierarchicalVAETransformer
 from sk_hvae._typing import (
     Epochs,
@@ -565,6 +566,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             self._empty = build_seeded(self._architecture, likelihood, 0).eval()
         return place(copy.deepcopy(self._empty), module_device(self.conditioned_))
 
+    @FixedThreads()
     def _plain(self, point, module=None):
         """Return a plain module at a `PlanePoint`: a new one, or the one given."""
         if module is None:

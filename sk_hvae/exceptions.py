@@ -14,6 +14,10 @@ class ClusterWarning(UserWarning):
     """Fewer clusters than asked for survived, or the starts of a clusterer disagree."""
 
 
+class OutlierWarning(UserWarning):
+    """A few cells are so far out that the rest of their columns hardly counts."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

@@ -102,6 +102,18 @@ def test_warning_names_only_the_layers_that_missed(small):
     assert "z_1 reached" not in str(caught[0].message)
 
 
+def test_warning_of_bits_above_a_target_says_how_many_and_whether_they_matter(small, iris):
+    model = small(layer_rates=(1, 4), max_epochs="auto", warm_start=True).fit(iris)
+    model.set_params(layer_rates=(1, 0.5), max_epochs=1)
+    with pytest.warns(RateTargetWarning) as caught:
+        model.fit(iris)
+    said = str(caught[0].message)
+    over = f"z_2 carries {model.rates_[1]:.3g} bits, {model.rates_[1] - 0.5:.2g} above its target"
+    assert over in said
+    assert "train longer" in said
+    assert "matter only where they are a limit" in said
+
+
 # Rates, distortion and bound fit together.
 
 

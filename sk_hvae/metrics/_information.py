@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import module_device
 from sk_hvae._rows import ResidentRows, to_device
+from sk_hvae._threads import FixedThreads
 from sk_hvae._typing import Labels, RandomState, Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._bounds import class_frequencies
@@ -178,7 +179,7 @@ def mutual_information(
     labels = None if y is None else _class_numbers(check_labels(X, y)[chosen])
     module = estimator._module_in_place()
     generator = torch.Generator(module_device(module)).manual_seed(random.randint(2**31 - 1))
-    with torch.inference_mode():
+    with FixedThreads(), torch.inference_mode():
         draws = _infer(
             module, rows.take(torch.from_numpy(chosen)), GeneratorNoise(generator), n_draws
         )

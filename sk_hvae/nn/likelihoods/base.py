@@ -155,6 +155,14 @@ class Likelihood(nn.Module, ABC):
         return torch.arange(self.n_linked, device="cpu")
 
     @property
+    def is_scaled(self):
+        """Whether `link` divides a column by its spread, BoolTensor (n_features,) on the CPU.
+
+        A single wild cell can then hide what the rest of the column says. False by default.
+        """
+        return torch.zeros(len(self.summary.mean), dtype=torch.bool)
+
+    @property
     def fits_each_batch(self):
         """Whether `fit_scale` is called before every batch of training; False by default."""
         return False

@@ -77,6 +77,10 @@ class PerColumn(Likelihood):
         return torch.cat([part[likelihood.column_of_link] for likelihood, part in pairs])
 
     @property
+    def is_scaled(self):
+        return torch.cat([part.is_scaled for part in self.likelihoods])[self.order.cpu().argsort()]
+
+    @property
     def fits_each_batch(self):
         return any(likelihood.fits_each_batch for likelihood in self.likelihoods)
 

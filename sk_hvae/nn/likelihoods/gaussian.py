@@ -124,6 +124,10 @@ class Gaussian(Likelihood):
         return ((x - self.location.to(x.dtype)) / self.scale.to(x.dtype)).float()
 
     @property
+    def is_scaled(self):
+        return torch.ones(len(self.summary.mean), dtype=torch.bool)
+
+    @property
     def fits_each_batch(self):
         return self.sigma == "optimal"
 

@@ -1,0 +1,174 @@
+"""Cells so far from all others of their column that these can hardly be told apart beside them."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+_FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.01, 3, 0.1
+_SUSPECT = 0.5
+_LOST_SPREAD = 0.2
+_FAR = 20.0
+_MEDIAN_ROWS = 2048
+_SHOWN_ROWS, _SHOWN_CELLS = 3, 3
+
+
+class WildCell(NamedTuple):
+    """A cell that sets the scale of its column.
+
+    Attributes
+    ----------
+    row, column : int
+        Where it is in X.
+    value : float
+        What it holds.
+    distance : float
+        How far it is from the median, in standard deviations of the other rows.
+    """
+
+    row: int
+    column: int
+    value: float
+    distance: float
+
+
+def find_wild_cells(rows, likelihood):
+    """Find the cells that make up nearly all of a column's spread.
+
+    At most 1% of a column's cells, or 3 of few, are wild: those without which the standard
+    deviation falls below a fifth, but not to zero, and that are more than 20 of these smaller
+    deviations away from the median. Left in, they make the scale by which the rest is divided at
+    least five times too large, so that its own differences hardly count. A rare flag is not wild:
+    without it, its column is constant. Only columns that the likelihood divides by their spread
+    are looked at, and of these only those with extremes are read again.
+
+    Parameters
+    ----------
+    rows : Rows
+        All training rows.
+    likelihood : Likelihood
+        Adapted to them.
+
+    Returns
+    -------
+    list of WildCell
+        By row, then by column.
+    """
+    few = max(_FEWEST_CELLS, int(_FEW_ROWS * len(rows)))
+    n_wild = max(1, min(few, int(_MOST_ROWS * len(rows))))
+    columns = _suspects(likelihood, len(rows) / n_wild)
+    if not len(columns):
+        return []
+    some = rows.every(math.ceil(len(rows) / _MEDIAN_ROWS))
+    median = some[:, columns.to(some.device)].cpu().double().nanmedian(0).values
+    farthest = _farthest(rows, columns, median, n_wild + 1)
+    spread = _spread(rows, columns, median, farthest.distances[-1])
+    lost = (spread.near > 0) & (spread.near < _LOST_SPREAD * spread.all)
+    is_wild = lost & (farthest.distances[:-1] > _FAR * spread.near)
+    cells = [
+        WildCell(
+            int(farthest.rows[i, j]),
+            int(columns[j]),
+            float(farthest.values[i, j]),
+            float(farthest.distances[i, j] / spread.near[j]),
+        )
+        for i, j in is_wild.nonzero().tolist()
+    ]
+    return sorted(cells)
+
+
+def describe_wild_cells(cells, name_of):
+    """Say which cells are wild and what to do.
+
+    Parameters
+    ----------
+    cells : list of WildCell
+        At least one.
+    name_of : callable
+        Maps the number of a column to how it is called.
+
+    Returns
+    -------
+    str
+    """
+    by_row: dict[int, list[WildCell]] = {}
+    for cell in sorted(cells, key=lambda cell: -cell.distance):
+        by_row.setdefault(cell.row, []).append(cell)
+    shown = [
+        f"row {row} has "
+        + ", ".join(
+            f"{cell.value:.4g} in {name_of(cell.column)} ({cell.distance:.2g} deviations)"
+            for cell in found[:_SHOWN_CELLS]
+        )
+        + _and_more(len(found) - _SHOWN_CELLS, "column")
+        for row, found in list(by_row.items())[:_SHOWN_ROWS]
+    ]
+    return (
+        "a few cells of X are so many standard deviations of the other rows away from these that "
+        f"all differences between the other rows hardly count: {'; '.join(shown)}"
+        f"{_and_more(len(by_row) - _SHOWN_ROWS, 'row')}. Correct them, leave these rows out, put "
+        "NaN for the cells with missing='mask', or transform the column first, for example by "
+        "QuantileTransformer or a logarithm."
+    )
+
+
+def _and_more(n, what):
+    return f", and {n} more {what}{'s' if n > 1 else ''}" if n > 0 else ""
+
+
+def _suspects(likelihood, n_rows_per_wild):
+    """Return the columns whose extremes are far enough out for a few cells to hold the spread."""
+    summary = likelihood.summary
+    reach = torch.maximum(summary.maximum - summary.mean, summary.mean - summary.minimum)
+    far = reach.square() >= _SUSPECT * n_rows_per_wild * summary.std.square()
+    return (far & (summary.std > 0) & likelihood.is_scaled).nonzero().flatten()
+
+
+class _Farthest(NamedTuple):
+    """The farthest cells of columns, farthest first: tensors (n, n_columns)."""
+
+    distances: torch.Tensor
+    rows: torch.Tensor
+    values: torch.Tensor
+
+
+class _Spread(NamedTuple):
+    """Standard deviations of columns: of all cells, and of those that are near."""
+
+    all: torch.Tensor
+    near: torch.Tensor
+
+
+def _parts(rows, columns, median):
+    """Give out columns of all rows, less the median, with NaN for missing cells."""
+    for chunk in rows.chunks():
+        yield chunk[:, columns.to(chunk.device)].cpu().double() - median
+
+
+def _farthest(rows, columns, median, n):
+    best = _Farthest(*(median.new_zeros(0, len(columns)) for _ in range(3)))
+    first = 0
+    for part in _parts(rows, columns, median):
+        numbers = torch.arange(first, first + len(part), dtype=torch.float64)
+        first += len(part)
+        both = _Farthest(
+            torch.cat((best.distances, part.abs().nan_to_num(0.0))),
+            torch.cat((best.rows, numbers[:, None].expand_as(part))),
+            torch.cat((best.values, part + median)),
+        )
+        order = both.distances.topk(min(n, len(both.distances)), 0).indices
+        best = _Farthest(*(tensor.gather(0, order) for tensor in both))
+    return best
+
+
+def _spread(rows, columns, median, limit):
+    """Measure the deviations of all cells, and of those no farther than a limit."""
+    sums = torch.zeros(2, 3, len(columns), dtype=torch.float64)
+    for part in _parts(rows, columns, median):
+        seen = ~part.isnan()
+        for total, counted in zip(sums, (seen, seen & (part.abs() <= limit)), strict=True):
+            values = part.masked_fill(~counted, 0.0)
+            total += torch.stack((counted.sum(0), values.sum(0), values.square().sum(0)))
+    n, first, second = sums.transpose(0, 1)
+    n = n.clamp(min=1)
+    return _Spread(*(second / n - (first / n).square()).clamp(min=0).sqrt())
