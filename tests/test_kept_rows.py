@@ -68,11 +68,8 @@ def reverse(X):
     elif isinstance(X, pd.DataFrame):
         X.iloc[:] = X.to_numpy()[::-1].copy()
     elif sparse.issparse(X):
-        X.data[:], X.indices[:], X.indptr[:] = (
-            (turned := type(X)(X.toarray()[::-1])).data,
-            turned.indices,
-            turned.indptr,
-        )
+        turned = type(X)(X.toarray()[::-1])
+        X.data[:], X.indices[:], X.indptr[:] = turned.data, turned.indices, turned.indptr
     elif isinstance(X, torch.Tensor):
         X.copy_(X.flip(0))
     else:
@@ -85,6 +82,10 @@ def fit(X, **params):
 
 def advise(multi, **kwargs):
     return recommend_rates(multi, "reconstruction", layer_rates=[(1, 1), (2, 2)], **kwargs)
+
+
+def restored(multi):
+    return pickle.loads(pickle.dumps(multi))  # noqa: S301
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -108,10 +109,10 @@ CHANGES = {
     "one cell": lambda frame: frame.__setitem__("b", frame["b"].where(frame.index != 17, 5.5)),
     "a cell is missing": lambda frame: frame.iloc.__setitem__((3, 1), np.nan),
     "columns": lambda frame: frame.insert(0, "c", frame.pop("c")),
-    "a name": lambda frame: frame.rename(columns={"a": "z"}, inplace=True),
+    "a name": lambda frame: setattr(frame, "columns", list("abz")),
     "text": lambda frame: frame.__setitem__("c", "yes"),
-    "a row is gone": lambda frame: frame.drop(index=3, inplace=True),
-    "sorted": lambda frame: frame.sort_values("a", ascending=False, inplace=True),
+    "a column is gone": lambda frame: frame.pop("c"),
+    "a row more": lambda frame: frame.loc.__setitem__(40, [1.0, 2.0, 3.0]),
 }
 
 
@@ -147,7 +148,7 @@ def test_missing_cells_do_not_count_as_changes():
         advise(multi)
 
 
-def test_frames_that_cannot_change(tmp_path):
+def test_frames_that_cannot_change():
     multi = fit(pl.DataFrame(rows(), schema=list("abc")))
     assert advise(multi).value == advise(multi, X=pl.DataFrame(rows(), schema=list("abc"))).value
 
@@ -162,9 +163,7 @@ def test_a_dataset_has_to_be_passed_again():
     assert np.isfinite(advise(multi, X=X).value)
 
 
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda multi: pickle.loads(pickle.dumps(multi))]
-)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, restored])
 def test_copies_do_not_hold_them(copied):
     twin = copied(fit(rows()))
     for read in (lambda: twin.fine_tune((1, 2)), lambda: advise(twin)):
@@ -175,7 +174,7 @@ def test_copies_do_not_hold_them(copied):
 def test_a_fit_that_fails_does_not_leave_rows_of_another():
     X = rows()
     multi = fit(X)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="'layer_rates' parameter"):
         multi.set_params(layer_rates=-1).fit(X[:9])
     assert multi.set_params(layer_rates=(1, 1)).fine_tune((1, 2), max_epochs=1).n_iter_ == 1
     with pytest.raises(TrainingDivergedError):
