@@ -131,11 +131,12 @@ class SampleDisplay(Display):
                 "samples of a table are drawn over data: pass X; or pass image_shape for images."
             )
         check_count("n_samples", n_samples, 2)
+        data = None
         if X is not None:
-            X = estimator._check_new(X).every(1).to(torch.float64, copy=True).numpy()
+            data = estimator._check_new(X).every(1).to(torch.float64, copy=True).numpy()
         return cls(
             samples=estimator.sample(n_samples, mean=image_shape is not None),
-            X=X,
+            X=data,
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),
             categories=categories_of(estimator),
