@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._batches import Selection, n_batches
@@ -28,6 +27,7 @@ from sk_hvae._training import HVAENet, agreed, build_net, divergence, joined_acc
 from sk_hvae._validation import (
     check_callbacks,
     check_rows,
+    draw_seed,
     resolve_autocast,
     resolve_device,
     resolve_epochs,
@@ -210,8 +210,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             self._check_unchanged(architecture, likelihood)
         accelerator = joined_accelerator()
         device = resolve_device(self.device, accelerator)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        seed = agreed(seed, accelerator)
+        seed = agreed(draw_seed(self.random_state), accelerator)
         checkpoint = None
         if keep is not None:
             writes = accelerator is None or accelerator.is_main_process

@@ -429,9 +429,14 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         return self._probabilities(self._check_new(X))
 
     def sample(
-        self, n_samples: int = 1, cluster: int | None = None, *, mean: bool = False
+        self,
+        n_samples: int = 1,
+        cluster: int | None = None,
+        *,
+        mean: bool = False,
+        random_state: RandomState = None,
     ) -> NDArray[np.float32]:
-        """Draw data from the model; with an int as ``random_state``, every call draws the same.
+        """Draw data from the model, or from one of its clusters.
 
         Parameters
         ----------
@@ -442,6 +447,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None takes the estimator's own: if that is an int, every call
+            draws the same.
 
         Returns
         -------
@@ -453,7 +461,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is less than 1, or there is no such cluster.
+            If ``n_samples`` is less than 1, there is no such cluster, or ``random_state`` is
+            no seed.
 
         Examples
         --------
@@ -467,7 +476,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         check_is_fitted(self, "module_")
         n_clusters = len(self.cluster_sizes_)
         if cluster is None:
-            return self._sample(n_samples, mean=mean)
+            return self._sample(n_samples, random_state, mean=mean)
         if not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
             raise ValueError(
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
@@ -475,7 +484,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             )
         state = torch.zeros(self.n_components_[-1])
         state[self._states[cluster]] = 1.0
-        return self._sample(n_samples, state, mean)
+        return self._sample(n_samples, random_state, state, mean)
 
     def _goal(self):
         """Return the rates asked for; without any, `_prepare` sets them."""

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -15,12 +14,13 @@ from sk_hvae._export import export_estimator
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._rows import ResidentRows, as_tensor
 from sk_hvae._threads import FixedThreads
-from sk_hvae._typing import Layer, Rows
+from sk_hvae._typing import Layer, RandomState, Rows
 from sk_hvae._validation import (
     check_count,
     check_feature_names_in,
     check_out,
     check_rows,
+    draw_seed,
     resolve_layer,
     resolve_output_layers,
 )
@@ -128,7 +128,9 @@ class LatentsMixin(TransformerMixin):
         lowest = self._output_numbers()[0]
         return self._decode(Z[:, self.layer_slices_[f"z{lowest}"]], lowest)
 
-    def latents(self, X: Rows, sample: bool = False) -> list[NDArray[np.float32]]:
+    def latents(
+        self, X: Rows, sample: bool = False, *, random_state: RandomState = None
+    ) -> list[NDArray[np.float32]]:
         """Infer the latents of every layer.
 
         Parameters
@@ -137,7 +139,10 @@ class LatentsMixin(TransformerMixin):
             Finite numbers, with the columns seen in ``fit``.
         sample : bool, default=False
             Whether to sample the posteriors instead of taking their means. Only samples are
-            limited by the rates. With an int as ``random_state``, every call draws the same.
+            limited by the rates.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None takes the estimator's own: if that is an int, every call
+            draws the same.
 
         Returns
         -------
@@ -150,7 +155,7 @@ class LatentsMixin(TransformerMixin):
             Before ``fit``.
         ValueError
             If X is not finite, has other columns than in ``fit``, or cannot come from the
-            likelihood.
+            likelihood, or ``random_state`` is no seed.
 
         Examples
         --------
@@ -158,18 +163,25 @@ class LatentsMixin(TransformerMixin):
         >>> from sk_hvae import HierarchicalVAETransformer
         >>> X = load_iris().data
         >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
-        >>> [z.shape for z in hvae.latents(X, sample=True)]
+        >>> [z.shape for z in hvae.latents(X, sample=True, random_state=1)]
         [(150, 16), (150, 16)]
         """
         rows = self._check_new(X)
         module = self._module_in_place()
-        noise = self._noise() if sample else None
+        noise = self._noise(random_state) if sample else None
         columns = map_rows(
             module, rows, lambda x: torch.cat(module.encode(x, noise), 1), sum(self.n_components_)
         )
         return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
 
-    def reconstruct(self, X: Rows, layer: Layer = 1, resample: bool = False) -> NDArray[np.float32]:
+    def reconstruct(
+        self,
+        X: Rows,
+        layer: Layer = 1,
+        resample: bool = False,
+        *,
+        random_state: RandomState = None,
+    ) -> NDArray[np.float32]:
         """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
 
         Parameters
@@ -181,8 +193,10 @@ class LatentsMixin(TransformerMixin):
             all.
         resample : bool, default=False
             Whether the layers below are sampled from their priors, which shows what the layer
-            leaves open, instead of taking their prior means. With an int as
-            ``random_state``, every call draws the same.
+            leaves open, instead of taking their prior means.
+        random_state : int, RandomState instance or None, default=None
+            Seed of these samples. None takes the estimator's own: if that is an int, every call
+            draws the same.
 
         Returns
         -------
@@ -195,7 +209,7 @@ class LatentsMixin(TransformerMixin):
             Before ``fit``.
         ValueError
             If X is not finite, has other columns than in ``fit``, or cannot come from the
-            likelihood, or there is no such layer.
+            likelihood, there is no such layer, or ``random_state`` is no seed.
 
         Examples
         --------
@@ -208,13 +222,13 @@ class LatentsMixin(TransformerMixin):
         """
         rows = self._check_new(X)
         number = resolve_layer(layer, self.n_layers_)
-        noise = self._noise() if resample else None
+        noise = self._noise(random_state) if resample else None
         return self._reconstruct(rows, number, noise)
 
-    def sample(self, n_samples: int = 1, *, mean: bool = False) -> NDArray[np.float32]:
+    def sample(
+        self, n_samples: int = 1, *, mean: bool = False, random_state: RandomState = None
+    ) -> NDArray[np.float32]:
         """Draw data from the model: latents from the top down, then the likelihood.
-
-        With an int as ``random_state``, every call draws the same.
 
         Parameters
         ----------
@@ -223,6 +237,9 @@ class LatentsMixin(TransformerMixin):
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood, as pictures of samples usually are.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None takes the estimator's own: if that is an int, every call
+            draws the same.
 
         Returns
         -------
@@ -234,7 +251,7 @@ class LatentsMixin(TransformerMixin):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is less than 1.
+            If ``n_samples`` is less than 1, or ``random_state`` is no seed.
 
         Examples
         --------
@@ -242,10 +259,10 @@ class LatentsMixin(TransformerMixin):
         >>> from sk_hvae import HierarchicalVAETransformer
         >>> X = load_iris().data
         >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
-        >>> hvae.sample(3).shape
+        >>> hvae.sample(3, random_state=1).shape
         (3, 4)
         """
-        return self._sample(n_samples, mean=mean)
+        return self._sample(n_samples, random_state, mean=mean)
 
     def rates(self, X: Rows) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
@@ -513,16 +530,17 @@ class LatentsMixin(TransformerMixin):
         z = ResidentRows(as_tensor(np.ascontiguousarray(z)))
         return map_rows(module, z, lambda z: module.decode(z, layer), self.n_features_in_)
 
-    def _sample(self, n_samples, top=None, mean=False):
+    def _sample(self, n_samples, random_state, top=None, mean=False):
         """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
         module = self._module_in_place()
         check_count("n_samples", n_samples)
         with FixedThreads(), torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            return module.sample(n_samples, self._noise(), top, mean).cpu().numpy()
+            return module.sample(n_samples, self._noise(random_state), top, mean).cpu().numpy()
 
-    def _noise(self):
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+    def _noise(self, random_state=None):
+        """Make noise by a seed, or by the estimator's own for None."""
+        seed = draw_seed(self.random_state if random_state is None else random_state)
         generator = torch.Generator(module_device(self.module_)).manual_seed(seed)
         return GeneratorNoise(generator)
 

@@ -12,8 +12,9 @@ from sklearn.model_selection import check_cv, cross_val_score
 from sk_hvae._measurement import PlaneSurvey, module_device
 from sk_hvae._validation import resolve_autocast
 from sk_hvae.metrics import generation_score
+from sk_hvae.metrics._checks import dense_rows
 from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
-from sk_hvae.metrics._reconstruction import peak_of, psnr_of_error
+from sk_hvae.metrics._reconstruction import psnr_of_error
 
 _LN2 = math.log(2)
 _N_GENERATED = 2000
@@ -94,12 +95,12 @@ class MapTask:
         values = [
             getattr(generated, metric)
             if metric in _GENERATION
-            else self._value(metric, single, measured)
+            else self._value(metric, single, survey, measured)
             for metric in self.metrics.values()
         ]
         return [*measured.rates, *values]
 
-    def _value(self, metric, single, measured):
+    def _value(self, metric, single, survey, measured):
         if callable(metric):
             return float(metric(single, self.X, self.y))
         if metric == "distortion":
@@ -107,7 +108,7 @@ class MapTask:
         if metric == "lower_bound":
             return -_LN2 * (measured.distortion + measured.rates.sum())
         if metric == "psnr":
-            return psnr_of_error(measured.squared_error, peak_of(self.X))
+            return psnr_of_error(measured.squared_error, survey.data_range)
         latents = single.transform(self.X)
         if metric == _CLUSTERING:
             from sklearn.cluster import KMeans
@@ -131,6 +132,8 @@ class MapTask:
         from sklearn.preprocessing import StandardScaler
 
         classifier = make_pipeline(
-            SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=1000)
+            SimpleImputer(keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(max_iter=1000),
         )
-        return classifier.fit(np.asarray(self.X), self.y)
+        return classifier.fit(dense_rows(self.X, "X"), self.y)

@@ -117,8 +117,9 @@ def measure(module, rows):
 class PlaneMeasurement(NamedTuple):
     """Means over rows: distortion and rates (n_layers,) in bits, and the squared error.
 
-    The error is that of the mean of the data given sampled latents, per cell that is not
-    missing; nan if it was not asked for.
+    The error is that of the mean of the data given sampled latents, per cell that holds a
+    number: one that is not missing, nor the code of a category. nan if it was not asked for, or
+    if there are no such cells.
     """
 
     distortion: float
@@ -144,6 +145,11 @@ class PlaneSurvey:
         Lower precision for matrix products.
     with_error : bool, default=False
         Whether to measure the squared error.
+
+    Attributes
+    ----------
+    data_range : float
+        Largest less smallest number of the cells that the error is of; nan without any.
     """
 
     def __init__(self, module, rows, n_draws=1, autocast=None, with_error=False):
@@ -151,7 +157,12 @@ class PlaneSurvey:
         self._autocast = autocast
         self._with_error = with_error
         self._n_rows = len(rows)
-        self._n_cells = rows.numel() - int(rows.isnan().sum())
+        holds_numbers = torch.ones(rows.shape[1], device="cpu")
+        holds_numbers[module.likelihood.nominal_categories[:, 0].long()] = 0.0
+        self._holds_numbers = holds_numbers.to(self._device)
+        self._n_cells, self.data_range = 0, math.nan
+        if with_error:
+            self._look_at(rows, holds_numbers > 0)
         self._parts = []
         with self._inference():
             for part in rows.split(_ROWS_PER_PART):
@@ -159,6 +170,18 @@ class PlaneSurvey:
                 inputs = module.inputs(x)
                 noises = [ReplayedNoise(RowNoise(inputs, n)) for n in range(n_draws)]
                 self._parts.append((x, module.encoder(inputs), noises))
+
+    def _look_at(self, rows, columns):
+        """Find number and range of the cells of some columns that are not missing."""
+        low, high = math.inf, -math.inf
+        for part in rows.split(_ROWS_PER_PART):
+            cells = part[:, columns.to(part.device)].double()
+            cells = cells[~cells.isnan()]
+            if len(cells):
+                low, high = min(low, float(cells.min())), max(high, float(cells.max()))
+            self._n_cells += len(cells)
+        if self._n_cells:
+            self.data_range = high - low
 
     def measure(self, module):
         """Pass the rows through a model; returns a `PlaneMeasurement`."""
@@ -169,7 +192,8 @@ class PlaneSurvey:
                 sums.append(torch.stack(draws).mean(0))
         error, *nats = torch.stack(sums).double().sum(0).tolist()
         distortion, *rates = (total / self._n_rows / _LN2 for total in nats)
-        return PlaneMeasurement(distortion, np.array(rates), error / self._n_cells)
+        error = error / self._n_cells if self._n_cells else math.nan
+        return PlaneMeasurement(distortion, np.array(rates), error)
 
     def _draw(self, module, x, features, noise):
         """Return sums over rows: squared error, distortion and rates."""
@@ -178,7 +202,7 @@ class PlaneSurvey:
         distortion = inference.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
-            misses = module.likelihood.mean(parameters).sub_(x)
+            misses = module.likelihood.mean(parameters).sub_(x).mul_(self._holds_numbers)
             if module.missing is not None:
                 misses = misses.nan_to_num_(0.0)
             error = inference.expect(torch.linalg.vector_norm(misses, dim=1).square())

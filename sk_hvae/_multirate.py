@@ -15,6 +15,7 @@ from sk_hvae._base import KEPT_OF_TRAINING, BaseHierarchicalVAE
 from sk_hvae._batches import Selection
 from sk_hvae._calibration import Calibration, PlanePoint
 from sk_hvae._callbacks import with_callbacks
+from sk_hvae._kept_rows import KeptRows
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import PlaneSurvey, module_device, place
 from sk_hvae._persistence import Kept
@@ -249,8 +250,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     calibration_: Calibration
     _at: dict[tuple[float, ...], HierarchicalVAETransformer] = {}  # noqa: RUF012
     _empty: HierarchicalVAE | None = None
+    _rows_of_fit: KeptRows | None = None
     _model_name: ClassVar = "conditioned_"
-    _transient: ClassVar = ("_session", "_X", "_at", "_empty")
+    _transient: ClassVar = ("_session", "_rows_of_fit", "_at", "_empty")
     _kept: ClassVar = {
         **KEPT_OF_TRAINING,
         "_completed": Kept("b"),
@@ -312,8 +314,10 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. The
-            estimator keeps a reference to it for ``fine_tune``, but does not pickle it.
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. For
+            ``fine_tune`` and `recommend_rates` the estimator keeps a reference, which keeps X in
+            memory, and a hash of all of it, which tells whether it has changed; copies, pickles
+            and files hold neither. A torch Dataset is not kept: its items may be drawn anew.
         y : None
             Ignored; here for scikit-learn's interface.
 
@@ -338,7 +342,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         True
         """
         self._fit(X)
-        self._X = X
+        self._rows_of_fit = KeptRows.of(self, X)
         return self
 
     def at(self, layer_rates: LayerValues) -> HierarchicalVAETransformer:
@@ -388,7 +392,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             for name, value in self.get_params(deep=False).items()
             if name in _SINGLE and name != "checkpoint"
         }
-        single = HierarchicalVAETransformer(**{**shared, "layer_rates": layer_rates})
+        single = HierarchicalVAETransformer(**{**shared, "layer_rates": copy.copy(layer_rates)})
         for name in ("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"):
             if hasattr(self, name):
                 setattr(single, name, getattr(self, name))
@@ -420,8 +424,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         layer_rates : float or sequence of float
             Rates in bits per sample, z_1 first.
         X : array-like of shape (n_samples, n_features), default=None
-            Rows to train on. None takes those of ``fit``, which are in memory unless the
-            estimator was pickled.
+            Rows to train on. None takes those of ``fit``, if they are still there and have not
+            changed.
         max_epochs : int or "auto", default=10
             Passes over the data; a few are enough, as the shared weights are close.
 
@@ -435,7 +439,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         NotFittedError
             Before ``fit``.
         ValueError
-            If X is None and the rows of ``fit`` are no longer there, or as ``fit``.
+            If X is None and the rows of ``fit`` have changed since, even in their order, or are
+            not there: they were a torch Dataset, or this estimator is a copy, or was pickled or
+            saved. Otherwise as ``fit``.
 
         Examples
         --------
@@ -449,11 +455,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         True
         """
         single = self.at(layer_rates)
-        X = getattr(self, "_X", None) if X is None else X
-        if X is None:
-            raise ValueError(
-                "fine_tune needs rows to train on: those of fit are not pickled. Pass X."
-            )
+        X = self._unchanged_rows() if X is None else X
         single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
         return single.set_params(warm_start=False, max_epochs=self.max_epochs)
 
@@ -472,6 +474,16 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         if rates not in self._at:
             self._at = {rates: self.at(rates)}
         return self._at[rates]
+
+    def _unchanged_rows(self):
+        """Return the X of ``fit``, once it is sure to be as it was."""
+        check_is_fitted(self, "calibration_")
+        if self._rows_of_fit is None:
+            raise ValueError(
+                "the rows of fit are not there: copies, pickles and files do not hold them, and a "
+                "torch Dataset, whose items may be drawn anew, is not kept. Pass X."
+            )
+        return self._rows_of_fit.unchanged(self)
 
     def _check_rates(self, layer_rates):
         """Return rates in bits as a tuple, one for each layer of the fitted model."""
@@ -538,6 +550,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         self._set_common(net, plan)
         self.conditioned_ = net.module_.eval()
         self._completed, self._at, self._empty = not net.interrupted_, {}, None
+        self._rows_of_fit = None
         some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
         n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid, module = net.control.grid, self._build()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -98,10 +99,12 @@ class RateMap:
         Raises
         ------
         ValueError
-            If there is no such metric.
+            If there is no such metric, or it is finite nowhere.
         """
         values = self.values(metric)
         values = np.where(np.isfinite(values), values, np.nan)
+        if np.isnan(values).all():
+            raise ValueError(f"the metric {metric!r} is finite at no point of the map.")
         return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
 
     def plot(self, metric: str, ax: "Axes | None" = None) -> RateMapDisplay:
@@ -123,7 +126,8 @@ class RateMap:
         Raises
         ------
         ValueError
-            If there is no such metric, or ``ax`` is given for more than two layers.
+            If there is no such metric, it is finite nowhere, or ``ax`` is given for more than
+            two layers.
         ImportError
             If matplotlib is not installed.
         """
@@ -199,7 +203,8 @@ def rate_map(
         - "distortion": bits per sample.
         - "lower_bound": mean lower bound on ln p(x), nats.
         - "psnr": peak signal-to-noise ratio, dB, of the mean of the data given sampled
-          latents, which the rates limit; the peak is the range of X.
+          latents, which the rates limit; the peak is the range of X. Missing cells and the
+          codes of categorical columns do not count; nan if there are no others.
         - "accuracy:logistic_regression", "accuracy:knn", "accuracy:linear_svm" and
           "accuracy:rbf_svm": cross-validated accuracy on ``transform(X)``.
         - "adjusted_rand:kmeans": adjusted Rand index, against y, of k-means on
@@ -295,7 +300,7 @@ def rate_map(
 
 
 def _n_rows(X):
-    return np.shape(X)[0]
+    return X.shape[0] if sparse.issparse(X) else len(X)
 
 
 def path_through(points):

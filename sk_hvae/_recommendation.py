@@ -31,7 +31,7 @@ class _TaskMetrics(NamedTuple):
 
 
 _TASKS = {
-    "reconstruction": _TaskMetrics(("psnr",), ("distortion",)),
+    "reconstruction": _TaskMetrics(("psnr", "distortion")),
     "classification": _TaskMetrics(("accuracy:logistic_regression", "accuracy:knn"), ACCURACIES),
     "generation": _TaskMetrics(("inception_score",)),
     "clustering": _TaskMetrics(("adjusted_rand:kmeans",)),
@@ -139,7 +139,8 @@ def recommend_rates(
     task : {"reconstruction", "classification", "generation", "clustering"}, str or callable
         What the latents are for:
 
-        - "reconstruction": "psnr", or "distortion".
+        - "reconstruction": "psnr", or "distortion" where there is none, as for a table of
+          categorical columns.
         - "classification": the "accuracy:..." that is highest somewhere; from an estimator,
           of logistic regression and k nearest neighbours.
         - "generation": "inception_score".
@@ -148,9 +149,9 @@ def recommend_rates(
           X and y. Larger is better, but for "distortion".
     X : array-like of shape (n_samples, n_features), default=None
         Rows to measure an estimator on. None takes those that a multi-rate model was fitted
-        to, unless it was pickled; not needed with a map.
+        to, if they are still there and have not changed; not needed with a map.
     y : array-like of shape (n_samples,), default=None
-        Their labels, for all tasks but reconstruction.
+        Their labels, in the same order, for all tasks but reconstruction.
     layer_rates : sequence of (float or tuple of float), default=None
         Points to measure an estimator at, as in `rate_map`.
     n_jobs : int, default=None
@@ -164,9 +165,9 @@ def recommend_rates(
     Raises
     ------
     ValueError
-        If there is no such task, the map has no metric for it, an estimator comes without X,
-        or a task needs labels and there are none. Nothing is guessed in place of what is
-        missing.
+        If there is no such task, the map has no metric for it, an estimator comes without X
+        and does not have the rows of its fit as they were, or a task needs labels and there
+        are none. Nothing is guessed in place of what is missing.
 
     See Also
     --------
@@ -194,7 +195,8 @@ def recommend_rates(
     if isinstance(estimator_or_map, RateMap):
         surface = estimator_or_map
     else:
-        X = getattr(estimator_or_map, "_X", None) if X is None else X
+        if X is None and isinstance(estimator_or_map, MultiRateHVAETransformer):
+            X = estimator_or_map._unchanged_rows()
         if X is None:
             raise ValueError("pass the rows X to measure the estimator on, or a RateMap.")
         surface = rate_map(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from sklearn.base import _fit_context
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import validate_data
@@ -30,6 +30,7 @@ __all__ = [
     "check_layer_values",
     "check_out",
     "check_rows",
+    "draw_seed",
     "fit_context",
     "resolve_autocast",
     "resolve_device",
@@ -356,6 +357,18 @@ def check_count(name, value, least=1):
     """Raise ValueError unless a value is an int of at least ``least``."""
     if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be an int of at least {least}; got {value!r}.")
+
+
+def draw_seed(random_state):
+    """Draw a seed from what scikit-learn takes as ``random_state``."""
+    try:
+        random = check_random_state(random_state)
+    except ValueError:
+        raise ValueError(
+            "random_state must be None, an int from 0 to 2**32 - 1 or a numpy.random.RandomState; "
+            f"got {random_state!r}."
+        ) from None
+    return random.randint(np.iinfo(np.int32).max)
 
 
 def check_out(out, shape):

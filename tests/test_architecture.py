@@ -32,6 +32,7 @@ FLOORS = {
     "_outliers": 1,
     "_description": 2,
     "_graph_clusters": 1,
+    "_kept_rows": 2,
     "_export": 1,
     "_gradients": 1,
     "_measurement": 2,

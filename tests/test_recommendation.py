@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sk_hvae import RateMap, rate_grid, rate_map, recommend_rates
+from sk_hvae import HierarchicalVAETransformer, RateMap, rate_grid, rate_map, recommend_rates
 
 mpl.use("Agg")
 
@@ -180,8 +180,10 @@ class TestFromModels:
         assert advice.layer_rates == (2, 1)
 
     def test_what_is_missing_is_named(self, multi, iris):
-        with pytest.raises(ValueError, match="pass the rows X"):
+        with pytest.raises(ValueError, match=r"the rows of fit are not there.*Pass X"):
             recommend_rates(pickle.loads(pickle.dumps(multi)), "reconstruction")  # noqa: S301
+        with pytest.raises(ValueError, match="pass the rows X to measure the estimator on"):
+            recommend_rates(HierarchicalVAETransformer(), "reconstruction")
         with pytest.raises(ValueError, match=r"'accuracy:.*' needs labels; pass y"):
             recommend_rates(multi, "classification", iris)
         with pytest.raises(ValueError, match=r"there is no task 'clasification'; take one of 'rec"):

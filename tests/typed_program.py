@@ -62,9 +62,12 @@ def represent(X: Floats64, path: Path) -> Floats32:
     assert_type(hvae.module_, HierarchicalVAE)
     assert_type(hvae.layer_slices_, dict[str, slice])
     assert_type(hvae.latents(X, sample=True), list[Floats32])
+    assert_type(hvae.latents(X, sample=True, random_state=1), list[Floats32])
     assert_type(hvae.reconstruct(X, "top"), Floats32)
+    assert_type(hvae.reconstruct(X, resample=True, random_state=None), Floats32)
     assert_type(hvae.inverse_transform(hvae.transform(X)), Floats32)
     assert_type(hvae.sample(3), Floats32)
+    assert_type(hvae.sample(3, random_state=np.random.RandomState(0)), Floats32)
     assert_type(hvae.rates(X), Floats64)
     assert_type(hvae.distortion(X), Floats64)
     assert_type(hvae.score_samples(X), Floats64)
@@ -120,6 +123,7 @@ def cluster(X: Floats64) -> npt.NDArray[np.intp]:
     assert_type(clusterer.predict_proba(X), Floats32)
     assert_type(clusterer.cluster_centers_, Floats32)
     assert_type(clusterer.sample(2, cluster=0), Floats32)
+    assert_type(clusterer.sample(2, random_state=1), Floats32)
     return clusterer.predict(X)
 
 

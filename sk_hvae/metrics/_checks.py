@@ -1,11 +1,14 @@
 """What all metrics of models check first."""
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from scipy import sparse
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
 from sk_hvae._latents import LatentsMixin
+from sk_hvae._rows import as_rows
 
 
 def check_fitted_model(estimator):
@@ -26,3 +29,17 @@ def check_labels(X, y):
     check_consistent_length(X, y)
     check_classification_targets(y)
     return y
+
+
+def dense_rows(X, name, least=1, finite="allow-nan"):
+    """Return rows of any kind that the estimators take as an array (n, n_features), float64.
+
+    ``least`` is the smallest number of rows; ``finite`` is True if no cell may be missing.
+    """
+    if isinstance(X, Dataset):
+        X = as_rows(X).every(1).numpy()
+    elif sparse.issparse(X):
+        X = X.toarray()
+    return check_array(
+        X, dtype=float, ensure_all_finite=finite, ensure_min_samples=least, input_name=name
+    )

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
+
+from sk_hvae._typing import Rows
+from sk_hvae.metrics._checks import dense_rows
 
 
-def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = None) -> float:
+def psnr(X: Rows, reconstruction: Rows, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio of a reconstruction.
 
     10 log10(range^2 / mean squared error), over all cells.
@@ -41,27 +43,27 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = Non
     >>> round(psnr(np.array([[0.0, 1.0]]), np.array([[0.1, 0.9]])), 6)
     20.0
     """
-    data = check_array(X, dtype=float, ensure_all_finite="allow-nan")
-    decoded = check_array(reconstruction, dtype=float)
+    data = dense_rows(X, "X")
+    decoded = dense_rows(reconstruction, "reconstruction", finite=True)
     if data.shape != decoded.shape:
         raise ValueError(f"X has shape {data.shape}, its reconstruction {decoded.shape}.")
-    error = float(np.nanmean(np.square(data - decoded)))
-    return psnr_of_error(error, peak_of(data) if data_range is None else data_range)
-
-
-def peak_of(X):
-    """Return the range of the cells of X that are not missing."""
-    return float(np.nanmax(X)) - float(np.nanmin(X))
+    known = data[~np.isnan(data)]
+    if not len(known):
+        raise ValueError("psnr needs numbers to compare; every cell of X is missing.")
+    error = float(np.square(known - decoded[~np.isnan(data)]).mean())
+    return psnr_of_error(error, float(np.ptp(known)) if data_range is None else data_range)
 
 
 def psnr_of_error(squared_error, data_range):
-    """Return the peak signal-to-noise ratio in dB of a mean squared error."""
+    """Return the peak signal-to-noise ratio in dB of a mean squared error; nan for nan."""
+    if math.isnan(squared_error):
+        return math.nan
     if not data_range > 0:
         raise ValueError(f"the range of the data must be positive; got {data_range}.")
     return 10 * math.log10(data_range**2 / squared_error) if squared_error else math.inf
 
 
-def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
+def gaussian_rate_distortion(X: Rows, rates: ArrayLike) -> Any:
     """Least squared error of linear-Gaussian codes at given total rates.
 
     Shannon's reverse water-filling on the eigenvalues of the covariance [1]_: the rate goes to
@@ -72,7 +74,7 @@ def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Data, whose covariance counts.
+        Data, whose covariance counts, with no cell missing.
     rates : float or array-like
         Total rates in bits per sample, not negative.
 
@@ -84,7 +86,7 @@ def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
     Raises
     ------
     ValueError
-        If a rate is negative or not finite.
+        If a rate is negative or not finite, or a cell of X is missing.
 
     See Also
     --------
@@ -107,7 +109,13 @@ def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
     >>> gaussian_rate_distortion(X, [0, 1, 2]).round(2)
     array([1.  , 0.25, 0.06])
     """
-    data = check_array(X, dtype=float, ensure_min_samples=2)
+    data = dense_rows(X, "X", least=2)
+    if np.isnan(data).any():
+        raise ValueError(
+            f"gaussian_rate_distortion needs all cells of X; {int(np.isnan(data).sum())} are "
+            "missing. Leave their rows out, or fill them in, for example by the reconstruct of an "
+            "estimator with missing='mask'."
+        )
     rates = np.asarray(rates, dtype=float)
     if not ((rates >= 0) & np.isfinite(rates)).all():
         raise ValueError(f"rates must be finite and not negative; got {rates.tolist()}.")

@@ -321,18 +321,23 @@ class HierarchicalVAE(nn.Module):
             On the scale of the data.
         """
         start = self.layers[layer - 1]
-        if not isinstance(start, CategoricalLatent):
-            z = z * start.unit
-        elif noise is None:
-            return z @ self._decode_states(torch.eye(start.n_units, device=z.device))
-        else:
-            z = CategoricalPrior(z.log()).sample(noise)
-        return self.likelihood.mean(self.decoder(self._descend(z, layer, noise)))
+        if isinstance(start, CategoricalLatent) and noise is None:
+            states = torch.eye(start.n_units, device=z.device)
+            of_states = self.decoder(self._descend(states, layer))
+            return self.likelihood.mixed_mean(z, of_states)
+        return self.likelihood.mean(self.decode_parameters(z, layer, noise))
 
-    def _decode_states(self, states):
-        """Map states of the top layer (b, n_states), one-hot, to the mean of the data."""
-        z_1 = self._descend(states, len(self.layers))
-        return self.likelihood.mean(self.decoder(z_1))
+    def decode_parameters(self, z, layer=1, noise=None):
+        """Map latents of a layer, as in `decode`, to the likelihood's parameters (b, n_outputs).
+
+        The states of a categorical layer are sampled, and need noise.
+        """
+        start = self.layers[layer - 1]
+        if isinstance(start, CategoricalLatent):
+            z = CategoricalPrior(z.log()).sample(noise)
+        else:
+            z = z * start.unit
+        return self.decoder(self._descend(z, layer, noise))
 
     def sample(self, n_samples, noise, top=None, mean=False):
         """Sample data: (n_samples, n_features), on the scale of the data.

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-_GAP, _MARGIN = 1, 0.1
+_GAP, _MARGIN, _LINES_OF_LABELS = 1, 0.1, 4
+_ROUNDING = 1e-12
 _WIDTH = 6.4
 
 
@@ -25,26 +26,47 @@ def axes(ax=None, figsize=None):
     return ax
 
 
-def split(ax, n_rows, n_columns):
-    """Put a table of Axes, which share theirs, in the place of one: ndarray (n_rows, n_columns)."""
+def split(ax, n_rows, n_columns, heights=None):
+    """Put a table of Axes in the place of one.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        What is divided.
+    n_rows, n_columns : int
+        Size of the table.
+    heights : sequence of float, default=None
+        Heights of the rows, in lines of text, where each has a horizontal axis of its own; None
+        makes rows of one height that share theirs.
+
+    Returns
+    -------
+    ndarray of Axes of shape (n_rows, n_columns)
+        Those of a row share their vertical axis.
+    """
     ax.set_axis_off()
     for old in list(ax.child_axes):
         old.remove()
-    height, width = 1 / n_rows, 1 / n_columns
+    shares_x = heights is None
+    gap = _MARGIN * (n_rows > 1) if shares_x else _LINES_OF_LABELS
+    rows = np.full(n_rows, 1 - gap) if shares_x else np.asarray(heights, dtype=float)
+    total, width = (rows + gap).sum(), 1 / n_columns
+    bottoms = 1 - np.cumsum(rows + gap) / total
     panels = np.empty((n_rows, n_columns), dtype=object)
     for row, column in np.ndindex(panels.shape):
         place = [
             column * width,
-            1 - (row + 1) * height,
+            bottoms[row],
             width * (1 - _MARGIN * (n_columns > 1)),
-            height * (1 - _MARGIN * (n_rows > 1)),
+            rows[row] / total,
         ]
         panel = ax.inset_axes(
             place,
-            sharex=panels[0, column] if row else None,
+            sharex=panels[0, column] if row and shares_x else None,
             sharey=panels[row, 0] if column else None,
         )
-        panel.tick_params(labelbottom=row == n_rows - 1, labelleft=column == 0)
+        has_labels = row == n_rows - 1 or not shares_x
+        panel.tick_params(labelbottom=has_labels, labelleft=column == 0)
         panels[row, column] = panel
     return panels
 
@@ -95,6 +117,16 @@ def plain_ticks(axis):
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axis.set_major_formatter(plain)
     axis.set_minor_formatter(plain)
+
+
+def moments(X):
+    """Return means and standard deviations of columns, (n_features,), over cells not missing.
+
+    Both are 0 for a column without any. The deviation is 0 where it is rounding alone.
+    """
+    known = np.ma.masked_invalid(X)
+    mean, std = (np.ma.filled(part, 0.0) for part in (known.mean(axis=0), known.std(axis=0)))
+    return mean, np.where(std > _ROUNDING * np.abs(mean), std, 0.0)
 
 
 def column_names(feature_names, n_features):

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sk_hvae._latents import LatentsMixin
+from sk_hvae._measurement import measure
+from sk_hvae._rows import ResidentRows
 from sk_hvae._typing import ImageShape, Rows
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
-from sk_hvae.plotting._figures import axes, column_names, image_shape_of, mosaic
+from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
+from sk_hvae.plotting._nominal import categories_of, holds_numbers, no_categories
 
 
 class ReconstructionDisplay(Display):
@@ -22,7 +26,12 @@ class ReconstructionDisplay(Display):
 
     Of tables, the share of each column's variance that the reconstruction from each layer
     explains, with the layers below at their prior means; negative where it is worse than the
-    column's mean.
+    column's mean. Of a column of categories, how far the accuracy is above the base rate, the
+    frequency of the column's most frequent category in X: 0 there, 1 if all are right, negative
+    if fewer are right than by always saying the most frequent one.
+
+    A layer hears of x by itself and by the layers above it, and is labelled with the bits that
+    these have together.
 
     Parameters
     ----------
@@ -34,6 +43,9 @@ class ReconstructionDisplay(Display):
         Shape of images; None for tables.
     feature_names : sequence of str, default=None
         Names of the columns of tables.
+    categories : ndarray of shape (n_categories, 2), default=None
+        Column number and code of every category, of columns whose codes are names; None if all
+        columns hold numbers.
 
     Attributes
     ----------
@@ -61,11 +73,13 @@ class ReconstructionDisplay(Display):
         reconstructions: dict[str, NDArray[Any]],
         image_shape: ImageShape | None = None,
         feature_names: Sequence[str] | None = None,
+        categories: NDArray[Any] | None = None,
     ) -> None:
         self.X = X
         self.reconstructions = reconstructions
         self.image_shape = image_shape
         self.feature_names = feature_names
+        self.categories = no_categories() if categories is None else categories
 
     @classmethod
     def from_estimator(
@@ -108,26 +122,25 @@ class ReconstructionDisplay(Display):
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
-        shown: Any = X
-        if image_shape is not None:
-            shown = shown[:n_images]
-        names = getattr(estimator, "feature_names_in_", None)
-        bits = np.cumsum(estimator.rates(shown).mean(axis=0)[::-1])[::-1]
-        labels = [f"$z_{n}$, {b:.3g} bits" for n, b in enumerate(bits, start=1)]
-        rows, noise = estimator._check_new(shown), estimator._noise()
-        reconstructions = {labels[0]: estimator._reconstruct(rows, 1)}
+        rows = estimator._check_new(X)
+        n_shown = len(rows) if image_shape is None else min(n_images, len(rows))
+        shown = ResidentRows(rows.take(torch.arange(n_shown)))
+        labels = _labels(measure(estimator._module_in_place(), shown).rates.mean(axis=0))
+        reconstructions = {labels[0]: estimator._reconstruct(shown, 1)}
+        noise = estimator._noise()
         for number, label in enumerate(labels[1:], start=2):
             if image_shape is None:
-                reconstructions[label] = estimator._reconstruct(rows, number)
+                reconstructions[label] = estimator._reconstruct(shown, number)
                 continue
             for draw in range(1, n_draws + 1):
-                again = estimator._reconstruct(rows, number, noise)
+                again = estimator._reconstruct(shown, number, noise)
                 reconstructions[f"{label} ({draw})"] = again
         return cls(
-            X=rows.every(1).double().numpy(),
+            X=shown.every(1).double().numpy(),
             reconstructions=reconstructions,
             image_shape=image_shape,
-            feature_names=names,
+            feature_names=getattr(estimator, "feature_names_in_", None),
+            categories=categories_of(estimator),
         )
 
     def _draw(self, ax):
@@ -141,19 +154,65 @@ class ReconstructionDisplay(Display):
         return ax
 
     def _explained(self, ax):
-        """Draw the explained variance of every column as groups of bars."""
-        places = np.arange(self.X.shape[1])
+        """Draw what is explained of every column as groups of bars."""
+        n_columns = self.X.shape[1]
+        places = np.arange(n_columns)
         width = 0.8 / len(self.reconstructions)
-        variance = np.nanvar(self.X, axis=0)
+        numbers = holds_numbers(self.categories, n_columns)
         for index, (label, reconstruction) in enumerate(self.reconstructions.items()):
-            errors = np.nanmean(np.square(self.X - reconstruction), axis=0)
-            explained = 1 - np.divide(
-                errors, variance, out=np.ones_like(errors), where=variance > 0
-            )
+            explained = _explained_shares(self.X, reconstruction, numbers)
             shift = (index - (len(self.reconstructions) - 1) / 2) * width
             ax.bar(places + shift, explained, width, label=label)
-        names = column_names(self.feature_names, len(places))
-        ax.set_xticks(places, names, rotation=90 if len(places) > 4 else 0)
+        names = column_names(self.feature_names, n_columns)
+        if numbers.any():
+            names = [
+                name if is_number else f"{name}*"
+                for name, is_number in zip(names, numbers, strict=True)
+            ]
+        ax.set_xticks(places, names, rotation=90 if n_columns > 4 else 0)
         ax.axhline(0, color="black", lw=0.8)
-        ax.set(ylabel="explained variance", ylim=(None, 1))
+        ax.set(ylabel=_what_is_explained(numbers), ylim=(None, 1))
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+
+
+def _what_is_explained(numbers):
+    """Say what the bars of columns are, (n_columns,) bool, which hold numbers or categories."""
+    if numbers.all():
+        return "explained variance"
+    if numbers.any():
+        return "explained variance\n(* accuracy over the base rate)"
+    return "accuracy over the base rate\n(0: most frequent category, 1: all right)"
+
+
+def _labels(rates):
+    """Name layers with the bits that they and those above have, (n_layers,) rates of each."""
+    *below, top = np.cumsum(rates[::-1])[::-1]
+    labels = [f"$z_{n}$ and above, {bits:.3g} bits" for n, bits in enumerate(below, start=1)]
+    return [*labels, f"$z_{len(rates)}$, {top:.3g} bits"]
+
+
+def _explained_shares(X, reconstruction, numbers):
+    """Return 1 less the errors of columns over those of the best constant, (n_features,).
+
+    Errors are squared of ``numbers``, (n_features,) bool, and counted of categories. 0 for a
+    constant column.
+    """
+    constant = np.where(numbers, moments(X)[0], _most_frequent(X))
+    errors, of_constant = (_mean_errors(X, guess, numbers) for guess in (reconstruction, constant))
+    varies = of_constant > 0
+    return np.where(varies, 1 - errors / np.where(varies, of_constant, 1), 0.0)
+
+
+def _mean_errors(X, guess, numbers):
+    errors = np.where(numbers, np.square(X - guess), guess != X)
+    known = ~np.isnan(X)
+    return np.where(known, errors, 0.0).sum(axis=0) / known.sum(axis=0).clip(min=1)
+
+
+def _most_frequent(X):
+    """Return the most frequent value of each column, NaN of one without values."""
+    values = []
+    for column in X.T:
+        codes, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+        values.append(codes[counts.argmax()] if len(codes) else np.nan)
+    return np.array(values)

@@ -1,8 +1,10 @@
 """Samples of a model, beside the data."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sk_hvae._latents import LatentsMixin
@@ -10,17 +12,28 @@ from sk_hvae._typing import ImageShape, Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
-from sk_hvae.plotting._figures import axes, image_shape_of, mosaic
+from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
+from sk_hvae.plotting._nominal import (
+    categories_of,
+    category_names,
+    holds_numbers,
+    indicators,
+    no_categories,
+)
 
-_PER_ROW = 10
+_PER_ROW, _MOST_CATEGORIES = 10, 30
+_BOTH = ("data", "samples")
 
 
 class SampleDisplay(Display):
     """Draw samples of a model.
 
     Of images, pictures of the mean of the data given sampled latents. Of tables, samples over
-    the data in the plane of the data's first two principal components of standardised columns,
-    or histograms of a single column.
+    the data in the plane of the data's first two principal components. Columns of numbers are
+    standardised for it; those of categories become a column of zeros and ones for each category,
+    over the root of its frequency, as in factor analysis of mixed data [1]_. Of a single column
+    of numbers, histograms; and where all columns hold categories, how frequent each is among
+    samples and data: all, or the data's 30 most frequent.
 
     Parameters
     ----------
@@ -30,6 +43,11 @@ class SampleDisplay(Display):
         Data to compare with; needed for tables.
     image_shape : tuple of int (channels, height, width) or (height, width), default=None
         Shape of images; None for tables.
+    feature_names : sequence of str, default=None
+        Names of the columns of tables.
+    categories : ndarray of shape (n_categories, 2), default=None
+        Column number and code of every category, of columns whose codes are names; None if all
+        columns hold numbers.
 
     Attributes
     ----------
@@ -37,6 +55,11 @@ class SampleDisplay(Display):
         Where it was drawn.
     figure_ : matplotlib.figure.Figure
         The figure.
+
+    References
+    ----------
+    .. [1] Pages, "Analyse factorielle de donnees mixtes", Revue de Statistique Appliquee 52,
+       2004.
 
     Examples
     --------
@@ -56,10 +79,14 @@ class SampleDisplay(Display):
         samples: NDArray[Any],
         X: NDArray[Any] | None = None,
         image_shape: ImageShape | None = None,
+        feature_names: Sequence[str] | None = None,
+        categories: NDArray[Any] | None = None,
     ) -> None:
         self.samples = samples
         self.X: Any = X
         self.image_shape = image_shape
+        self.feature_names = feature_names
+        self.categories = no_categories() if categories is None else categories
 
     @classmethod
     def from_estimator(
@@ -104,9 +131,16 @@ class SampleDisplay(Display):
                 "samples of a table are drawn over data: pass X; or pass image_shape for images."
             )
         check_count("n_samples", n_samples, 2)
-        X = None if X is None else estimator._check_new(X).every(1).double().numpy()
-        samples = estimator.sample(n_samples, mean=image_shape is not None)
-        return cls(samples=samples, X=X, image_shape=image_shape)
+        data = None
+        if X is not None:
+            data = estimator._check_new(X).every(1).to(torch.float64, copy=True).numpy()
+        return cls(
+            samples=estimator.sample(n_samples, mean=image_shape is not None),
+            X=data,
+            image_shape=image_shape,
+            feature_names=getattr(estimator, "feature_names_in_", None),
+            categories=categories_of(estimator),
+        )
 
     def _draw(self, ax):
         if self.image_shape is None:
@@ -122,21 +156,50 @@ class SampleDisplay(Display):
 
     def _compare(self, ax):
         """Draw samples over the data."""
-        if self.X.shape[1] == 1:
+        n_columns = self.X.shape[1]
+        if not holds_numbers(self.categories, n_columns).any():
+            self._frequencies(ax)
+        elif n_columns == 1:
             both = [self.X[:, 0], self.samples[:, 0]]
-            ax.hist(both, bins="auto", density=True, label=["data", "samples"])
-            ax.set(xlabel="value", ylabel="density")
+            ax.hist(
+                [rows[~np.isnan(rows)] for rows in both], bins="auto", density=True, label=_BOTH
+            )
+            (name,) = column_names(self.feature_names, 1)
+            ax.set(xlabel=name, ylabel="density")
         else:
             self._scatter(ax)
         ax.legend()
 
+    def _frequencies(self, ax):
+        """Draw how frequent each category is, as pairs of bars."""
+        shares = np.array(
+            [moments(indicators(rows, self.categories))[0] for rows in (self.X, self.samples)]
+        )
+        most = np.sort(np.argsort(-shares[0], kind="stable")[:_MOST_CATEGORIES])
+        names = category_names(self.categories, self.feature_names, self.X.shape[1])
+        for shift, share, label in zip((-0.2, 0.2), shares[:, most], _BOTH, strict=True):
+            ax.bar(np.arange(len(most)) + shift, share, 0.4, label=label)
+        ax.set_xticks(range(len(most)), [names[number] for number in most], rotation=90)
+        ax.set(ylabel="frequency")
+        if len(most) < len(names):
+            ax.set(xlabel=f"the data's {len(most)} most frequent of {len(names)} categories")
+
     def _scatter(self, ax):
         from sklearn.decomposition import PCA
 
-        mean, std = np.nanmean(self.X, axis=0), np.nanstd(self.X, axis=0)
-        scaled = [(rows - mean) / np.where(std > 0, std, 1) for rows in (self.X, self.samples)]
-        pca = PCA(2).fit(np.nan_to_num(scaled[0]))
-        for rows, label in zip(scaled, ("data", "samples"), strict=True):
-            first, second = pca.transform(np.nan_to_num(rows)).T
+        coded = [self._coded(rows) for rows in (self.X, self.samples)]
+        pca = PCA(2).fit(coded[0])
+        for rows, label in zip(coded, _BOTH, strict=True):
+            first, second = pca.transform(rows).T
             ax.scatter(first, second, s=12, alpha=0.6, label=label)
         ax.set(xlabel="first principal component", ylabel="second principal component")
+
+    def _coded(self, rows):
+        """Standardise numbers, and code categories, by what they are like in the data."""
+        numbers = holds_numbers(self.categories, self.X.shape[1])
+        mean, std = (part[numbers] for part in moments(self.X))
+        scaled = (rows[:, numbers] - mean) / np.where(std > 0, std, 1)
+        frequency, _ = moments(indicators(self.X, self.categories))
+        weight = np.where(frequency > 0, frequency, 1) ** -0.5
+        coded = (indicators(rows, self.categories) - frequency) * weight
+        return np.nan_to_num(np.hstack((scaled, coded)))

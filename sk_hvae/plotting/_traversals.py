@@ -4,24 +4,44 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sk_hvae._latents import LatentsMixin
+from sk_hvae._measurement import map_rows
+from sk_hvae._rows import ResidentRows
 from sk_hvae._typing import ImageShape, Layer, Rows
 from sk_hvae._validation import check_count, resolve_layer
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn import CategoricalLatent
 from sk_hvae.plotting._display import Display
-from sk_hvae.plotting._figures import axes, column_names, image_shape_of, mosaic, split
+from sk_hvae.plotting._figures import (
+    axes,
+    column_names,
+    image_shape_of,
+    moments,
+    mosaic,
+    split,
+)
+from sk_hvae.plotting._nominal import (
+    categories_of,
+    category_names,
+    holds_numbers,
+    no_categories,
+)
 
 _REACH = 2.0
+_CATEGORIES_OF_COLUMN = 3
+_LEAST_HEIGHT, _HEIGHT_OF_LINE = 3.5, 0.22
 
 
 class TraversalDisplay(Display):
     """Draw what happens to a row when one unit of a layer is moved.
 
     Of images, a row of pictures for every unit, from low to high. Of tables, for every unit
-    the columns along the way, in their standard deviations from where they were.
+    the columns along the way: those of numbers in their standard deviations from where they
+    were; those of categories by the probabilities of the categories, of each column those 3
+    whose probability moves most.
 
     Parameters
     ----------
@@ -37,11 +57,17 @@ class TraversalDisplay(Display):
         Shape of images; None for tables.
     feature_names : sequence of str, default=None
         Names of the columns of tables.
+    categories : ndarray of shape (n_categories, 2), default=None
+        Column number and code of every category, of columns whose codes are names; None if all
+        columns hold numbers.
+    probabilities : ndarray of shape (n_units, n_steps, n_categories), default=None
+        Their probabilities along the way of every unit.
 
     Attributes
     ----------
-    ax_ : matplotlib.axes.Axes or ndarray of Axes of shape (n_units,)
-        Where it was drawn; an array for tables.
+    ax_ : matplotlib.axes.Axes or ndarray of Axes of shape (n_units,) or (2, n_units)
+        Where it was drawn; an array for tables, with a second row for categories if there are
+        numbers as well.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -66,6 +92,8 @@ class TraversalDisplay(Display):
         scale: NDArray[Any],
         image_shape: ImageShape | None = None,
         feature_names: Sequence[str] | None = None,
+        categories: NDArray[Any] | None = None,
+        probabilities: NDArray[Any] | None = None,
     ) -> None:
         self.decoded = decoded
         self.start = start
@@ -73,6 +101,8 @@ class TraversalDisplay(Display):
         self.scale = scale
         self.image_shape = image_shape
         self.feature_names = feature_names
+        self.categories = no_categories() if categories is None else categories
+        self.probabilities: Any = probabilities
 
     @classmethod
     def from_estimator(
@@ -129,21 +159,26 @@ class TraversalDisplay(Display):
                 f"layer {number} is categorical, and its states cannot be moved between; pass "
                 "layer=1, or draw cluster_centers_ of a clusterer."
             )
-        z = estimator.latents(X)[number - 1]
+        image_shape = image_shape_of(estimator, image_shape)
+        rows = ResidentRows(estimator._check_new(X).every(1))
+        z = _latents(estimator, rows, number)
         start = z.mean(axis=0) if row is None else z[row]
         std = z.std(axis=0)
         chosen = np.argsort(-std, kind="stable")[:n_units]
         ways = np.tile(start, (len(chosen), n_steps, 1))
         for way, unit in zip(ways, chosen, strict=True):
             way[:, unit] = start[unit] + std[unit] * np.linspace(-_REACH, _REACH, n_steps)
-        decoded = estimator._decode(ways.reshape(-1, len(start)), number)
+        flat = ways.reshape(-1, len(start))
+        table = (len(chosen), n_steps, -1)
         return cls(
-            decoded=decoded.reshape(len(chosen), n_steps, -1),
+            decoded=estimator._decode(flat, number).reshape(table),
             start=estimator._decode(start[None], number)[0],
             units=[f"z{number}_{unit}" for unit in chosen],
-            scale=np.nanstd(np.asarray(X, dtype=float), axis=0),
-            image_shape=image_shape_of(estimator, image_shape),
+            scale=moments(rows.every(1).double().numpy())[1],
+            image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),
+            categories=categories_of(estimator),
+            probabilities=_probabilities(estimator, flat, number).reshape(table),
         )
 
     def _draw(self, ax):
@@ -151,19 +186,80 @@ class TraversalDisplay(Display):
             ax = mosaic(self.decoded, self.image_shape, ax)
             ax.set_yticklabels(self.units)
             return ax
-        ax = axes(ax, figsize=(2.2 * len(self.units) + 1, 3.5))
-        panels = split(ax, 1, len(self.units))[0]
-        n_columns = self.decoded.shape[2]
-        names = column_names(self.feature_names, n_columns)
-        colours = _colours(self.decoded.shape[1])
-        for panel, unit, way in zip(panels, self.units, self.decoded, strict=True):
-            moved = (way - self.start) / np.where(self.scale > 0, self.scale, 1)
-            for line, colour in zip(moved, colours, strict=True):
-                panel.plot(line, range(n_columns), ".-", color=colour, lw=1)
-            panel.set(title=unit, xlabel="change (std)")
-        panels[0].set_yticks(range(n_columns), names)
-        panels[0].invert_yaxis()
-        return panels
+        numbers = np.flatnonzero(holds_numbers(self.categories, self.decoded.shape[2]))
+        moved = self._most_moved()
+        heights = [1 + len(shown) for shown in (numbers, moved) if len(shown)]
+        height = max(_LEAST_HEIGHT, _HEIGHT_OF_LINE * (sum(heights) + 3 * len(heights)))
+        ax = axes(ax, figsize=(2.2 * len(self.units) + 1, height))
+        panels = split(ax, len(heights), len(self.units), heights if len(heights) > 1 else None)
+        if len(numbers):
+            self._draw_numbers(panels[0], numbers)
+        if len(moved):
+            self._draw_probabilities(panels[-1], moved)
+        for panel, unit in zip(panels[0], self.units, strict=True):
+            panel.set_title(unit)
+        return panels if len(panels) > 1 else panels[0]
+
+    def _draw_numbers(self, panels, columns):
+        """Draw how far columns are from where they were, a panel for every unit."""
+        names = column_names(self.feature_names, self.decoded.shape[2])
+        changes = (self.decoded - self.start) / np.where(self.scale > 0, self.scale, 1)
+        self._draw_ways(panels, changes[..., columns], ".-")
+        reach = 1.05 * np.abs(changes[..., columns]).max() or 1.0
+        for panel in panels:
+            panel.set(xlabel="change (std)", xlim=(-reach, reach))
+        _name_lines(panels, [names[column] for column in columns])
+
+    def _draw_probabilities(self, panels, shown):
+        """Draw the probabilities of categories, a panel for every unit."""
+        names = category_names(self.categories, self.feature_names, self.decoded.shape[2])
+        self._draw_ways(panels, self.probabilities[..., shown], ".")
+        for panel in panels:
+            panel.set(xlabel="probability", xlim=(-0.05, 1.05))
+        _name_lines(panels, [names[number] for number in shown])
+
+    def _draw_ways(self, panels, values, style):
+        """Draw values (n_units, n_steps, n_lines) from low to high."""
+        colours = _colours(values.shape[1])
+        for panel, way in zip(panels, values, strict=True):
+            for step, colour in zip(way, colours, strict=True):
+                panel.plot(step, range(len(step)), style, color=colour, lw=1)
+
+    def _most_moved(self):
+        """Return the numbers of the categories to draw: of each column those that move most."""
+        if not len(self.categories):
+            return []
+        moves = np.ptp(self.probabilities, axis=1).max(axis=0)
+        shown = []
+        for column in np.unique(self.categories[:, 0]):
+            numbers = np.flatnonzero(self.categories[:, 0] == column)
+            most = np.argsort(-moves[numbers], kind="stable")[:_CATEGORIES_OF_COLUMN]
+            shown += sorted(numbers[most])
+        return shown
+
+
+def _latents(estimator, rows, layer):
+    """Infer the posterior means of a layer of checked rows."""
+    module = estimator._module_in_place()
+    n_units = estimator.n_components_[layer - 1]
+    return map_rows(module, rows, lambda x: module.encode(x)[layer - 1], n_units)
+
+
+def _probabilities(estimator, z, layer):
+    """Decode latents (n, n_units) to the probabilities of categories, (n, n_categories)."""
+    module = estimator._module_in_place()
+    likelihood = module.likelihood
+
+    def decode(z):
+        return likelihood.probabilities(module.decode_parameters(z, layer))
+
+    rows = ResidentRows(torch.from_numpy(z))
+    return map_rows(module, rows, decode, len(likelihood.nominal_categories))
+
+
+def _name_lines(panels, names):
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
 
 
 def _colours(n_steps):

@@ -190,6 +190,25 @@ class TestMeanAndSample:
         np.testing.assert_array_equal(result, expected)
         assert (likelihood.mean(torch.zeros(1, sum(SIZES))) == 0).all()
 
+    def test_probabilities_are_the_softmax_of_the_logits(self):
+        likelihood = adapted(codes())
+        likelihood.bias.copy_(torch.linspace(-1, 1, sum(SIZES)))
+        parameters = random_parameters(20)
+        expected = np.exp(np.hstack(log_probabilities(likelihood, parameters)))
+        np.testing.assert_allclose(likelihood.probabilities(parameters), expected, rtol=1e-5)
+        column, code = likelihood.nominal_categories.T
+        np.testing.assert_array_equal(column, np.repeat(range(len(SIZES)), SIZES))
+        np.testing.assert_array_equal(code, np.concatenate([range(size) for size in SIZES]))
+
+    def test_the_mean_of_a_mixture_is_its_most_probable_category(self):
+        likelihood = adapted(codes())
+        parameters, weights = random_parameters(4), torch.tensor([[0.4, 0.35, 0.25, 0.0]])
+        parts = [np.exp(p) for p in log_probabilities(likelihood, parameters)]
+        expected = [int((weights.numpy() @ p).argmax()) for p in parts]
+        assert likelihood.mixed_mean(weights, parameters).tolist() == [expected]
+        alone = likelihood.mixed_mean(torch.eye(4), parameters)
+        assert torch.equal(alone, likelihood.mean(parameters))
+
     def test_draws_follow_the_density(self):
         n = 20_000
         likelihood = adapted(codes())

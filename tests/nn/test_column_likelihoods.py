@@ -213,3 +213,61 @@ class TestArguments:
             likelihood.check(x)
         with pytest.raises(ValueError, match=match):
             PerColumn(parts).adapt(DataSummary.of([x]))
+
+
+class TestCategories:
+    """Of columns 4, 1 and 0, in this order, which hold 3, 2 and 4 categories."""
+
+    PARTS = (
+        ("poisson", 2),
+        ([("categorical", [1]), ("gaussian", [0])], [3, 4]),
+        ("categorical", [1, 0]),
+    )
+    SIZES = (3, 2, 4)
+
+    def adapted(self):
+        top = torch.tensor([[3.0, 1.0, 5.0, 1.5, 2.0], [0.0, 0.0, 1.0, 0.5, 0.0]])
+        return PerColumn(list(self.PARTS)).adapt(DataSummary.of([top]))
+
+    def test_they_belong_to_columns_of_the_data(self):
+        expected = [[4, 0], [4, 1], [4, 2], [1, 0], [1, 1], [0, 0], [0, 1], [0, 2], [0, 3]]
+        assert self.adapted().nominal_categories.tolist() == expected
+
+    def test_probabilities_and_draws(self):
+        likelihood = self.adapted()
+        generator = torch.Generator().manual_seed(0)
+        parameters = torch.randn(1, likelihood.n_outputs, generator=generator).expand(20_000, -1)
+        found = likelihood.probabilities(parameters)
+        assert found.shape == (20_000, 9)
+        parts = found[0].split(self.SIZES)
+        torch.testing.assert_close(torch.stack([part.sum() for part in parts]), torch.ones(3))
+        draws = likelihood.sample(parameters, lambda x: torch.randn(x.shape, generator=generator))
+        for probability, (column, code) in zip(
+            found[0], likelihood.nominal_categories.tolist(), strict=True
+        ):
+            frequency = (draws[:, int(column)] == code).float().mean()
+            torch.testing.assert_close(frequency, probability, atol=0.02, rtol=0)
+
+    def test_mixtures_average_numbers_alone(self):
+        likelihood = self.adapted()
+        parameters = torch.randn(
+            3, likelihood.n_outputs, generator=torch.Generator().manual_seed(1)
+        )
+        weights = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+        found = likelihood.mixed_mean(weights, parameters)
+        means = weights @ likelihood.mean(parameters)
+        torch.testing.assert_close(found[:, [2, 3]], means[:, [2, 3]])
+        mixed = (weights @ likelihood.probabilities(parameters)).split(self.SIZES, 1)
+        for column, probabilities in zip((4, 1, 0), mixed, strict=True):
+            torch.testing.assert_close(found[:, column], probabilities.argmax(1).float())
+
+    @pytest.mark.parametrize("kind", ["gaussian", "poisson", "bernoulli", "negative_binomial"])
+    def test_numbers_have_none(self, kind):
+        likelihood = resolve(kind).adapt(DataSummary.of([torch.tensor([[0.0, 1.0], [1.0, 0.0]])]))
+        parameters = torch.randn(4, likelihood.n_outputs)
+        assert likelihood.nominal_categories.shape == (0, 2)
+        assert likelihood.probabilities(parameters).shape == (4, 0)
+        torch.testing.assert_close(
+            likelihood.mixed_mean(torch.full((1, 4), 0.25), parameters)[0],
+            likelihood.mean(parameters).mean(0),
+        )

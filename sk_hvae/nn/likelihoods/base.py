@@ -167,6 +167,14 @@ class Likelihood(nn.Module, ABC):
         """Whether `fit_scale` is called before every batch of training; False by default."""
         return False
 
+    @property
+    def nominal_categories(self):
+        """Categories of the columns whose codes are names, not numbers; none by default.
+
+        Column number and code of each, Tensor (n_categories, 2), on the CPU.
+        """
+        return torch.empty(0, 2, dtype=torch.float64, device="cpu")
+
     @abstractmethod
     def learn(self, summary):
         """Take from a `DataSummary` what the likelihood needs."""
@@ -191,6 +199,14 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def mean(self, parameters):
         """Map parameters to the mean of the data, (b, n_features), on the data's own scale."""
+
+    def mixed_mean(self, weights, parameters):
+        """Map a mixture, of weights (b, m) of m rows of parameters, to its mean (b, n_features)."""
+        return weights @ self.mean(parameters)
+
+    def probabilities(self, parameters):
+        """Return the probabilities of the `nominal_categories`, (b, n_categories)."""
+        return parameters.new_empty(len(parameters), 0)
 
     @abstractmethod
     def sample(self, parameters, noise):

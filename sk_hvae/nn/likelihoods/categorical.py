@@ -94,6 +94,10 @@ class Categorical(Likelihood):
     def column_of_link(self):
         return self.column.cpu()
 
+    @property
+    def nominal_categories(self):
+        return torch.stack((self.column, self.code), 1).cpu().double()
+
     def check(self, x):
         check_whole(x, "categorical", _ADVICE)
         n_categories = self.n_categories.to(x.device)
@@ -119,9 +123,7 @@ class Categorical(Likelihood):
         counts = self._hits(x).sum(0)
         self.bias.zero_()
         for _ in range(_FIT_STEPS):
-            logits = parameters + self.bias
-            probability = (logits - self._log_sum_exp(logits)[:, self.column]).exp()
-            expected = (probability * seen).sum(0)
+            expected = (self.probabilities(parameters) * seen).sum(0)
             # Half a count on both sides keeps categories that the batch lacks possible.
             self.bias += ((counts + 0.5) / (expected + 0.5)).log()
 
@@ -132,6 +134,13 @@ class Categorical(Likelihood):
 
     def mean(self, parameters):
         return self._largest(parameters + self.bias)
+
+    def mixed_mean(self, weights, parameters):
+        return self._largest(weights @ self.probabilities(parameters))
+
+    def probabilities(self, parameters):
+        logits = parameters + self.bias
+        return (logits - self._log_sum_exp(logits)[:, self.column]).exp()
 
     def sample(self, parameters, noise):
         return self._largest(parameters + self.bias + gumbel(noise(parameters)))

@@ -81,6 +81,15 @@ class PerColumn(Likelihood):
         return torch.cat([part.is_scaled for part in self.likelihoods])[self.order.cpu().argsort()]
 
     @property
+    def nominal_categories(self):
+        parts = []
+        columns = self.order.cpu().split(self._sizes)
+        for likelihood, part in zip(self.likelihoods, columns, strict=True):
+            column, code = likelihood.nominal_categories.T
+            parts.append(torch.stack((part[column.long()].double(), code), 1))
+        return torch.cat(parts)
+
+    @property
     def fits_each_batch(self):
         return any(likelihood.fits_each_batch for likelihood in self.likelihoods)
 
@@ -107,6 +116,14 @@ class PerColumn(Likelihood):
     def mean(self, parameters):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return self._join(likelihood.mean(of_part) for likelihood, of_part in pairs)
+
+    def mixed_mean(self, weights, parameters):
+        pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
+        return self._join(likelihood.mixed_mean(weights, of_part) for likelihood, of_part in pairs)
+
+    def probabilities(self, parameters):
+        pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
+        return torch.cat([likelihood.probabilities(of_part) for likelihood, of_part in pairs], 1)
 
     def sample(self, parameters, noise):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)

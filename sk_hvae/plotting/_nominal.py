@@ -1,0 +1,44 @@
+"""What displays show of columns whose codes are names: categories, instead of numbers."""
+
+import numpy as np
+
+from sk_hvae.plotting._figures import column_names
+
+
+def categories_of(estimator):
+    """Return column number and code of the categories of a fitted model: (n_categories, 2)."""
+    return estimator.module_.likelihood.nominal_categories.numpy()
+
+
+def no_categories():
+    """Return what stands for a table of numbers alone."""
+    return np.empty((0, 2))
+
+
+def holds_numbers(categories, n_features):
+    """Tell for each column whether it holds numbers, (n_features,), bool."""
+    return ~np.isin(np.arange(n_features), categories[:, 0])
+
+
+def category_names(categories, feature_names, n_features):
+    """Name categories by column and code, such as "colour = 2"."""
+    names = column_names(feature_names, n_features)
+    return [f"{names[int(column)]} = {code:g}" for column, code in categories]
+
+
+def indicators(X, categories):
+    """Return 1 where a row has a category, 0 where it has another, NaN where it is missing.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    categories : ndarray of shape (n_categories, 2)
+        Column number and code of each.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_categories)
+    """
+    codes = X[:, categories[:, 0].astype(int)]
+    return np.where(np.isnan(codes), np.nan, codes == categories[:, 1])
