@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
+
 ROUNDING = 1e-12
 _TOLERANCE = 1e-6
 
@@ -22,6 +24,11 @@ class DataSummary(NamedTuple):
         column.
     n_channels : int
         Number of channels of images; the columns are flattened (channels, height, width).
+    are_pixels : bool
+        Whether the columns are known to be pixels of images.
+    rows : Tensor of shape (m, n_features), float64, or None
+        At most 1,000 of the rows, at even distances, to see how columns go together. What
+        `Likelihood.adapt` keeps has none.
     """
 
     mean: Tensor
@@ -29,9 +36,11 @@ class DataSummary(NamedTuple):
     minimum: Tensor
     maximum: Tensor
     n_channels: int = 1
+    are_pixels: bool = False
+    rows: Tensor | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1):
+    def of(cls, chunks, n_channels=1, are_pixels=False):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -40,6 +49,8 @@ class DataSummary(NamedTuple):
             Parts of the data, any dtype, on any device; NaN marks a missing cell.
         n_channels : int, default=1
             Number of channels of images.
+        are_pixels : bool, default=False
+            Whether the columns are known to be pixels of images.
 
         Returns
         -------
@@ -60,8 +71,11 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
+        sample = EvenSample()
         for chunk in chunks:
-            chunk = chunk.cpu().double()
+            chunk = chunk.cpu()
+            sample.add(chunk)
+            chunk = chunk.double()
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
             chunk_mean = chunk.masked_fill(missing, 0.0).sum(0) / n_seen.clamp(min=1)
@@ -79,11 +93,16 @@ class DataSummary(NamedTuple):
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
-        return cls(mean, std.masked_fill(constant, 0.0), minimum, maximum, n_channels)
+        std = std.masked_fill(constant, 0.0)
+        return cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows)
 
     def of_columns(self, columns):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
-        return DataSummary(*(statistic[columns] for statistic in self.statistics))
+        return DataSummary(
+            *(statistic[columns] for statistic in self.statistics),
+            are_pixels=self.are_pixels,
+            rows=None if self.rows is None else self.rows[:, columns],
+        )
 
     @property
     def statistics(self):
@@ -92,19 +111,14 @@ class DataSummary(NamedTuple):
 
     @property
     def has_shared_scale(self):
-        """Whether the columns look like parts of one signal, as pixels do.
+        """Whether the columns are parts of one signal, as pixels are.
 
-        True if at least half of the columns that vary start at one common minimum and span
-        at least half of the widest range.
+        True if they are known to be pixels, or go together like these
+        (`sk_hvae.nn.likelihoods.pixels`), and any of them varies.
         """
-        varies = self.std > 0
-        if not varies.any():
+        if not (self.std > 0).any():
             return False
-        low = self.minimum[varies]
-        span = self.maximum[varies] - low
-        widest = span.max()
-        common = (low - low.median()).abs() <= 0.01 * widest
-        return bool((common & (span >= 0.5 * widest)).double().mean() >= 0.5)
+        return self.are_pixels or (self.rows is not None and look_like_pixels(self.rows))
 
 
 class Likelihood(nn.Module, ABC):
@@ -135,7 +149,7 @@ class Likelihood(nn.Module, ABC):
 
     def adapt(self, summary):
         """Prepare for data like those of a `DataSummary`; returns self."""
-        self.summary = summary
+        self.summary = summary._replace(rows=None)
         self.learn(summary)
         return self
 
