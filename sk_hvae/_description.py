@@ -131,7 +131,7 @@ def build_model(description, conditioned):
         raise ValueError(f"{summary.shape[1]} columns are no images of shape {image_shape}")
     likelihood = restore(description["likelihood"])
     n_channels = image_shape[0] if image_shape else 1
-    likelihood.adapt(DataSummary(*summary)._replace(n_channels=n_channels))
+    likelihood.adapt(DataSummary(*summary, n_channels, are_pixels=image_shape is not None))
     with torch.device("meta"), _NoDraws():
         model = build_hierarchy(architecture, likelihood)
     if conditioned:

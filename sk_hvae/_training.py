@@ -237,6 +237,11 @@ class HVAENet(Stateful, NeuralNet):
         norms = [p.detach().norm() for p in self.module_.parameters()]
         return bool(torch.stack(norms).isfinite().all())
 
+    def relearn(self, summary):
+        """Let the model take in columns that are constant no more; see `HierarchicalVAE.relearn`."""
+        if self.model.relearn(summary):
+            self._take_snapshot()
+
     def _take_snapshot(self):
         self._snapshot_step = self.n_steps_done_
         self._snapshot = [tensor.detach().clone() for tensor in self._state()]

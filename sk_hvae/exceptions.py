@@ -14,6 +14,10 @@ class ClusterWarning(UserWarning):
     """Fewer clusters than asked for survived, or the starts of a clusterer disagree."""
 
 
+class ScaleWarning(UserWarning):
+    """New rows lie far off the scales by which a fitted model standardises."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

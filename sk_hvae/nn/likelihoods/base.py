@@ -40,7 +40,7 @@ class DataSummary(NamedTuple):
     rows: Tensor | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1, are_pixels=False):
+    def of(cls, chunks, n_channels=1, are_pixels=False, known=None):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -51,6 +51,8 @@ class DataSummary(NamedTuple):
             Number of channels of images.
         are_pixels : bool, default=False
             Whether the columns are known to be pixels of images.
+        known : DataSummary, default=None
+            What stands for columns that have no value at all; None raises for them.
 
         Returns
         -------
@@ -60,7 +62,7 @@ class DataSummary(NamedTuple):
         Raises
         ------
         ValueError
-            If a column has no value at all.
+            If a column has no value at all, and nothing is known of it.
 
         Examples
         --------
@@ -88,13 +90,54 @@ class DataSummary(NamedTuple):
             minimum = torch.minimum(minimum, chunk.masked_fill(missing, math.inf).amin(0))
             maximum = torch.maximum(maximum, chunk.masked_fill(missing, -math.inf).amax(0))
             count = total
-        if not (count > 0).all():
+        if known is None and not (count > 0).all():
             empty = (count == 0).nonzero().flatten().tolist()
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
-        std = std.masked_fill(constant, 0.0)
-        return cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows)
+        found = mean, std.masked_fill(constant, 0.0), minimum, maximum
+        if known is not None:
+            pairs = zip(found, known.statistics, strict=True)
+            found = tuple(torch.where(count > 0, new, old) for new, old in pairs)
+        return cls(*found, n_channels, are_pixels, sample.rows)
+
+    def updated(self, new, n_rows):
+        """Know the columns that were constant so far, and vary with new rows, by these.
+
+        The constant counts as one more row, or for half where the new rows have another
+        constant. What is known of all other columns stays.
+
+        Parameters
+        ----------
+        new : DataSummary
+            Of the new rows.
+        n_rows : int
+            Number of new rows.
+
+        Returns
+        -------
+        DataSummary
+            Without ``rows``.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sk_hvae.nn import DataSummary
+        >>> known = DataSummary.of([torch.tensor([[7.0, 1.0], [7.0, 3.0]])])
+        >>> new = DataSummary.of([torch.tensor([[8.0, 50.0], [9.0, 60.0]])])
+        >>> known.updated(new, 2).mean
+        tensor([8., 2.], dtype=torch.float64)
+        """
+        share = torch.full_like(new.std, 0.5).masked_fill(new.std > 0, 1 / (n_rows + 1))
+        gap = self.mean - new.mean
+        mean = new.mean + share * gap
+        std = ((1 - share) * (new.std.square() + share * gap.square())).sqrt()
+        low = torch.minimum(self.minimum, new.minimum)
+        high = torch.maximum(self.maximum, new.maximum)
+        alive = (self.std == 0) & (std > ROUNDING * mean.abs())
+        pairs = zip((mean, std, low, high), self.statistics, strict=True)
+        found = (torch.where(alive, ours, known) for ours, known in pairs)
+        return DataSummary(*found, self.n_channels, self.are_pixels)
 
     def of_columns(self, columns):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
@@ -152,6 +195,45 @@ class Likelihood(nn.Module, ABC):
         self.summary = summary._replace(rows=None)
         self.learn(summary)
         return self
+
+    def remember(self, summary):
+        """Keep another `DataSummary` of the same columns, without ``rows``; learn nothing."""
+        self.summary = summary
+
+    @torch.no_grad()
+    def relearn(self, summary, columns):
+        """Learn some columns anew; all that is known of the others stays.
+
+        Buffers and parameters of one number for each column take over those of these columns
+        from a likelihood that is adapted to the summary.
+
+        Parameters
+        ----------
+        summary : DataSummary
+            Of all columns, without ``rows``.
+        columns : BoolTensor of shape (n_features,)
+            Which to learn, on the CPU.
+        """
+        new = self._anew(summary).state_dict()
+        for name, tensor in self.state_dict().items():
+            if tensor.shape == columns.shape == new[name].shape:
+                where = columns.to(tensor.device)
+                tensor.copy_(torch.where(where, new[name].to(tensor), tensor))
+        self.remember(summary)
+
+    def _anew(self, summary):
+        """Return a likelihood like this one, adapted to a summary."""
+        return type(self)(**self.config).adapt(summary)
+
+    @property
+    def spread(self):
+        """How far from its mean a column's values are expected, (n_features,), on the CPU.
+
+        The standard deviation of the training data unless overridden; infinite for constant
+        columns, and where the values have limits anyway.
+        """
+        std = self.summary.std
+        return std.masked_fill(std == 0, math.inf)
 
     @property
     def n_linked(self):
