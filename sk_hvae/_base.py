@@ -321,7 +321,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         betas, weights = net.control.betas, copy.deepcopy(net.model.state_dict())
         try:
             if plan.known is not None:
-                net.relearn(plan.summary)
+                net.take_in(plan.summary, _some(plan.rows))
             with explained(self.batch_size):
                 net.partial_fit(train)
         except TrainingDivergedError as error:
@@ -358,7 +358,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         module = self._trained_module(net).eval()
         for parameter in module.parameters():
             parameter.grad = None
-        some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
+        some = _some(plan.rows)
         if module.likelihood.fits_each_batch:
             fit_scale(module, some)
         module.set_units(some)
@@ -437,6 +437,11 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
 
     def __setstate__(self, state):
         super().__setstate__(unpack(state, self._model_name))
+
+
+def _some(rows):
+    """Return rows at even distances, as many as are enough to measure on."""
+    return rows.every(math.ceil(len(rows) / START_ROWS))
 
 
 def _gain(architecture, module):

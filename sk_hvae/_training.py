@@ -18,6 +18,7 @@ from sk_hvae._passes import PassSums
 from sk_hvae._schedule import lr_factor
 from sk_hvae._state import Stateful
 from sk_hvae.exceptions import TrainingDivergedError
+from sk_hvae.nn.new_columns import take_in
 from sk_hvae.nn.noise import GeneratorNoise
 
 _LN2 = math.log(2)
@@ -237,9 +238,9 @@ class HVAENet(Stateful, NeuralNet):
         norms = [p.detach().norm() for p in self.module_.parameters()]
         return bool(torch.stack(norms).isfinite().all())
 
-    def relearn(self, summary):
-        """Let the model take in columns that are constant no more; see `HierarchicalVAE.relearn`."""
-        if self.model.relearn(summary):
+    def take_in(self, summary, some):
+        """Let the model take in columns that are constant no more; see `nn.new_columns`."""
+        if take_in(self.model, summary, some):
             self._take_snapshot()
 
     def _take_snapshot(self):

@@ -313,26 +313,6 @@ class HierarchicalVAE(nn.Module):
     def _with_constants(self, decoded):
         return decoded if self.constants is None else self.constants.put_into(decoded)
 
-    def relearn(self, summary):
-        """Take in columns that were constant so far, and are not any more.
-
-        Parameters
-        ----------
-        summary : DataSummary
-            Of all columns, as `DataSummary.updated` makes it.
-
-        Returns
-        -------
-        bool
-            Whether there are such columns.
-        """
-        alive = (self.likelihood.summary.std == 0) & (summary.std > 0)
-        if not alive.any():
-            return False
-        self.likelihood.relearn(summary, alive)
-        self.constants.update(summary)
-        return True
-
     def remember(self, summary):
         """Go back to an earlier summary of the columns; the weights are to follow."""
         self.likelihood.remember(summary)

@@ -100,7 +100,8 @@ class Gaussian(Likelihood):
         if self.scaling != "auto":
             return self.scaling
         varies = self.summary.std > 0
-        own = torch.allclose(self._scale_on_cpu[varies].double(), self.summary.std[varies])
+        scale, std = self._scale_on_cpu[varies].double(), self.summary.std[varies]
+        own = torch.allclose(scale, std, rtol=1e-5, atol=0)
         return "columns" if own else "shared"
 
     def relearn(self, summary, columns):

@@ -1,0 +1,134 @@
+"""Columns that were constant so far, and vary in the rows that a model is to learn from next."""
+
+import copy
+
+import torch
+
+from sk_hvae.nn.latents import GaussianLatent, LayerCode
+from sk_hvae.nn.networks import zeroed
+
+_FREE_NATS = 0.1
+_LEAST_SIGNAL, _MOST_SIGNAL = 0.3, 0.995
+_LEFT_OF_ALL = 0.1
+
+
+@torch.no_grad()
+def take_in(model, summary, x):
+    """Let a model learn what columns are like that were constant so far, and vary now.
+
+    A unit that carries nothing takes up what the others do not tell of such a column, the linear
+    path of the decoder reads it off the latents, and the scale of the likelihood is fitted to
+    what is left. All else stays as it was trained. Models without linear paths learn the column
+    from nothing.
+
+    Parameters
+    ----------
+    model : HierarchicalVAE
+        Trained.
+    summary : DataSummary
+        What is to be known of the columns, see `DataSummary.updated`.
+    x : Tensor of shape (b, n_features)
+        Raw data in which the columns vary.
+
+    Returns
+    -------
+    bool
+        Whether there are such columns.
+    """
+    alive = (model.likelihood.summary.std == 0) & (summary.std > 0)
+    if not alive.any():
+        return False
+    others = model.likelihood.summary.std > 0
+    model.likelihood.relearn(summary, alive)
+    model.constants.update(summary)
+    if model.has_linear_paths:
+        column_of_link = model.likelihood.column_of_link
+        old = others[column_of_link].nonzero().flatten()
+        new = alive[column_of_link].nonzero().flatten()
+        left = _left_of(model, x, old) if len(old) else _LEFT_OF_ALL
+        for column in new.tolist():
+            _give_unit(model, x, column, left)
+        _read_off(model, x, new)
+        z_1 = _sample(model, x).latents[0]
+        model.fit_scale(x, model.decoder(z_1))
+    return True
+
+
+def _sample(model, x):
+    return model.infer(model.features(x), model.row_noise(x), enumerate_states=False)
+
+
+def _left_of(model, x, columns):
+    """Mean squared error of some columns on the scale of the link."""
+    location = model.decoder(_sample(model, x).latents[0])
+    return float((model.inputs(x)[:, columns] - location[:, columns]).square().mean())
+
+
+def _give_unit(model, x, column, left):
+    """Let a free unit of the Gaussian layers carry a column, up to a squared error."""
+    linear, layers = model.encoder.linear, [z for z in model.layers if isinstance(z, GaussianLatent)]
+    inputs = model.inputs(x)
+    known = linear(inputs[:, : linear.in_features])
+    weights, offset = _regress(known, inputs[:, column])
+    rest = inputs[:, column] - known @ weights - offset
+    std = rest.std(correction=0)
+    signal = (1 - left / std.square()).clamp(min=0, max=_MOST_SIGNAL).sqrt()
+    nats = _nats_of_units(model, x, layers)
+    unit = int(nats.sum(0).argmin()) if layers else 0
+    if signal < _LEAST_SIGNAL or not layers or nats[:, unit].sum() > _FREE_NATS:
+        return
+    direction = -(weights @ linear.weight)
+    direction[column] += 1
+    bias = -(weights @ linear.bias + offset) / std
+    linear.weight[unit], linear.bias[unit] = direction / std, bias
+    carrier = int(nats.sum(1).argmax())
+    for number, layer in enumerate(layers):
+        is_below = number < carrier
+        code = torch.zeros(2, unit + 1)
+        code[0, unit] = signal if number <= carrier else 0.0
+        code[1, unit] = 1 - 1e-6 if is_below else 0.0
+        _restart_unit(layer, unit, LayerCode(*code))
+
+
+def _nats_of_units(model, x, layers):
+    """Return the mean KL of the units that all Gaussian layers have, (n_layers, n)."""
+    posteriors = _sample(model, x).posteriors[: len(layers)]
+    n = min([layer.n_units for layer in layers], default=0)
+    return torch.stack([_kl_by_unit(q)[:n] for q in posteriors]) if layers else torch.zeros(0, 1)
+
+
+def _kl_by_unit(q):
+    return 0.5 * (q.offset.square() + q.ratio.square() - 1 - 2 * q.ratio.log()).mean(0)
+
+
+def _restart_unit(layer, unit, code):
+    """Set the linear paths of one unit to a code, and hide from all others what it reads."""
+    fresh = copy.deepcopy(layer)
+    for net in fresh.children():
+        zeroed(net.linear)
+    fresh.start_at(code)
+    rows = [unit, layer.n_units + unit]
+    for old, new in zip(layer.children(), fresh.children(), strict=True):
+        if old is not layer.prior_net:
+            old.linear.weight[:, unit] = 0
+        old.linear.weight[rows] = new.linear.weight[rows]
+        old.linear.bias[rows] = new.linear.bias[rows]
+
+
+def _read_off(model, x, columns):
+    """Add to the decoder's linear path what the latents tell of columns of the link."""
+    linear, z_1 = model.decoder.linear, _sample(model, x).latents[0]
+    rest = model.inputs(x)[:, columns] - model.decoder(z_1)[:, columns]
+    for column, error in zip(columns.tolist(), rest.unbind(1), strict=True):
+        weights, offset = _regress(z_1, error)
+        linear.weight[column] += weights
+        linear.bias[column] += offset
+
+
+def _regress(inputs, target):
+    """Regress (b,) on (b, n); one row's worth of ridge keeps what has no variance at 0."""
+    mean, centre = inputs.mean(0), target.mean()
+    centred = inputs - mean
+    gram = centred.T @ centred + torch.eye(inputs.shape[1], device=inputs.device)
+    weights = torch.linalg.solve(gram, centred.T @ (target - centre))
+    return weights, centre - weights @ mean
