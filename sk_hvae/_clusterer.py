@@ -100,8 +100,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
         categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
         that are hardest to tell apart are merged, until the entropy is just enough. None asks
-        for one continuous layer of 2 bits per column that varies, at most 32, which suits tables and
-        images alike, and for as many bits in the categorical layer as the neighbours agree on.
+        for one continuous layer of 2 bits per column that varies, at most 32, which suits tables
+        and images alike, and for as many bits in the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30

@@ -253,7 +253,7 @@ def test_any_number_may_stand_in_a_constant_column(small, iris):
 def test_copies_files_and_graphs(kind, tmp_path):
     params, X, constants = data_for(kind)
     model = HierarchicalVAETransformer((1, 1), **TINY, **params).fit(X)
-    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]  # noqa: S301
     if kind != "own":
         model.save(tmp_path / "model")
         twins.append(HierarchicalVAETransformer.load(tmp_path / "model"))

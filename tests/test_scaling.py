@@ -54,14 +54,11 @@ def test_every_column_is_reconstructed(shift):
 
 def test_amounts_in_0_to_1_are_reconstructed_beside_flags():
     X = amounts_and_flags()
-    by_columns = Gaussian(scaling="columns")
-    found, expected = (
-        r2_score(
-            X, HierarchicalVAETransformer((2, 12), likelihood=likelihood, **TINY).fit(X).reconstruct(X)
-        )
-        for likelihood in ("gaussian", by_columns)
-    )
-    assert found == expected
+    shares = []
+    for likelihood in ("gaussian", Gaussian(scaling="columns")):
+        hvae = HierarchicalVAETransformer((2, 12), likelihood=likelihood, **TINY).fit(X)
+        shares.append(r2_score(X, hvae.reconstruct(X)))
+    assert shares[0] == shares[1] > 0.5
 
 
 @SHIFTS
@@ -75,9 +72,7 @@ def test_clusters_are_found_by_a_column_of_small_numbers(shift):
 @SHIFTS
 def test_searches_and_multi_rate_models_see_it(shift, coarse_plane):
     X, y = months_and_share(shift)
-    pipe = make_pipeline(
-        HierarchicalVAETransformer(max_epochs=60, **TINY), LogisticRegression()
-    )
+    pipe = make_pipeline(HierarchicalVAETransformer(max_epochs=60, **TINY), LogisticRegression())
     grid = {"hierarchicalvaetransformer__layer_rates": [(1, 2), (1, 3)]}
     assert RateSearchCV(pipe, grid, cv=2).fit(X, y).best_score_ > 0.95
     multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 3), max_epochs=150, **TINY).fit(X)

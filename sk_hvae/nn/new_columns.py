@@ -8,7 +8,7 @@ from sk_hvae.nn.latents import GaussianLatent, LayerCode
 from sk_hvae.nn.networks import zeroed
 
 _FREE_NATS = 0.1
-_LEAST_SIGNAL, _MOST_SIGNAL = 0.3, 0.995
+_LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.3, 0.995, 1 - 1e-6
 _LEFT_OF_ALL = 0.1
 
 
@@ -66,39 +66,44 @@ def _left_of(model, x, columns):
 
 def _give_unit(model, x, column, left):
     """Let a free unit of the Gaussian layers carry a column, up to a squared error."""
-    linear, layers = model.encoder.linear, [z for z in model.layers if isinstance(z, GaussianLatent)]
-    inputs = model.inputs(x)
+    linear, inputs = model.encoder.linear, model.inputs(x)
     known = linear(inputs[:, : linear.in_features])
     weights, offset = _regress(known, inputs[:, column])
-    rest = inputs[:, column] - known @ weights - offset
-    std = rest.std(correction=0)
+    std = (inputs[:, column] - known @ weights - offset).std(correction=0)
     signal = (1 - left / std.square()).clamp(min=0, max=_MOST_SIGNAL).sqrt()
-    nats = _nats_of_units(model, x, layers)
-    unit = int(nats.sum(0).argmin()) if layers else 0
-    if signal < _LEAST_SIGNAL or not layers or nats[:, unit].sum() > _FREE_NATS:
+    layers = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
+    free = _free_unit(model, x, layers)
+    if free is None or signal < _LEAST_SIGNAL:
         return
+    unit, carrier = free
     direction = -(weights @ linear.weight)
     direction[column] += 1
-    bias = -(weights @ linear.bias + offset) / std
-    linear.weight[unit], linear.bias[unit] = direction / std, bias
-    carrier = int(nats.sum(1).argmax())
+    bias = -(weights @ linear.bias + offset)
+    linear.weight[unit], linear.bias[unit] = direction / std, bias / std
     for number, layer in enumerate(layers):
-        is_below = number < carrier
         code = torch.zeros(2, unit + 1)
         code[0, unit] = signal if number <= carrier else 0.0
-        code[1, unit] = 1 - 1e-6 if is_below else 0.0
+        code[1, unit] = _COPIED if number < carrier else 0.0
         _restart_unit(layer, unit, LayerCode(*code))
 
 
-def _nats_of_units(model, x, layers):
-    """Return the mean KL of the units that all Gaussian layers have, (n_layers, n)."""
+def _free_unit(model, x, layers):
+    """Find a unit that carries nothing in any layer, and the layer that carries most.
+
+    Returns
+    -------
+    tuple of (int, int) or None
+        Numbers of unit and layer; None if all units carry something.
+    """
+    if not layers:
+        return None
+    n_units = min(layer.n_units for layer in layers)
     posteriors = _sample(model, x).posteriors[: len(layers)]
-    n = min([layer.n_units for layer in layers], default=0)
-    return torch.stack([_kl_by_unit(q)[:n] for q in posteriors]) if layers else torch.zeros(0, 1)
-
-
-def _kl_by_unit(q):
-    return 0.5 * (q.offset.square() + q.ratio.square() - 1 - 2 * q.ratio.log()).mean(0)
+    nats = torch.stack([q.kl_of_units().mean(0)[:n_units] for q in posteriors])
+    unit = int(nats.sum(0).argmin())
+    if nats[:, unit].sum() > _FREE_NATS:
+        return None
+    return unit, int(nats.sum(1).argmax())
 
 
 def _restart_unit(layer, unit, code):

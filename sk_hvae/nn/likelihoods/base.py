@@ -95,11 +95,9 @@ class DataSummary(NamedTuple):
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
-        found = mean, std.masked_fill(constant, 0.0), minimum, maximum
-        if known is not None:
-            pairs = zip(found, known.statistics, strict=True)
-            found = tuple(torch.where(count > 0, new, old) for new, old in pairs)
-        return cls(*found, n_channels, are_pixels, sample.rows)
+        std = std.masked_fill(constant, 0.0)
+        found = cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows)
+        return found if known is None else known.with_columns(found, count > 0)
 
     def updated(self, new, n_rows):
         """Know the columns that were constant so far, and vary with new rows, by these.
@@ -117,7 +115,6 @@ class DataSummary(NamedTuple):
         Returns
         -------
         DataSummary
-            Without ``rows``.
 
         Examples
         --------
@@ -135,17 +132,19 @@ class DataSummary(NamedTuple):
         low = torch.minimum(self.minimum, new.minimum)
         high = torch.maximum(self.maximum, new.maximum)
         alive = (self.std == 0) & (std > ROUNDING * mean.abs())
-        pairs = zip((mean, std, low, high), self.statistics, strict=True)
-        found = (torch.where(alive, ours, known) for ours, known in pairs)
-        return DataSummary(*found, self.n_channels, self.are_pixels)
+        return self.with_columns(DataSummary(mean, std, low, high), alive)
+
+    def with_columns(self, other, columns):
+        """Take the statistics of some columns, a BoolTensor (n_features,), from another summary."""
+        pairs = zip(other.statistics, self.statistics, strict=True)
+        mean, std, low, high = (torch.where(columns, new, old) for new, old in pairs)
+        return self._replace(mean=mean, std=std, minimum=low, maximum=high)
 
     def of_columns(self, columns):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
-        return DataSummary(
-            *(statistic[columns] for statistic in self.statistics),
-            are_pixels=self.are_pixels,
-            rows=None if self.rows is None else self.rows[:, columns],
-        )
+        mean, std, minimum, maximum = (statistic[columns] for statistic in self.statistics)
+        rows = None if self.rows is None else self.rows[:, columns]
+        return DataSummary(mean, std, minimum, maximum, are_pixels=self.are_pixels, rows=rows)
 
     @property
     def statistics(self):
