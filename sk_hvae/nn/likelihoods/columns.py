@@ -78,7 +78,10 @@ class PerColumn(Likelihood):
 
     @property
     def spread(self):
-        return self._join(likelihood.spread[None] for likelihood in self.likelihoods)[0]
+        spread = torch.empty_like(self.summary.std)
+        for likelihood, part in self._with_columns():
+            spread[part] = likelihood.spread
+        return spread
 
     @property
     def n_linked(self):
