@@ -8,7 +8,7 @@ from sk_hvae.nn.latents import GaussianLatent, LayerCode
 from sk_hvae.nn.networks import zeroed
 
 _FREE_NATS = 0.1
-_LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.3, 0.995, 1 - 1e-6
+_LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.5, 0.995, 1 - 1e-6
 _LEFT_OF_ALL = 0.1
 
 
@@ -45,12 +45,9 @@ def take_in(model, summary, x):
         column_of_link = model.likelihood.column_of_link
         old = others[column_of_link].nonzero().flatten()
         new = alive[column_of_link].nonzero().flatten()
-        left = _left_of(model, x, old) if len(old) else _LEFT_OF_ALL
-        for column in new.tolist():
-            _give_unit(model, x, column, left)
+        _give_units(model, x, new, _left_of(model, x, old) if len(old) else _LEFT_OF_ALL)
         _read_off(model, x, new)
-        z_1 = _sample(model, x).latents[0]
-        model.fit_scale(x, model.decoder(z_1))
+    model.fit_scale(x, model.decoder(_sample(model, x).latents[0]))
     return True
 
 
@@ -64,27 +61,34 @@ def _left_of(model, x, columns):
     return float((model.inputs(x)[:, columns] - location[:, columns]).square().mean())
 
 
-def _give_unit(model, x, column, left):
-    """Let a free unit of the Gaussian layers carry a column, up to a squared error."""
+def _give_units(model, x, columns, left):
+    """Let free units carry columns, up to a squared error; those first that are told least."""
+    layers = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
+    for _ in columns:
+        free = _free_unit(model, x, layers)
+        if free is None or not _give_unit(model, x, columns, left, layers, *free):
+            return
+
+
+def _give_unit(model, x, columns, left, layers, unit, carrier):
+    """Let a unit carry the column that others tell least of; returns False if they suffice."""
     linear, inputs = model.encoder.linear, model.inputs(x)
     known = linear(inputs[:, : linear.in_features])
-    weights, offset = _regress(known, inputs[:, column])
-    std = (inputs[:, column] - known @ weights - offset).std(correction=0)
+    weights, offset = _regress(known, inputs[:, columns])
+    std, least = (inputs[:, columns] - known @ weights - offset).std(0, correction=0).max(0)
     signal = (1 - left / std.square()).clamp(min=0, max=_MOST_SIGNAL).sqrt()
-    layers = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
-    free = _free_unit(model, x, layers)
-    if free is None or signal < _LEAST_SIGNAL:
-        return
-    unit, carrier = free
-    direction = -(weights @ linear.weight)
-    direction[column] += 1
-    bias = -(weights @ linear.bias + offset)
+    if not signal >= _LEAST_SIGNAL:
+        return False
+    direction = -(weights[:, least] @ linear.weight)
+    direction[columns[least]] += 1
+    bias = -(weights[:, least] @ linear.bias + offset[least])
     linear.weight[unit], linear.bias[unit] = direction / std, bias / std
     for number, layer in enumerate(layers):
         code = torch.zeros(2, unit + 1)
         code[0, unit] = signal if number <= carrier else 0.0
         code[1, unit] = _COPIED if number < carrier else 0.0
         _restart_unit(layer, unit, LayerCode(*code))
+    return True
 
 
 def _free_unit(model, x, layers):
@@ -124,16 +128,15 @@ def _read_off(model, x, columns):
     """Add to the decoder's linear path what the latents tell of columns of the link."""
     linear, z_1 = model.decoder.linear, _sample(model, x).latents[0]
     rest = model.inputs(x)[:, columns] - model.decoder(z_1)[:, columns]
-    for column, error in zip(columns.tolist(), rest.unbind(1), strict=True):
-        weights, offset = _regress(z_1, error)
-        linear.weight[column] += weights
-        linear.bias[column] += offset
+    weights, offset = _regress(z_1, rest)
+    linear.weight[columns] += weights.T
+    linear.bias[columns] += offset
 
 
-def _regress(inputs, target):
-    """Regress (b,) on (b, n); one row's worth of ridge keeps what has no variance at 0."""
-    mean, centre = inputs.mean(0), target.mean()
+def _regress(inputs, targets):
+    """Regress (b, m) on (b, n); one row's worth of ridge keeps what has no variance at 0."""
+    mean, centre = inputs.mean(0), targets.mean(0)
     centred = inputs - mean
     gram = centred.T @ centred + torch.eye(inputs.shape[1], device=inputs.device)
-    weights = torch.linalg.solve(gram, centred.T @ (target - centre))
-    return weights, centre - weights @ mean
+    weights = torch.linalg.solve(gram, centred.T @ (targets - centre))
+    return weights, centre - mean @ weights
