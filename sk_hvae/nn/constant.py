@@ -20,10 +20,10 @@ class ConstantColumns(nn.Module):
     >>> import torch
     >>> from sk_hvae.nn import DataSummary
     >>> from sk_hvae.nn.constant import ConstantColumns
-    >>> x = torch.tensor([[1.0, 2024.0], [3.0, 2024.0]])
+    >>> x = torch.tensor([[1.0, 7.0], [3.0, 7.0]])
     >>> constants = ConstantColumns(DataSummary.of([x]))
-    >>> constants.restore(torch.tensor([[1.5, 2023.2]]))
-    tensor([[   1.5000, 2024.0000]])
+    >>> constants.restore(torch.tensor([[1.5, 6.2]]))
+    tensor([[1.5000, 7.0000]])
     >>> constants.leave_out(torch.tensor([[0.7, 0.3]]))
     tensor([[0.7000, 0.0000]])
     """

@@ -97,6 +97,7 @@ class Gaussian(Likelihood):
 
     @property
     def scaling_(self) -> str:
+        """How the data were standardised, "columns" or "shared"."""
         if self.scaling != "auto":
             return self.scaling
         varies = self.summary.std > 0
