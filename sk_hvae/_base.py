@@ -20,6 +20,7 @@ from sk_hvae._measurement import measure, place
 from sk_hvae._outliers import WildCell, describe_wild_cells, find_wild_cells
 from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
+from sk_hvae._scales import warn_of_scales
 from sk_hvae._schedule import TrainingSettings
 from sk_hvae._starting import START_ROWS, Plan, start_model
 from sk_hvae._threads import FixedThreads
@@ -52,6 +53,7 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
+from sk_hvae.nn.likelihoods import DataSummary, Likelihood
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
@@ -208,6 +210,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         resolve_output_layers(self.output_layers, goal.n_layers)
         if not first:
             self._check_unchanged(architecture, likelihood)
+        summary, known = self._look_at(rows, image_shape, first)
         accelerator = joined_accelerator()
         device = resolve_device(self.device, accelerator)
         seed = agreed(draw_seed(self.random_state), accelerator)
@@ -220,7 +223,29 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         rows = rows.on(device)
         if not first:
             rows.check(self.module_.likelihood.check)
-        return Plan(goal, architecture, likelihood, device, rows, seed, accelerator, checkpoint)
+        return Plan(
+            goal=goal,
+            architecture=architecture,
+            likelihood=likelihood,
+            device=device,
+            rows=rows,
+            seed=seed,
+            summary=summary,
+            known=known,
+            accelerator=accelerator,
+            checkpoint=checkpoint,
+        )
+
+    def _look_at(self, rows, image_shape, first):
+        """Summarise rows; returns what to know of the data, and what is known of them so far."""
+        n_channels = image_shape[0] if image_shape else 1
+        if first:
+            return DataSummary.of(rows.chunks(), n_channels, image_shape is not None), None
+        likelihood = self.module_.likelihood
+        known = likelihood.summary
+        found = DataSummary.of(rows.chunks(), known=known)
+        warn_of_scales(likelihood, found, getattr(self, "feature_names_in_", None))
+        return known.updated(found, len(rows)), known
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))
@@ -269,7 +294,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         sizes = plan.architecture.layer_sizes
         states = sizes[-1:] if plan.architecture.has_categorical_top else ()
         units = sizes[: len(sizes) - len(states)]
-        ramp = plan.goal.ramp(min(*units, plan.rows.shape[1]), n_steps) if units else 1.0
+        ramp = plan.goal.ramp(min(*units, plan.n_varying), n_steps) if units else 1.0
         return [ramp] * len(units) + [1.0] * len(states)
 
     def _continue(self, plan):
@@ -308,6 +333,8 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         diverged = ""
         betas, weights = net.control.betas, copy.deepcopy(net.model.state_dict())
         try:
+            if plan.known is not None:
+                net.take_in(plan.summary, _some(plan.rows))
             with explained(self.batch_size):
                 net.partial_fit(train)
         except TrainingDivergedError as error:
@@ -317,6 +344,8 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             self._conclude(net, plan)
             raise
         except BaseException:
+            if plan.known is not None:
+                net.model.remember(plan.known)
             net.model.load_state_dict(weights)
             net.model.eval()
             raise
@@ -342,7 +371,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         module = self._trained_module(net).eval()
         for parameter in module.parameters():
             parameter.grad = None
-        some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
+        some = _some(plan.rows)
         if module.likelihood.fits_each_batch:
             fit_scale(module, some)
         module.set_units(some)
@@ -370,6 +399,11 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         self.n_layers_ = plan.goal.n_layers
         self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
+
+    @property
+    def likelihood_(self) -> Likelihood:
+        """The fitted likelihood; those of a list are its ``likelihoods``."""
+        return self.module_.likelihood
 
     def _module_in_place(self):
         """Return the module on its device, or on the CPU where that is not available."""
@@ -430,6 +464,11 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
 
     def __setstate__(self, state):
         super().__setstate__(unpack(state, self._model_name))
+
+
+def _some(rows):
+    """Return rows at even distances, as many as are enough to measure on."""
+    return rows.every(math.ceil(len(rows) / START_ROWS))
 
 
 def _gain(architecture, module):

@@ -101,8 +101,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
         categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
         that are hardest to tell apart are merged, until the entropy is just enough. None asks
-        for one continuous layer of 2 bits per column, at most 32, which suits tables and
-        images alike, and for as many bits in the categorical layer as the neighbours agree on.
+        for one continuous layer of 2 bits per column that varies, at most 32, which suits tables
+        and images alike, and for as many bits in the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30
@@ -190,6 +190,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Per epoch, as in `HierarchicalVAETransformer`.
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
+    likelihood_ : sk_hvae.nn.Likelihood
+        The fitted likelihood, `module_.likelihood`; that of a list has its parts in
+        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int
@@ -511,7 +514,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def _prepare(self, X, first, keep=None):
         """Check X and the parameters, and find where the clusters should be."""
         plan = super()._prepare(X, first, keep)
-        n_rows, n_columns = plan.rows.shape
+        n_rows = len(plan.rows)
         n_clusters = None if self.n_clusters == "auto" else self.n_clusters
         if n_clusters is not None and n_clusters > n_rows:
             raise ValueError(
@@ -519,7 +522,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             )
         *below, rate = plan.goal.layer_rates
         if self.layer_rates is None:
-            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns)], None
+            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * max(1, plan.n_varying))], None
         search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
         targets = search.find(self._embed(X, plan, below))
         self.stability_ = targets.stability

@@ -131,7 +131,9 @@ def build_model(description, conditioned):
         raise ValueError(f"{summary.shape[1]} columns are no images of shape {image_shape}")
     likelihood = restore(description["likelihood"])
     n_channels = image_shape[0] if image_shape else 1
-    likelihood.adapt(DataSummary(*summary)._replace(n_channels=n_channels))
+    mean, std, minimum, maximum = summary
+    are_pixels = image_shape is not None
+    likelihood.adapt(DataSummary(mean, std, minimum, maximum, n_channels, are_pixels))
     with torch.device("meta"), _NoDraws():
         model = build_hierarchy(architecture, likelihood)
     if conditioned:

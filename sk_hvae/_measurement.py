@@ -202,7 +202,7 @@ class PlaneSurvey:
         distortion = inference.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
-            misses = module.likelihood.mean(parameters).sub_(x).mul_(self._holds_numbers)
+            misses = module.mean(parameters).sub_(x).mul_(self._holds_numbers)
             if module.missing is not None:
                 misses = misses.nan_to_num_(0.0)
             error = inference.expect(torch.linalg.vector_norm(misses, dim=1).square())

@@ -170,6 +170,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     calibration_ : Calibration
         What was measured over the plane; ``calibration_.find(layer_rates)`` tells condition,
         rates, distortion and betas of the point that comes closest.
+    likelihood_ : sk_hvae.nn.Likelihood
+        The fitted likelihood, `module_.likelihood`; that of a list has its parts in
+        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int

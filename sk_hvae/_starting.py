@@ -40,6 +40,10 @@ class Plan(NamedTuple):
     ----------
     goal, architecture, likelihood, device, rows, seed
         As the parameters and the data say.
+    summary : DataSummary
+        Of the rows; for a fitted model, what it is to know of the data from now on.
+    known : DataSummary or None
+        What a fitted model knows so far.
     accelerator : accelerate.Accelerator or None
         Joins this process to others.
     checkpoint : Checkpoint or None
@@ -54,9 +58,16 @@ class Plan(NamedTuple):
     device: torch.device
     rows: Rows
     seed: int
+    summary: DataSummary
+    known: DataSummary | None = None
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
+
+    @property
+    def n_varying(self):
+        """Number of columns that are not constant."""
+        return int((self.summary.std > 0).sum())
 
     def generator(self):
         """Make the generator of shuffling and noise, on the device."""
@@ -159,8 +170,7 @@ def start_plane(plan, box, ramp):
 def _build(plan, n_few):
     """Build a model that knows the rows; returns a `NewModel`."""
     architecture = plan.architecture
-    n_channels = architecture.image_shape[0] if architecture.image_shape else 1
-    likelihood = plan.likelihood.adapt(DataSummary.of(plan.rows.chunks(), n_channels))
+    likelihood = plan.likelihood.adapt(plan.summary)
     plan.rows.check(likelihood.check)
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)

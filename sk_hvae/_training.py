@@ -18,6 +18,7 @@ from sk_hvae._passes import PassSums
 from sk_hvae._schedule import lr_factor
 from sk_hvae._state import Stateful
 from sk_hvae.exceptions import TrainingDivergedError
+from sk_hvae.nn.new_columns import take_in
 from sk_hvae.nn.noise import GeneratorNoise
 
 _LN2 = math.log(2)
@@ -236,6 +237,11 @@ class HVAENet(Stateful, NeuralNet):
     def _weights_are_finite(self):
         norms = [p.detach().norm() for p in self.module_.parameters()]
         return bool(torch.stack(norms).isfinite().all())
+
+    def take_in(self, summary, some):
+        """Let the model take in columns that are constant no more; see `nn.new_columns`."""
+        if take_in(self.model, summary, some):
+            self._take_snapshot()
 
     def _take_snapshot(self):
         self._snapshot_step = self.n_steps_done_

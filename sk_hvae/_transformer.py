@@ -163,6 +163,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         single numbers that ``callbacks`` recorded.
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
+    likelihood_ : sk_hvae.nn.Likelihood
+        The fitted likelihood, `module_.likelihood`; that of a list has its parts in
+        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int
@@ -174,6 +177,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     -----
     RateTargetWarning
         If a layer ends up off its target; says which, by how much, and what to try.
+    ScaleWarning
+        If a fitted model goes on, by ``warm_start`` or ``partial_fit``, with rows many scales
+        off those that it was first fitted on.
     TrainingInterruptedWarning
         If training was stopped from the keyboard.
 
@@ -341,8 +347,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         """Train for one pass over a batch of data.
 
         The first call standardises by, and starts at the principal components of, its own
-        rows: let it hold a few hundred. The betas keep moving towards the targets from call to
-        call; the learning rate stays up and no warning is given.
+        rows: let it hold a few hundred that are like all others. A column that was constant so
+        far is learned from the first rows in which it varies. The betas keep moving towards the
+        targets from call to call; the learning rate stays up and no warning of them is given.
 
         Parameters
         ----------
@@ -363,6 +370,11 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             of the layers have changed.
         TrainingDivergedError
             If training turns non-finite; the last finite weights are kept.
+
+        Warns
+        -----
+        ScaleWarning
+            If columns lie, or spread, ten scales off those of the first call; names them.
 
         Examples
         --------

@@ -18,6 +18,10 @@ class OutlierWarning(UserWarning):
     """A few cells are so far out that the rest of their columns hardly counts."""
 
 
+class ScaleWarning(UserWarning):
+    """New rows lie far off the scales by which a fitted model standardises."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

@@ -22,6 +22,7 @@ FLOORS = {
     "_checkpoint": 1,
     "_faults": 1,
     "_passes": 1,
+    "_scales": 1,
     "_schedule": 1,
     "_callbacks": 1,
     "_calibration": 1,

@@ -133,6 +133,38 @@ def test_fit_is_that_on_the_cpu_and_never_waits_between_batches(stand_in, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["default", "optimal sigma", "mixture of levels", "missing, by column", "multi-rate"]
+)
+def test_constant_columns(stand_in, name):
+    params = KINDS[name]
+    X = rows_for(params)
+    X[:, [2, 5, 7]] = 1.0
+    expected = uses(make(**{**params, "device": "cpu"}).fit(X), X)
+    with stand_in:
+        waits = WaitsBetweenBatches(stand_in)
+        found = uses(make(device="cuda:0", callbacks=[waits], **params).fit(X), X)
+    assert waits.found() == []
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "optimal sigma", "by column", "categorical top"])
+def test_columns_that_come_alive(stand_in, name):
+    X = rows_for(KINDS[name])
+    first = X.copy()
+    first[:, [0, 5]] = 1.0
+
+    def train(device):
+        return make(**{**KINDS[name], "device": device}).partial_fit(first).partial_fit(X)
+
+    expected = uses(train("cpu"), X)
+    with stand_in:
+        found = uses(train("cuda:0"), X)
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "early stopping"])
 def test_a_pass_over_twice_as_many_batches_waits_as_often(stand_in, name):
     X = rows_for(KINDS[name])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.categorical import CategoricalLatent, CategoricalPrior
+from sk_hvae.nn.constant import ConstantColumns
 from sk_hvae.nn.latents import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
@@ -19,7 +20,8 @@ class HVAEOutput(NamedTuple):
     Attributes
     ----------
     distortion : Tensor of shape (b,)
-        -ln p(x | z_1) of the sampled z_1, summed over the features that are not missing.
+        -ln p(x | z_1) of the sampled z_1, summed over the features that are not missing, and
+        that were not constant in training.
     rates : Tensor of shape (b, n_layers)
         KL divergence of each layer, z_1 first, given the sampled layer above.
     latents : tuple of Tensor of shape (b, n_units)
@@ -104,6 +106,11 @@ class HierarchicalVAE(nn.Module):
     missing : MissingCells, default=None
         What to put for cells that are missing; None if there are none.
 
+    Notes
+    -----
+    Columns that were constant in the training data, whatever the likelihood, are decoded and
+    sampled as that constant, and play no other part: see `sk_hvae.nn.constant`.
+
     Examples
     --------
     >>> import torch
@@ -121,6 +128,7 @@ class HierarchicalVAE(nn.Module):
     decoder: nn.Module
     likelihood: Likelihood
     missing: MissingCells | None
+    constants: ConstantColumns | None
 
     def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
@@ -129,6 +137,8 @@ class HierarchicalVAE(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.missing = missing
+        summary = likelihood.summary
+        self.constants = None if (summary.std > 0).all() else ConstantColumns(summary)
 
     @property
     def has_linear_paths(self):
@@ -140,9 +150,11 @@ class HierarchicalVAE(nn.Module):
 
         If cells may be missing, they are filled in, and columns follow that mark them.
         """
-        if self.missing is None:
-            return self.likelihood.link(x)
-        return self.missing.mark(self.likelihood.link(x))
+        linked = self.likelihood.link(self._without_surprises(x))
+        return linked if self.missing is None else self.missing.mark(linked)
+
+    def _without_surprises(self, x):
+        return x if self.constants is None else self.constants.restore(x)
 
     def features(self, x):
         """Encode raw data (b, n_features) as far as it does not depend on any latent."""
@@ -248,7 +260,7 @@ class HierarchicalVAE(nn.Module):
             if inference.weights is not None:
                 states = inference.posteriors[-1].sample(noise).argmax(1)
                 drawn = states + torch.arange(0, len(x), self.layers[-1].n_units, device=x.device)
-            self.likelihood.fit_scale(x[drawn], parameters.detach()[drawn])
+            self.fit_scale(x[drawn], parameters.detach()[drawn])
         distortion = inference.expect(self.distortion(x, parameters))
         return HVAEOutput(distortion, inference.rates(), tuple(inference.latents))
 
@@ -274,11 +286,38 @@ class HierarchicalVAE(nn.Module):
         return inference, self.decoder(inference.latents[0])
 
     def distortion(self, x, parameters):
-        """Sum -ln p(x | parameters) over the cells that are not missing: (b,)."""
-        if self.missing is None:
-            return -self.likelihood.log_prob(x, parameters).sum(1)
-        cells = self.likelihood.log_prob(self.missing.complete(x), parameters)
-        return -cells.masked_fill(x.isnan(), 0.0).sum(1)
+        """Sum -ln p(x | parameters) over the cells that tell something, (b,).
+
+        These are not missing, nor in a column that was constant in training.
+        """
+        x = self._without_surprises(x)
+        complete = x if self.missing is None else self.missing.complete(x)
+        cells = self.likelihood.log_prob(complete, parameters)
+        if self.missing is not None:
+            cells = cells.masked_fill(x.isnan(), 0.0)
+        if self.constants is not None:
+            cells = self.constants.leave_out(cells)
+        return -cells.sum(1)
+
+    def fit_scale(self, x, parameters):
+        """Let the likelihood fit its scale to raw data (b, n_features) and decoder output."""
+        if self.constants is None:
+            self.likelihood.fit_scale(x, parameters)
+        elif (self.likelihood.summary.std > 0).any():
+            self.likelihood.fit_scale(self.constants.hide(x), parameters)
+
+    def mean(self, parameters):
+        """Map decoder output (b, n_outputs) to the mean of the data, (b, n_features)."""
+        return self._with_constants(self.likelihood.mean(parameters))
+
+    def _with_constants(self, decoded):
+        return decoded if self.constants is None else self.constants.put_into(decoded)
+
+    def remember(self, summary):
+        """Go back to an earlier summary of the columns; the weights are to follow."""
+        self.likelihood.remember(summary)
+        if self.constants is not None:
+            self.constants.update(summary)
 
     def log_weight(self, x, features, noise):
         """Sample the latents and weigh them by importance.
@@ -324,8 +363,8 @@ class HierarchicalVAE(nn.Module):
         if isinstance(start, CategoricalLatent) and noise is None:
             states = torch.eye(start.n_units, device=z.device)
             of_states = self.decoder(self._descend(states, layer))
-            return self.likelihood.mixed_mean(z, of_states)
-        return self.likelihood.mean(self.decode_parameters(z, layer, noise))
+            return self._with_constants(self.likelihood.mixed_mean(z, of_states))
+        return self.mean(self.decode_parameters(z, layer, noise))
 
     def decode_parameters(self, z, layer=1, noise=None):
         """Map latents of a layer, as in `decode`, to the likelihood's parameters (b, n_outputs).
@@ -347,9 +386,9 @@ class HierarchicalVAE(nn.Module):
         """
         z = self.layers[-1].prior(None, n_samples).sample(noise) if top is None else top
         parameters = self.decoder(self._descend(z, len(self.layers), noise))
-        return (
-            self.likelihood.mean(parameters) if mean else self.likelihood.sample(parameters, noise)
-        )
+        if mean:
+            return self.mean(parameters)
+        return self._with_constants(self.likelihood.sample(parameters, noise))
 
     def _descend(self, z, layer, noise=None):
         """Go down from a layer to z_1 by samples of the priors, or by their means."""

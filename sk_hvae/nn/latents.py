@@ -62,8 +62,12 @@ class GaussianPosterior(NamedTuple):
         In relative terms the scale of the prior drops out:
         KL = 1/2 sum_i (offset_i^2 + ratio_i^2 - 1 - ln ratio_i^2).
         """
+        return self.kl_of_units().sum(1)
+
+    def kl_of_units(self):
+        """KL(q || p) of each unit in nats, (b, n_units)."""
         terms = self.offset.square() + self.ratio.square() - 1 - 2 * self.ratio.log()
-        return 0.5 * terms.sum(1)
+        return 0.5 * terms
 
     def log_ratio(self, z):
         """Ln q(z) - ln p(z) of latents (b, n_units), whose mean over q is the KL: (b,)."""

@@ -194,7 +194,7 @@ def start_at_pca(model, x, components, layer_rates):
 def fit_scale(model, x):
     """Let the likelihood fit its scale to what a model leaves of raw data (b, n_features)."""
     z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].unit
-    model.likelihood.fit_scale(x, model.decoder(z_1))
+    model.fit_scale(x, model.decoder(z_1))
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
+
 ROUNDING = 1e-12
 _TOLERANCE = 1e-6
 
@@ -22,6 +24,11 @@ class DataSummary(NamedTuple):
         column.
     n_channels : int
         Number of channels of images; the columns are flattened (channels, height, width).
+    are_pixels : bool
+        Whether the columns are known to be pixels of images.
+    rows : Tensor of shape (m, n_features), float64, or None
+        At most 1,000 of the rows, at even distances, to see how columns go together. What
+        `Likelihood.adapt` keeps has none.
     """
 
     mean: Tensor
@@ -29,9 +36,11 @@ class DataSummary(NamedTuple):
     minimum: Tensor
     maximum: Tensor
     n_channels: int = 1
+    are_pixels: bool = False
+    rows: Tensor | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1):
+    def of(cls, chunks, n_channels=1, are_pixels=False, known=None):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -40,6 +49,10 @@ class DataSummary(NamedTuple):
             Parts of the data, any dtype, on any device; NaN marks a missing cell.
         n_channels : int, default=1
             Number of channels of images.
+        are_pixels : bool, default=False
+            Whether the columns are known to be pixels of images.
+        known : DataSummary, default=None
+            What stands for columns that have no value at all; None raises for them.
 
         Returns
         -------
@@ -49,7 +62,7 @@ class DataSummary(NamedTuple):
         Raises
         ------
         ValueError
-            If a column has no value at all.
+            If a column has no value at all, and nothing is known of it.
 
         Examples
         --------
@@ -60,8 +73,11 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
+        sample = EvenSample()
         for chunk in chunks:
-            chunk = chunk.cpu().double()
+            chunk = chunk.cpu()
+            sample.add(chunk)
+            chunk = chunk.double()
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
             chunk_mean = chunk.masked_fill(missing, 0.0).sum(0) / n_seen.clamp(min=1)
@@ -74,16 +90,61 @@ class DataSummary(NamedTuple):
             minimum = torch.minimum(minimum, chunk.masked_fill(missing, math.inf).amin(0))
             maximum = torch.maximum(maximum, chunk.masked_fill(missing, -math.inf).amax(0))
             count = total
-        if not (count > 0).all():
+        if known is None and not (count > 0).all():
             empty = (count == 0).nonzero().flatten().tolist()
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
-        return cls(mean, std.masked_fill(constant, 0.0), minimum, maximum, n_channels)
+        std = std.masked_fill(constant, 0.0)
+        found = cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows)
+        return found if known is None else known.with_columns(found, count > 0)
+
+    def updated(self, new, n_rows):
+        """Know the columns that were constant so far, and vary with new rows, by these.
+
+        The constant counts as one more row, or for half where the new rows have another
+        constant. What is known of all other columns stays.
+
+        Parameters
+        ----------
+        new : DataSummary
+            Of the new rows.
+        n_rows : int
+            Number of new rows.
+
+        Returns
+        -------
+        DataSummary
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sk_hvae.nn import DataSummary
+        >>> known = DataSummary.of([torch.tensor([[7.0, 1.0], [7.0, 3.0]])])
+        >>> new = DataSummary.of([torch.tensor([[8.0, 50.0], [9.0, 60.0]])])
+        >>> known.updated(new, 2).mean
+        tensor([8., 2.], dtype=torch.float64)
+        """
+        share = torch.full_like(new.std, 0.5).masked_fill(new.std > 0, 1 / (n_rows + 1))
+        gap = self.mean - new.mean
+        mean = new.mean + share * gap
+        std = ((1 - share) * (new.std.square() + share * gap.square())).sqrt()
+        low = torch.minimum(self.minimum, new.minimum)
+        high = torch.maximum(self.maximum, new.maximum)
+        alive = (self.std == 0) & (std > ROUNDING * mean.abs())
+        return self.with_columns(DataSummary(mean, std, low, high), alive)
+
+    def with_columns(self, other, columns):
+        """Take the statistics of some columns, a BoolTensor (n_features,), from another summary."""
+        pairs = zip(other.statistics, self.statistics, strict=True)
+        mean, std, low, high = (torch.where(columns, new, old) for new, old in pairs)
+        return self._replace(mean=mean, std=std, minimum=low, maximum=high)
 
     def of_columns(self, columns):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
-        return DataSummary(*(statistic[columns] for statistic in self.statistics))
+        mean, std, minimum, maximum = (statistic[columns] for statistic in self.statistics)
+        rows = None if self.rows is None else self.rows[:, columns]
+        return DataSummary(mean, std, minimum, maximum, are_pixels=self.are_pixels, rows=rows)
 
     @property
     def statistics(self):
@@ -92,19 +153,14 @@ class DataSummary(NamedTuple):
 
     @property
     def has_shared_scale(self):
-        """Whether the columns look like parts of one signal, as pixels do.
+        """Whether the columns are parts of one signal, as pixels are.
 
-        True if at least half of the columns that vary start at one common minimum and span
-        at least half of the widest range.
+        True if they are known to be pixels, or go together like these
+        (`sk_hvae.nn.likelihoods.pixels`), and any of them varies.
         """
-        varies = self.std > 0
-        if not varies.any():
+        if not (self.std > 0).any():
             return False
-        low = self.minimum[varies]
-        span = self.maximum[varies] - low
-        widest = span.max()
-        common = (low - low.median()).abs() <= 0.01 * widest
-        return bool((common & (span >= 0.5 * widest)).double().mean() >= 0.5)
+        return self.are_pixels or (self.rows is not None and look_like_pixels(self.rows))
 
 
 class Likelihood(nn.Module, ABC):
@@ -135,9 +191,48 @@ class Likelihood(nn.Module, ABC):
 
     def adapt(self, summary):
         """Prepare for data like those of a `DataSummary`; returns self."""
-        self.summary = summary
+        self.summary = summary._replace(rows=None)
         self.learn(summary)
         return self
+
+    def remember(self, summary):
+        """Keep another `DataSummary` of the same columns, without ``rows``; learn nothing."""
+        self.summary = summary
+
+    @torch.no_grad()
+    def relearn(self, summary, columns):
+        """Learn some columns anew; all that is known of the others stays.
+
+        Buffers and parameters of one number for each column take over those of these columns
+        from a likelihood that is adapted to the summary.
+
+        Parameters
+        ----------
+        summary : DataSummary
+            Of all columns, without ``rows``.
+        columns : BoolTensor of shape (n_features,)
+            Which to learn, on the CPU.
+        """
+        new = self._anew(summary).state_dict()
+        for name, tensor in self.state_dict().items():
+            if tensor.shape == columns.shape == new[name].shape:
+                where = columns.to(tensor.device)
+                tensor.copy_(torch.where(where, new[name].to(tensor), tensor))
+        self.remember(summary)
+
+    def _anew(self, summary):
+        """Return a likelihood like this one, adapted to a summary."""
+        return type(self)(**self.config).adapt(summary)
+
+    @property
+    def spread(self):
+        """How far from its mean a column's values are expected, (n_features,), on the CPU.
+
+        The standard deviation of the training data unless overridden; infinite for constant
+        columns, and where the values have limits anyway.
+        """
+        std = self.summary.std
+        return std.masked_fill(std == 0, math.inf)
 
     @property
     def n_linked(self):

@@ -1,5 +1,7 @@
 """Bernoulli likelihood."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -43,6 +45,10 @@ class Bernoulli(Likelihood):
             "bernoulli",
             "Scale X, for example with MinMaxScaler(clip=True), or use likelihood='gaussian'.",
         )
+
+    @property
+    def spread(self):
+        return torch.full_like(self.summary.std, math.inf)
 
     def link(self, x):
         return self._soft_logit(x.float()) - self.location

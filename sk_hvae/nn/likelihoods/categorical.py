@@ -110,6 +110,10 @@ class Categorical(Likelihood):
                 "mark unknown ones as missing."
             )
 
+    @property
+    def spread(self):
+        return torch.full_like(self.summary.std, math.inf)
+
     def link(self, x):
         values = x.float()[:, self.column]
         n = self.n_categories.float()

@@ -62,6 +62,27 @@ class PerColumn(Likelihood):
             with _naming(part):
                 likelihood.adapt(summary.of_columns(torch.tensor(part)))
 
+    def remember(self, summary):
+        super().remember(summary)
+        for likelihood, part in self._with_columns():
+            likelihood.remember(summary.of_columns(part))
+
+    def relearn(self, summary, columns):
+        for likelihood, part in self._with_columns():
+            likelihood.relearn(summary.of_columns(part), columns[part])
+        self.summary = summary
+
+    def _with_columns(self):
+        """Pair the likelihoods with the numbers of their columns, on the CPU."""
+        return zip(self.likelihoods, self.order.cpu().split(self._sizes), strict=True)
+
+    @property
+    def spread(self):
+        spread = torch.empty_like(self.summary.std)
+        for likelihood, part in self._with_columns():
+            spread[part] = likelihood.spread
+        return spread
+
     @property
     def n_linked(self):
         return sum(self._n_linked())
@@ -72,8 +93,7 @@ class PerColumn(Likelihood):
 
     @property
     def column_of_link(self):
-        columns = self.order.cpu().split(self._sizes)
-        pairs = zip(self.likelihoods, columns, strict=True)
+        pairs = self._with_columns()
         return torch.cat([part[likelihood.column_of_link] for likelihood, part in pairs])
 
     @property

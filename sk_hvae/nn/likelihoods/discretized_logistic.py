@@ -72,6 +72,10 @@ class _Levels(Likelihood):
                 "continuous data."
             )
 
+    @property
+    def spread(self):
+        return torch.full_like(self.summary.std, math.inf)
+
     def link(self, x):
         return (self._levels(x) - self.location) / self.scale
 

@@ -29,9 +29,16 @@ class Gaussian(Likelihood):
         How data are standardised inside the model. "columns" divides each column by its own
         standard deviation, so that all count alike whatever their units. "shared" divides
         all by one number, so that pixels or other parts of one signal keep their relative
-        size and almost constant ones are not blown up. "auto" is "shared" if at least half
-        of the columns have the same minimum and span at least half of the widest range, as
-        those of images do, and "columns" otherwise.
+        size and almost constant ones are not blown up. "auto" is "shared" for images, and
+        "columns" otherwise. Images are data with an ``image_shape``, and columns that fill a
+        grid of at least 8 by 8 on which neighbours go together in both directions, which the
+        columns of tables do not; units and offsets of the columns do not matter. Spectra and
+        other signals of one dimension look like tables of lags: say "shared" for them.
+
+    Attributes
+    ----------
+    scaling_ : {"columns", "shared"}
+        How the data were standardised.
 
     Notes
     -----
@@ -67,22 +74,52 @@ class Gaussian(Likelihood):
             raise ValueError(
                 f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
             )
-        scale = summary.std.clone()
         largest = float(torch.maximum(summary.maximum, -summary.minimum).max())
         if not largest <= _LARGEST:
             raise ValueError(
                 f"the columns of X are too large for float32: max|X| is {largest:.3g}, and may be "
                 f"{_LARGEST:g}. Divide X by its scale, for example with MaxAbsScaler."
             )
+        scale = summary.std
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
-            scale = scale[scale > 0].square().mean().sqrt().expand_as(scale).clone()
+            scale = scale[scale > 0].square().mean().sqrt().expand_as(scale)
         rounding = (ROUNDING * summary.mean.abs()).clamp(min=1.0)
         scale = torch.where(scale == 0, rounding, scale)
         self.register_buffer("location", summary.mean.clone())
         self.register_buffer("scale", scale)
-        self._scale_to_check = scale
+        self._scale_on_cpu = scale
         self._register_sigma()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._scale_on_cpu = self.scale.cpu()
+
+    @property
+    def scaling_(self) -> str:
+        """How the data were standardised, "columns" or "shared"."""
+        if self.scaling != "auto":
+            return self.scaling
+        varies = self.summary.std > 0
+        scale, std = self._scale_on_cpu[varies].double(), self.summary.std[varies]
+        own = torch.allclose(scale, std, rtol=1e-5, atol=0)
+        return "columns" if own else "shared"
+
+    def relearn(self, summary, columns):
+        super().relearn(summary, columns)
+        self._scale_on_cpu = self.scale.cpu()
+
+    def _anew(self, summary):
+        varied = self.summary.std > 0
+        if not varied.any():
+            return super()._anew(summary)
+        if self.scaling_ == "shared":
+            summary = summary._replace(std=self._scale_on_cpu[varied][0].expand_as(summary.std))
+        return Gaussian(self.sigma, "columns").adapt(summary)
+
+    @property
+    def spread(self):
+        return self._scale_on_cpu.double().masked_fill(self.summary.std == 0, math.inf)
 
     def _register_sigma(self):
         if self.sigma == "learned":
@@ -107,14 +144,14 @@ class Gaussian(Likelihood):
         if extremes.isnan().any():
             present = torch.where(x.isnan(), mean.to(x), x)
             extremes = torch.stack(torch.aminmax(present, dim=0)).double().cpu()
-        distance = (extremes - mean).abs().amax(0) / self._scale_to_check
+        distance = (extremes - mean).abs().amax(0) / self.spread
         if distance.max() > _FARTHEST:
             column = int(distance.argmax())
             low, high = extremes[:, column].tolist()
             raise ValueError(
                 f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
                 f"column with a mean of {mean[column]:.3g} and a scale of "
-                f"{self._scale_to_check[column]:.3g} in training: more than {_FARTHEST:g} scales "
+                f"{self.spread[column]:.3g} in training: more than {_FARTHEST:g} scales "
                 "away. Clip X, or fit on data of this range."
             )
 

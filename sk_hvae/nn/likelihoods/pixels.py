@@ -1,0 +1,109 @@
+"""Whether columns are pixels of images, by how neighbours on a grid go together."""
+
+import torch
+from torch import Tensor
+
+_SHORTEST_SIDE = 8
+_LEAST, _FALL = 0.2, 2.0
+_MOST_ROWS, _FEWEST_ROWS, _MOST_ELEMENTS = 1000, 16, 2**21
+
+
+class EvenSample:
+    """Rows at even distances of a stream, whatever its length and its parts.
+
+    At most 1,000 rows and, beyond 16 rows, at most two million numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_hvae.nn.likelihoods.pixels import EvenSample
+    >>> sample = EvenSample()
+    >>> for part in torch.arange(5000.0)[:, None].split(700):
+    ...     sample.add(part)
+    >>> sample.rows[:3, 0], len(sample.rows)
+    (tensor([ 0.,  8., 16.], dtype=torch.float64), 625)
+    """
+
+    rows: Tensor
+
+    def __init__(self):
+        self._n_seen, self._step = 0, 1
+
+    def add(self, part):
+        """Take what is due from the next rows of the stream (m, n_features)."""
+        due = part[-self._n_seen % self._step :: self._step].double()
+        self.rows = torch.cat((self.rows, due)) if self._n_seen else due
+        self._n_seen += len(part)
+        most = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_ELEMENTS // part.shape[1]))
+        while len(self.rows) > most:
+            self.rows = self.rows[::2]
+            self._step *= 2
+
+
+def look_like_pixels(rows):
+    """Tell whether columns fill a grid on which neighbours go together, as pixels do.
+
+    On a grid of at least 8 by 8 columns, the mean correlation of neighbours is at least 0.2 in
+    both directions, twice that of columns half a side apart, and larger straight down than
+    askew, once what all columns share, as the brightness of a photograph, is taken out. Columns
+    of tables go together in blocks, by lags or not at all, and do not fall off in two
+    directions. Neither units nor constants that are added to a column matter.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (m, n_features), float64
+        Some rows; NaN marks a missing cell.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_digits, load_breast_cancer
+    >>> from sk_hvae.nn.likelihoods.pixels import look_like_pixels
+    >>> look_like_pixels(torch.tensor(load_digits().data))
+    True
+    >>> look_like_pixels(torch.tensor(load_breast_cancer().data))
+    False
+    """
+    n_features = rows.shape[1]
+    widths = [
+        width
+        for width in range(_SHORTEST_SIDE, n_features // _SHORTEST_SIDE + 1)
+        if n_features % width == 0
+    ]
+    if not widths:
+        return False
+    pixels = _standardise(rows)
+    return any(_is_grid(pixels.unflatten(1, (-1, width))) for width in widths)
+
+
+def _standardise(rows):
+    """Return columns of variance 1 less what they share; NaN in cells and columns without."""
+    low, high = rows.nan_to_num(torch.inf).amin(0), rows.nan_to_num(-torch.inf).amax(0)
+    standardised = _scaled((rows - rows.nanmean(0)).masked_fill(low >= high, torch.nan))
+    return _scaled(standardised - standardised.nanmean(1, keepdim=True)).float()
+
+
+def _scaled(centred):
+    return centred / centred.square().nanmean(0).sqrt()
+
+
+def _is_grid(pixels):
+    """Tell whether correlations fall off along the rows and along the columns of a grid."""
+    _, height, width = pixels.shape
+
+    def correlation(down, across):
+        first = pixels[:, : height - down, max(0, -across) : width - max(0, across)]
+        second = pixels[:, down:, max(0, across) : width + min(0, across)]
+        return float((first * second).nanmean(0).nanmean())
+
+    beside, below = correlation(0, 1), correlation(1, 0)
+    return (
+        min(beside, below) >= _LEAST
+        and beside >= _FALL * correlation(0, width // 2)
+        and below >= _FALL * correlation(height // 2, 0)
+        and below > max(correlation(1, 1), correlation(1, -1))
+    )

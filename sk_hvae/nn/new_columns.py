@@ -1,0 +1,142 @@
+"""Columns that were constant so far, and vary in the rows that a model is to learn from next."""
+
+import copy
+
+import torch
+
+from sk_hvae.nn.latents import GaussianLatent, LayerCode
+from sk_hvae.nn.networks import zeroed
+
+_FREE_NATS = 0.1
+_LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.5, 0.995, 1 - 1e-6
+_LEFT_OF_ALL = 0.1
+
+
+@torch.no_grad()
+def take_in(model, summary, x):
+    """Let a model learn what columns are like that were constant so far, and vary now.
+
+    A unit that carries nothing takes up what the others do not tell of such a column, the linear
+    path of the decoder reads it off the latents, and the scale of the likelihood is fitted to
+    what is left. All else stays as it was trained. Models without linear paths learn the column
+    from nothing.
+
+    Parameters
+    ----------
+    model : HierarchicalVAE
+        Trained.
+    summary : DataSummary
+        What is to be known of the columns, see `DataSummary.updated`.
+    x : Tensor of shape (b, n_features)
+        Raw data in which the columns vary.
+
+    Returns
+    -------
+    bool
+        Whether there are such columns.
+    """
+    alive = (model.likelihood.summary.std == 0) & (summary.std > 0)
+    if not alive.any():
+        return False
+    others = model.likelihood.summary.std > 0
+    model.likelihood.relearn(summary, alive)
+    model.constants.update(summary)
+    if model.has_linear_paths:
+        column_of_link = model.likelihood.column_of_link
+        old = others[column_of_link].nonzero().flatten()
+        new = alive[column_of_link].nonzero().flatten()
+        _give_units(model, x, new, _left_of(model, x, old) if len(old) else _LEFT_OF_ALL)
+        _read_off(model, x, new)
+    model.fit_scale(x, model.decoder(_sample(model, x).latents[0]))
+    return True
+
+
+def _sample(model, x):
+    return model.infer(model.features(x), model.row_noise(x), enumerate_states=False)
+
+
+def _left_of(model, x, columns):
+    """Mean squared error of some columns on the scale of the link."""
+    location = model.decoder(_sample(model, x).latents[0])
+    return float((model.inputs(x)[:, columns] - location[:, columns]).square().mean())
+
+
+def _give_units(model, x, columns, left):
+    """Let free units carry columns, up to a squared error; those first that are told least."""
+    layers = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
+    for _ in columns:
+        free = _free_unit(model, x, layers)
+        if free is None or not _give_unit(model, x, columns, left, layers, *free):
+            return
+
+
+def _give_unit(model, x, columns, left, layers, unit, carrier):
+    """Let a unit carry the column that others tell least of; returns False if they suffice."""
+    linear, inputs = model.encoder.linear, model.inputs(x)
+    known = linear(inputs[:, : linear.in_features])
+    weights, offset = _regress(known, inputs[:, columns])
+    std, least = (inputs[:, columns] - known @ weights - offset).std(0, correction=0).max(0)
+    signal = (1 - left / std.square()).clamp(min=0, max=_MOST_SIGNAL).sqrt()
+    if not signal >= _LEAST_SIGNAL:
+        return False
+    direction = -(weights[:, least] @ linear.weight)
+    direction[columns[least]] += 1
+    bias = -(weights[:, least] @ linear.bias + offset[least])
+    linear.weight[unit], linear.bias[unit] = direction / std, bias / std
+    for number, layer in enumerate(layers):
+        code = torch.zeros(2, unit + 1)
+        code[0, unit] = signal if number <= carrier else 0.0
+        code[1, unit] = _COPIED if number < carrier else 0.0
+        _restart_unit(layer, unit, LayerCode(*code))
+    return True
+
+
+def _free_unit(model, x, layers):
+    """Find a unit that carries nothing in any layer, and the layer that carries most.
+
+    Returns
+    -------
+    tuple of (int, int) or None
+        Numbers of unit and layer; None if all units carry something.
+    """
+    if not layers:
+        return None
+    n_units = min(layer.n_units for layer in layers)
+    posteriors = _sample(model, x).posteriors[: len(layers)]
+    nats = torch.stack([q.kl_of_units().mean(0)[:n_units] for q in posteriors])
+    unit = int(nats.sum(0).argmin())
+    if nats[:, unit].sum() > _FREE_NATS:
+        return None
+    return unit, int(nats.sum(1).argmax())
+
+
+def _restart_unit(layer, unit, code):
+    """Set the linear paths of one unit to a code, and hide from all others what it reads."""
+    fresh = copy.deepcopy(layer)
+    for net in fresh.children():
+        zeroed(net.linear)
+    fresh.start_at(code)
+    rows = [unit, layer.n_units + unit]
+    for old, new in zip(layer.children(), fresh.children(), strict=True):
+        if old is not layer.prior_net:
+            old.linear.weight[:, unit] = 0
+        old.linear.weight[rows] = new.linear.weight[rows]
+        old.linear.bias[rows] = new.linear.bias[rows]
+
+
+def _read_off(model, x, columns):
+    """Add to the decoder's linear path what the latents tell of columns of the link."""
+    linear, z_1 = model.decoder.linear, _sample(model, x).latents[0]
+    rest = model.inputs(x)[:, columns] - model.decoder(z_1)[:, columns]
+    weights, offset = _regress(z_1, rest)
+    linear.weight[columns] += weights.T
+    linear.bias[columns] += offset
+
+
+def _regress(inputs, targets):
+    """Regress (b, m) on (b, n); one row's worth of ridge keeps what has no variance at 0."""
+    mean, centre = inputs.mean(0), targets.mean(0)
+    centred = inputs - mean
+    gram = centred.T @ centred + torch.eye(inputs.shape[1], device=inputs.device)
+    weights = torch.linalg.solve(gram, centred.T @ (targets - centre))
+    return weights, centre - mean @ weights
