@@ -20,6 +20,7 @@ from sk_hvae.exceptions import (
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
+from sk_hvae.nn import Gaussian
 
 POINTS = [(0.7, 0.7), (0.7, 4), (4, 0.7), (2, 3), (4, 4)]
 SMALL = {"n_components": (3, 2), "hidden_layer_sizes": (16,), "random_state": 0}
@@ -143,7 +144,10 @@ class TestFit:
         # Reverse water-filling on components of variance 16 and 1.
         rng = np.random.default_rng(0)
         X = rng.normal(size=(4000, 2)) * [4.0, 1.0]
-        multi = MultiRateHVAETransformer((0.5, 4), lr=1e-9, batch_size=4000, **TINY).fit(X)
+        likelihood = Gaussian(scaling="shared")
+        multi = MultiRateHVAETransformer(
+            (0.5, 4), likelihood=likelihood, lr=1e-9, batch_size=4000, **TINY
+        ).fit(X)
         for rates in [(1, 1), (0.7, 2), (2, 0.7)]:
             errors = np.square(X - multi.at(rates).inverse_transform(self.sampled(multi, rates, X)))
             total = sum(rates)
