@@ -14,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
+from sk_hvae._checked_rows import check_rows
 from sk_hvae._checkpoint import Checkpoint, fit_identity
 from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
+from sk_hvae._likelihood_columns import resolve_likelihood
 from sk_hvae._measurement import measure, place
 from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
@@ -25,17 +27,17 @@ from sk_hvae._starting import START_ROWS, Plan, start_model
 from sk_hvae._training import HVAENet, agreed, build_net, divergence, joined_accelerator
 from sk_hvae._validation import (
     check_callbacks,
-    check_rows,
+    hints,
     resolve_autocast,
     resolve_device,
     resolve_epochs,
     resolve_hidden,
-    resolve_likelihood,
     resolve_network,
     resolve_output_layers,
     resolve_sizes,
     resolve_targets,
     usable_device,
+    warn_of_channels_last,
 )
 from sk_hvae.exceptions import (
     CheckpointError,
@@ -189,8 +191,10 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             self.top_layer,
             masked,
         )
+        if first:
+            warn_of_channels_last(image_shape)
         names = getattr(self, "feature_names_in_", None)
-        likelihood = resolve_likelihood(self.likelihood, names)
+        likelihood = resolve_likelihood(self.likelihood, X, names, rows.shape[1])
         resolve_output_layers(self.output_layers, goal.n_layers)
         if not first:
             self._check_unchanged(architecture, likelihood)
@@ -201,13 +205,18 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         checkpoint = None
         if keep is not None:
             writes = accelerator is None or accelerator.is_main_process
-            checkpoint = Checkpoint(keep, fit_identity(self, rows, not first), writes)
+            identity = fit_identity(self, rows, likelihood, not first)
+            checkpoint = Checkpoint(keep, identity, writes)
             seed = seed if checkpoint.seed is None else checkpoint.seed
             checkpoint.begin(seed)
         rows = rows.on(device)
         if not first:
             rows.check(self.module_.likelihood.check)
         return Plan(goal, architecture, likelihood, device, rows, seed, accelerator, checkpoint)
+
+    def _validate_params(self):
+        with hints(self):
+            super()._validate_params()
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))
