@@ -16,9 +16,9 @@ from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._checked_rows import check_rows
 from sk_hvae._checkpoint import Checkpoint, fit_identity
+from sk_hvae._columns import resolve_likelihood
 from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
-from sk_hvae._likelihood_columns import resolve_likelihood
 from sk_hvae._measurement import measure, place
 from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController

@@ -43,6 +43,8 @@ def numbers_of(column):
         return column
     if kind == "c":
         raise ValueError("Complex data not supported: pass real and imaginary parts as columns")
+    if kind == "V":
+        raise TypeError("raw bytes are no numbers")
     if kind in "Mm":
         return _seconds_of_array(column)
     return _numbers_of_objects(column.astype(object))

@@ -37,26 +37,29 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
     Rows
         On the CPU.
     """
-    if isinstance(X, np.ma.MaskedArray) and not np.ma.is_masked(X):
-        X = X.data
-    is_masked = isinstance(X, np.ma.MaskedArray)
     if isinstance(X, Dataset):
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
         _validate(estimator, few, reset, min_rows)
-    elif memory_map(X) is not None and X.dtype.kind in "biuf":
+    elif _is_file_of_numbers(X):
         refuse_more_axes(X.shape)
         # Copies are what a file is to be spared.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
     else:
         array = _as_checked_array(estimator, X, reset, min_rows)
         names = getattr(estimator, "feature_names_in_", None)
-        _check_finite(array, allow_nan, names, is_masked)
+        _check_finite(array, allow_nan, names, np.ma.is_masked(X))
         if reset and allow_nan and not sparse.issparse(array):
             _refuse_empty_columns(array, names)
         return as_rows(array)
     rows.check(lambda part: _check_finite(part.cpu().numpy(), allow_nan, is_part=True))
     return rows
+
+
+def _is_file_of_numbers(X):
+    """Tell whether X is a memory-mapped file that can be read as it is."""
+    is_masked = isinstance(X, np.ma.MaskedArray)
+    return not is_masked and memory_map(X) is not None and X.dtype.kind in "biuf"
 
 
 def _as_checked_array(estimator, X, reset, min_rows):
@@ -149,7 +152,7 @@ def _refuse_empty_columns(array, names):
     suspects = np.flatnonzero(np.isnan(array[0]))
     empty = suspects[np.isnan(array[:, suspects]).all(axis=0)]
     if len(empty):
-        verb = "has" if len(empty) == 1 else "have"
-        raise ValueError(
-            f"{name_columns(empty, names)} of X {verb} no value in any row; leave them out."
-        )
+        found = "has no value in any row; leave it out"
+        if len(empty) > 1:
+            found = "have no value in any row; leave them out"
+        raise ValueError(f"{name_columns(empty, names)} of X {found}.")

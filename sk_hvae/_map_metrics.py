@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import check_cv, cross_val_score
 
 from sk_hvae._measurement import PlaneSurvey, module_device
+from sk_hvae._tables import as_numbers
 from sk_hvae._validation import resolve_autocast
 from sk_hvae.metrics import generation_score
 from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
@@ -107,7 +108,7 @@ class MapTask:
         if metric == "lower_bound":
             return -_LN2 * (measured.distortion + measured.rates.sum())
         if metric == "psnr":
-            return psnr_of_error(measured.squared_error, peak_of(self.X))
+            return psnr_of_error(measured.squared_error, peak_of(as_numbers(self.X)))
         latents = single.transform(self.X)
         if metric == _CLUSTERING:
             from sklearn.cluster import KMeans
@@ -133,4 +134,4 @@ class MapTask:
         classifier = make_pipeline(
             SimpleImputer(), StandardScaler(), LogisticRegression(max_iter=1000)
         )
-        return classifier.fit(np.asarray(self.X), self.y)
+        return classifier.fit(np.asarray(as_numbers(self.X)), self.y)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sk_hvae._columns import has_plain_columns
 from sk_hvae._description import CodeNeededError, build_model, describe, describe_model, restore
-from sk_hvae._likelihood_columns import has_plain_columns
 from sk_hvae.exceptions import UnsupportedFormatError
 
 FORMAT = 1

@@ -56,7 +56,7 @@ _SYNONYMS = {
 }
 _EXPLAINED = {
     "missing": " 'error' refuses X with missing cells; 'mask' takes NaN, None, NA, NaT and masked "
-    "cells as missing.",
+    "cells as missing. Make NaN of any other value that stands for a missing one.",
 }
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 

@@ -35,7 +35,7 @@ FLOORS = {
     "_graph_clusters": 1,
     "_export": 1,
     "_gradients": 1,
-    "_likelihood_columns": 1,
+    "_columns": 1,
     "_measurement": 2,
     "_persistence": 3,
     "_plane_control": 2,

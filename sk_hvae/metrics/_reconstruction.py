@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
+from sk_hvae._tables import as_numbers
+
 
 def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio of a reconstruction.
@@ -16,7 +18,7 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = Non
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        The data. Missing cells, NaN, do not count.
+        The data. Missing cells, such as NaN, do not count.
     reconstruction : array-like of shape (n_samples, n_features)
         What stands for it, such as ``reconstruct(X)``, which decodes posterior means; decode
         samples, ``latents(X, sample=True)``, for an error that the rates limit.
@@ -41,8 +43,8 @@ def psnr(X: ArrayLike, reconstruction: ArrayLike, data_range: float | None = Non
     >>> round(psnr(np.array([[0.0, 1.0]]), np.array([[0.1, 0.9]])), 6)
     20.0
     """
-    data = check_array(X, dtype=float, ensure_all_finite="allow-nan")
-    decoded = check_array(reconstruction, dtype=float)
+    data = check_array(as_numbers(X), dtype=float, ensure_all_finite="allow-nan")
+    decoded = check_array(as_numbers(reconstruction), dtype=float)
     if data.shape != decoded.shape:
         raise ValueError(f"X has shape {data.shape}, its reconstruction {decoded.shape}.")
     error = float(np.nanmean(np.square(data - decoded)))
@@ -107,7 +109,7 @@ def gaussian_rate_distortion(X: ArrayLike, rates: ArrayLike) -> Any:
     >>> gaussian_rate_distortion(X, [0, 1, 2]).round(2)
     array([1.  , 0.25, 0.06])
     """
-    data = check_array(X, dtype=float, ensure_min_samples=2)
+    data = check_array(as_numbers(X), dtype=float, ensure_min_samples=2)
     rates = np.asarray(rates, dtype=float)
     if not ((rates >= 0) & np.isfinite(rates)).all():
         raise ValueError(f"rates must be finite and not negative; got {rates.tolist()}.")

@@ -37,7 +37,7 @@ def did_you_mean(
     ''
     """
     meant = {_plain(name): name for name in known}
-    meant = {**{name: meant[_plain(of)] for name, of in synonyms.items()}, **meant}
+    meant = {**{name: of for name, of in synonyms.items() if of in meant.values()}, **meant}
     nearest = difflib.get_close_matches(_plain(given), meant, n=1, cutoff=_SIMILARITY)
     return f" Did you mean {meant[nearest[0]]!r}?" if nearest else ""
 

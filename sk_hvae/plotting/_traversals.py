@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_hvae._latents import LatentsMixin
+from sk_hvae._tables import as_numbers
 from sk_hvae._typing import ImageShape, Layer, Rows
 from sk_hvae._validation import check_count, resolve_layer
 from sk_hvae.metrics._checks import check_fitted_model
@@ -141,7 +142,7 @@ class TraversalDisplay(Display):
             decoded=decoded.reshape(len(chosen), n_steps, -1),
             start=estimator._decode(start[None], number)[0],
             units=[f"z{number}_{unit}" for unit in chosen],
-            scale=np.nanstd(np.asarray(X, dtype=float), axis=0),
+            scale=np.nanstd(np.asarray(as_numbers(X), dtype=float), axis=0),
             image_shape=image_shape_of(estimator, image_shape),
             feature_names=getattr(estimator, "feature_names_in_", None),
         )
