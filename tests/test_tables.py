@@ -58,7 +58,7 @@ def holey():
 
 def assert_same(model, X, other):
     """Fit to X and to the other; all that comes out must be the same."""
-    first = {name: out for name, out in results(model, X)}
+    first = dict(results(model, X))
     for name, out in results(model, other):
         np.testing.assert_array_equal(out, first[name], err_msg=name)
 
@@ -392,7 +392,7 @@ def test_text_is_refused_by_the_name_of_its_column(name, kind, likelihood):
     ids=["list", "str", "StringDType", "object", "frame without names"],
 )
 def test_text_in_columns_without_names(small, X):
-    with pytest.raises(ValueError, match="column 1 of X holds text.*'Rome' in column 1"):
+    with pytest.raises(ValueError, match=r"column 1 of X holds text.*'Rome' in column 1"):
         small().fit(X)
 
 
@@ -406,10 +406,10 @@ def test_all_columns_of_text_are_named(small):
 def test_text_in_new_rows(small, method):
     frame = pd.DataFrame({"n": np.arange(9.0), "city": np.arange(9.0) % 4})
     model = small().fit(frame)
-    with pytest.raises(ValueError, match="column 'city' of X holds text.*'Rome'"):
+    with pytest.raises(ValueError, match=r"column 'city' of X holds text.*'Rome'"):
         getattr(model, method)(frame.astype(object).replace({"city": {3.0: "Rome"}}))
     # By the names of the fit where the rows have none.
-    with pytest.raises(ValueError, match="column 'city' of X holds text.*'Rome'"):
+    with pytest.raises(ValueError, match=r"column 'city' of X holds text.*'Rome'"):
         getattr(model, method)([[1, "Rome"]])
 
 
