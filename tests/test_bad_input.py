@@ -185,6 +185,7 @@ def test_impossible_training_data(small, X, error, said, method):
         getattr(small(), method)(X)
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_missing_cells_are_counted_by_the_name_of_their_column(small, iris):
     frame = pd.DataFrame(iris, columns=list("abcd"))
     frame.loc[[3, 8, 9], "b"] = np.nan
@@ -233,7 +234,7 @@ def test_other_words_for_missing_cells(small, iris, missing):
 
 @pytest.mark.parametrize("missing", [-1, -999, 0, False])
 def test_values_that_stand_for_missing_cells(small, iris, missing):
-    with pytest.raises(ValueError, match="'mask' takes NaN.*Make NaN of any other value"):
+    with pytest.raises(ValueError, match=r"'mask' takes NaN.*Make NaN of any other value"):
         small(missing=missing).fit(iris)
 
 
