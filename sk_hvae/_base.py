@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
+from sk_hvae._checked_rows import check_rows
 from sk_hvae._checkpoint import Checkpoint, fit_identity
+from sk_hvae._columns import resolve_likelihood
 from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
 from sk_hvae._measurement import measure, place
@@ -27,18 +29,18 @@ from sk_hvae._threads import FixedThreads
 from sk_hvae._training import HVAENet, agreed, build_net, divergence, joined_accelerator
 from sk_hvae._validation import (
     check_callbacks,
-    check_rows,
     draw_seed,
+    hints,
     resolve_autocast,
     resolve_device,
     resolve_epochs,
     resolve_hidden,
-    resolve_likelihood,
     resolve_network,
     resolve_output_layers,
     resolve_sizes,
     resolve_targets,
     usable_device,
+    warn_of_channels_last,
 )
 from sk_hvae.exceptions import (
     CheckpointError,
@@ -205,8 +207,10 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             self.top_layer,
             masked,
         )
+        if first:
+            warn_of_channels_last(image_shape)
         names = getattr(self, "feature_names_in_", None)
-        likelihood = resolve_likelihood(self.likelihood, names)
+        likelihood = resolve_likelihood(self.likelihood, X, names, rows.shape[1])
         resolve_output_layers(self.output_layers, goal.n_layers)
         if not first:
             self._check_unchanged(architecture, likelihood)
@@ -217,7 +221,8 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         checkpoint = None
         if keep is not None:
             writes = accelerator is None or accelerator.is_main_process
-            checkpoint = Checkpoint(keep, fit_identity(self, rows, not first), writes)
+            identity = fit_identity(self, rows, likelihood, not first)
+            checkpoint = Checkpoint(keep, identity, writes)
             seed = seed if checkpoint.seed is None else checkpoint.seed
             checkpoint.begin(seed)
         rows = rows.on(device)
@@ -246,6 +251,10 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         found = DataSummary.of(rows.chunks(), known=known)
         warn_of_scales(likelihood, found, getattr(self, "feature_names_in_", None))
         return known.updated(found, len(rows)), known
+
+    def _validate_params(self):
+        with hints(self):
+            super()._validate_params()
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))

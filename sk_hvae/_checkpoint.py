@@ -155,7 +155,7 @@ class Checkpoint:
         return kept
 
 
-def fit_identity(estimator, rows, goes_on):
+def fit_identity(estimator, rows, likelihood, goes_on):
     """Describe a fit, so that another is told apart.
 
     Parameters
@@ -164,6 +164,8 @@ def fit_identity(estimator, rows, goes_on):
         Its parameters are part of the fit, but for those that do not change the result.
     rows : Rows
         What it is fitted to.
+    likelihood : Likelihood
+        The estimator's, whose columns are numbers, however they were given.
     goes_on : bool
         Whether it continues from a fitted model.
 
@@ -179,6 +181,7 @@ def fit_identity(estimator, rows, goes_on):
     return {
         "class": type(estimator).__name__,
         **params,
+        "likelihood": repr(likelihood),
         "X": f"of shape {rows.shape}, with digest {rows.digest()}",
         "start": "from a fitted model" if goes_on else "anew",
     }

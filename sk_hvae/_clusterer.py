@@ -127,7 +127,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
         Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
     missing : {"error", "mask"}, default="error"
-        Whether NaN in X is an error or marks missing cells.
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
+        cells of a masked array.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side; the last layer's columns are the
         probabilities of the clusters. May be changed without fitting again.

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sk_hvae._validation import check_rows
+from sk_hvae._checked_rows import check_rows
 
 
 class KeptRows(NamedTuple):

@@ -10,6 +10,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from sk_hvae._checked_rows import check_rows
 from sk_hvae._export import export_estimator
 from sk_hvae._measurement import map_rows, measure, module_device
 from sk_hvae._rows import ResidentRows, as_tensor
@@ -19,7 +20,6 @@ from sk_hvae._validation import (
     check_count,
     check_feature_names_in,
     check_out,
-    check_rows,
     draw_seed,
     resolve_layer,
     resolve_output_layers,

@@ -109,7 +109,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`. Its
         scales depend on the rates too.
     missing : {"error", "mask"}, default="error"
-        Whether NaN in X is an error or marks missing cells.
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
+        cells of a masked array.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. May be changed without fitting again.
     max_epochs : int or "auto", default="auto"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sk_hvae._columns import has_plain_columns
 from sk_hvae._description import CodeNeededError, build_model, describe, describe_model, restore
 from sk_hvae.exceptions import UnsupportedFormatError
 
@@ -67,9 +68,10 @@ class FilesMixin:
         """Write the fitted estimator to a file.
 
         A safetensors file with parameters as JSON in its header: no code, no training data, no
-        optimiser. ``callbacks``, ``checkpoint`` and the state of a RandomState are left out. A
-        file that is there is replaced once the new one is complete. Needs
-        ``pip install 'sk-hvae[io]'``.
+        optimiser. ``callbacks``, ``checkpoint`` and the state of a RandomState are left out;
+        columns that ``likelihood`` gives by slices, masks or functions are written as the numbers
+        that they were in ``fit``. A file that is there is replaced once the new one is complete.
+        Needs ``pip install 'sk-hvae[io]'``.
 
         Parameters
         ----------
@@ -164,13 +166,14 @@ def _to_bytes(estimator):
     save = _safetensors("safetensors.numpy").save
     model = describe_model(getattr(estimator, estimator._model_name), estimator._architecture)
     names = getattr(estimator, "feature_names_in_", None)
+    params = estimator.get_params(deep=False)
+    if not has_plain_columns(params["likelihood"]):
+        params["likelihood"] = model["likelihood"]
     header = {
         "format": FORMAT,
         "class": type(estimator).__name__,
         "params": {
-            name: describe(value)
-            for name, value in estimator.get_params(deep=False).items()
-            if name not in _NOT_SAVED
+            name: describe(value) for name, value in params.items() if name not in _NOT_SAVED
         },
         "architecture": model["architecture"],
         "likelihood": model["likelihood"],

@@ -85,12 +85,14 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for codes
         0, 1, 2, ...; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
         values, 0 to 255 or those divided by 255. A list says what each column is, by number
-        or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``. See `sk_hvae.nn`
-        for variants of each.
+        or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices, boolean
+        masks and functions of X, as in ColumnTransformer. Datetimes and durations in X are
+        seconds, datetimes since 1970. See `sk_hvae.nn` for variants of each.
     missing : {"error", "mask"}, default="error"
-        Whether NaN in X is an error or marks missing cells. These are left out of the
-        distortion, and the encoder reads their expectation under a factor analysis of the
-        training rows, and which they are; ``reconstruct`` imputes them.
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
+        cells of a masked array. They are left out of the distortion, and the encoder reads
+        their expectation under a factor analysis of the training rows, and which they are;
+        ``reconstruct`` imputes them.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side, by number, 1 for z_1. It may be
         changed without fitting again.

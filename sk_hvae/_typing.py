@@ -28,7 +28,8 @@ OutputLayers: TypeAlias = Literal["all", "top"] | LayerSizes
 ImageShape: TypeAlias = Sequence[int]
 
 Network: TypeAlias = str | tuple[Any, Any] | list[Any]
-LikelihoodChoice: TypeAlias = str | Likelihood | Sequence[Any]
+Columns: TypeAlias = int | str | slice | Sequence[Any] | NDArray[Any] | Callable[[Any], Any]
+LikelihoodChoice: TypeAlias = str | Likelihood | Sequence[tuple[Any, Columns] | list[Any]]
 Inference: TypeAlias = Literal["top_down", "ladder"]
 TopLayer: TypeAlias = Literal["gaussian", "categorical", "gumbel"]
 Missing: TypeAlias = Literal["error", "mask"]

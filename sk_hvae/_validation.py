@@ -2,25 +2,24 @@
 
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.base import _fit_context
-from sklearn.utils import assert_all_finite, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, InvalidParameterError
+from sklearn.utils._param_validation import StrOptions as UnorderedStrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
-from sklearn.utils.validation import validate_data
-from torch.utils.data import Dataset
 
-from sk_hvae._mapped import memory_map
-from sk_hvae._rows import TORCH_DTYPES, as_rows
-from sk_hvae.exceptions import DeviceWarning, warn_caller
+from sk_hvae._tables import looks_channels_last
+from sk_hvae.exceptions import DeviceWarning, ImageShapeWarning, warn_caller
 from sk_hvae.nn.hit import PRESETS
-from sk_hvae.nn.likelihoods import Likelihood
-from sk_hvae.nn.likelihoods import resolve as likelihood_of
+from sk_hvae.nn.likelihoods import LIKELIHOOD_SYNONYMS
 from sk_hvae.nn.networks import Networks
+from sk_hvae.nn.spelling import did_you_mean
 
 __all__ = [
     "Interval",
@@ -29,26 +28,38 @@ __all__ = [
     "check_feature_names_in",
     "check_layer_values",
     "check_out",
-    "check_rows",
     "draw_seed",
     "fit_context",
+    "hints",
     "resolve_autocast",
     "resolve_device",
     "resolve_epochs",
     "resolve_hidden",
-    "resolve_likelihood",
     "resolve_network",
     "resolve_output_layers",
     "resolve_rate_range",
     "resolve_sizes",
     "resolve_targets",
     "usable_device",
+    "warn_of_channels_last",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 _BFLOAT16_WIDTH = 256
+# What the values of parameters are called elsewhere, in small letters.
+_SYNONYMS = {
+    "likelihood": LIKELIHOOD_SYNONYMS,
+    "missing": dict.fromkeys(("nan", "none", "na", "<na>", "true", "allow_nan"), "mask"),
+    "network": {"cnn": "conv", "dense": "mlp", "fcn": "fully-conv"},
+    "top_layer": {"normal": "gaussian", "discrete": "categorical", "gumbel_softmax": "gumbel"},
+    "precision": {"bf16": "bfloat16", "fp32": "float32", "float": "float32", "single": "float32"},
+}
+_EXPLAINED = {
+    "missing": " 'error' refuses X with missing cells; 'mask' takes NaN, None, NA, NaT and masked "
+    "cells as missing. Make NaN of any other value that stands for a missing one.",
+}
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 
 
@@ -57,75 +68,30 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Me
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
-def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
-    """Validate X without changing its dtype where torch knows it, or reading it into memory.
+class StrOptions(UnorderedStrOptions):
+    """Names to choose from, which messages list in one order, whatever the order of the set."""
 
-    Parameters
-    ----------
-    estimator : estimator
-        Gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``.
-    X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
-        Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
-        they are; anything else becomes float64.
-    reset : bool
-        True in fit, False afterwards.
-    min_rows : int, default=1
-        Fewest rows allowed.
-    allow_nan : bool, default=False
-        Whether NaN, and pandas' NA, may mark missing cells.
-
-    Returns
-    -------
-    Rows
-        On the CPU.
-    """
-    finite = {"ensure_all_finite": "allow-nan" if allow_nan else True}
-    if isinstance(X, Dataset):
-        rows = _dataset_rows(X)
-        _validate(
-            estimator,
-            rows.take(torch.arange(min(min_rows, len(rows)))).numpy(),
-            reset,
-            min_rows,
-            **finite,
-        )
-    elif memory_map(X) is not None and X.dtype.kind in "biuf":
-        # Copies and a look at all numbers are what a file is to be spared.
-        unread = {"dtype": None, "order": None, "ensure_all_finite": False}
-        rows = as_rows(_validate(estimator, X, reset, min_rows, **unread))
-    else:
-        return as_rows(_validate(estimator, X, reset, min_rows, **finite))
-    rows.check(
-        lambda part: assert_all_finite(
-            part.cpu().numpy(),
-            allow_nan=allow_nan,
-            estimator_name=type(estimator).__name__,
-            input_name="X",
-        )
-    )
-    return rows
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
-def _validate(estimator, X, reset, min_rows, **kwargs):
-    return validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        ensure_min_samples=min_rows,
-        **{"dtype": TORCH_DTYPES, "order": "C", **kwargs},
-    )
-
-
-def _dataset_rows(dataset):
+@contextmanager
+def hints(estimator):
+    """Add to the message about a parameter what the value was probably meant to be."""
     try:
-        return as_rows(dataset)
-    except (TypeError, NotImplementedError) as error:
-        raise TypeError(
-            "a Dataset as X needs a length and items by number, which are tensors, arrays, or "
-            f"tuples that begin with one; got {type(dataset).__name__}: {error}. Pass the batches "
-            "of an IterableDataset to partial_fit one by one."
-        ) from error
+        yield
+    except InvalidParameterError as error:
+        message = str(error)
+        constraints = estimator._parameter_constraints
+        name = next(name for name in constraints if f"The {name!r} parameter" in message)
+        known = [
+            option
+            for constraint in constraints[name]
+            if isinstance(constraint, StrOptions)
+            for option in constraint.options
+        ]
+        hint = did_you_mean(getattr(estimator, name), sorted(known), _SYNONYMS.get(name, {}))
+        raise InvalidParameterError(f"{message}{hint}{_EXPLAINED.get(name, '')}") from None
 
 
 def check_layer_values(name, values, unit):
@@ -269,6 +235,20 @@ def resolve_network(network, image_shape, n_layers, n_features):
     return network, image_shape
 
 
+def warn_of_channels_last(image_shape):
+    """Warn if the shape of images looks like (height, width, channels)."""
+    if image_shape is None or not looks_channels_last(image_shape):
+        return
+    height, width, channels = image_shape
+    warn_caller(
+        f"image_shape={image_shape} means {height} channels of {width} x {channels} pixels, as it "
+        f"is (channels, height, width), but looks like {height} x {width} pixels of {channels} "
+        f"channels. If it is that, pass image_shape={(channels, height, width)} and "
+        f"X.reshape(-1, {height}, {width}, {channels}).transpose(0, 3, 1, 2).reshape(len(X), -1).",
+        ImageShapeWarning,
+    )
+
+
 def _check_own_networks(network):
     if len(network) != 2 or not all(map(callable, network)):
         raise ValueError(
@@ -288,43 +268,6 @@ def check_callbacks(callbacks):
                 f"{item!r}. scikit-learn's own callbacks are set with set_callbacks."
             )
     return list(callbacks or [])
-
-
-def resolve_likelihood(likelihood, feature_names=None):
-    """Return a new likelihood from what the estimators take.
-
-    Parameters
-    ----------
-    likelihood : str, Likelihood or list of (likelihood, columns)
-        Objects are left alone; columns may be names.
-    feature_names : sequence of str or None
-        Names of the columns of X.
-
-    Returns
-    -------
-    Likelihood
-    """
-    if isinstance(likelihood, (str, Likelihood)):
-        return likelihood_of(likelihood)
-    try:
-        parts = [(part, [c] if isinstance(c, str) else c) for part, c in likelihood]
-    except (TypeError, ValueError):
-        raise ValueError(
-            "a list as likelihood must hold pairs of a likelihood and its columns, for example "
-            f"[('gaussian', [0, 1]), ('bernoulli', [2])]; got {likelihood!r}."
-        ) from None
-    known = {} if feature_names is None else {name: i for i, name in enumerate(feature_names)}
-    for i, (part, columns) in enumerate(parts):
-        if not isinstance(columns, Iterable):
-            continue
-        parts[i] = part, [known.get(c, c) for c in columns]
-        unknown = [c for c in columns if isinstance(c, str) and c not in known]
-        if unknown:
-            raise ValueError(
-                f"likelihood names the columns {unknown}, but X has "
-                + (f"the columns {list(known)}." if known else "no column names; use numbers.")
-            )
-    return likelihood_of(parts)
 
 
 def resolve_output_layers(output_layers, n_layers, name="output_layers"):

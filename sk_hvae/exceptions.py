@@ -26,6 +26,10 @@ class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 
 
+class ImageShapeWarning(UserWarning):
+    """The shape of images looks like (height, width, channels), not (channels, height, width)."""
+
+
 class DeviceWarning(UserWarning):
     """The device an estimator was fitted on is not available here."""
 

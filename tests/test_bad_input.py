@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
+from sk_hvae.exceptions import ImageShapeWarning
 from sk_hvae.nn import Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
@@ -181,6 +183,143 @@ def test_a_batch_of_one_row_would_remain(small, iris):
 def test_impossible_training_data(small, X, error, said, method):
     with pytest.raises(error, match=said):
         getattr(small(), method)(X)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_missing_cells_are_counted_by_the_name_of_their_column(small, iris):
+    frame = pd.DataFrame(iris, columns=list("abcd"))
+    frame.loc[[3, 8, 9], "b"] = np.nan
+    frame.loc[7, "d"] = np.nan
+    said = r"^X contains NaN: 3 in column 'b', 1 in column 'd'\. missing='mask' takes NaN, None"
+    with pytest.raises(ValueError, match=said):
+        small().fit(frame)
+    with pytest.raises(ValueError, match="3 in column 1, 1 in column 3"):
+        small().fit(frame.to_numpy())
+    with pytest.raises(ValueError, match="3 in column 1, 1 in column 3"):
+        small().fit(sparse.csr_matrix(frame.to_numpy()))
+    with pytest.raises(ValueError, match="3 in column 'b', 1 in column 'd'"):
+        small().fit(frame.fillna(0)).transform(frame.to_numpy().tolist())
+    many = np.full((4, 9), np.nan)
+    with pytest.raises(ValueError, match="4 in column 4, 16 in 4 more columns"):
+        small().fit(many)
+
+
+@pytest.mark.parametrize("missing", ["error", "mask"])
+def test_an_infinite_cell_is_named_by_row_and_column(small, iris, missing):
+    frame = pd.DataFrame(iris, columns=list("abcd"))
+    frame.loc[[5, 8], "c"] = -np.inf
+    said = r"X contains infinity: -inf in row 5, column 'c' \(and 1 more such cells\)"
+    with pytest.raises(ValueError, match=said):
+        small(missing=missing).fit(frame)
+    with pytest.raises(ValueError, match="infinity: -inf in row 5, column 2"):
+        small(missing=missing).fit(sparse.csr_matrix(frame.to_numpy()))
+
+
+def test_a_column_without_any_value_is_named(small, iris):
+    frame = pd.DataFrame(iris, columns=list("abcd")).assign(c=None)
+    with pytest.raises(ValueError, match="column 'c' of X has no value in any row; leave it out"):
+        small(missing="mask").fit(frame)
+    with pytest.raises(ValueError, match=r"columns \['a', 'c'\] of X have no value in any row"):
+        small(missing="mask").fit(frame.assign(a=pd.NaT))
+
+
+@pytest.mark.parametrize(
+    "missing", ["nan", "NaN", True, None, np.nan, pd.NA, "Mask", "masked"], ids=repr
+)
+def test_other_words_for_missing_cells(small, iris, missing):
+    said = r"'missing' parameter.*\{'error', 'mask'\}. Got .*Did you mean 'mask'\?.*takes NaN, None"
+    with pytest.raises(ValueError, match=said):
+        small(missing=missing).fit(iris)
+
+
+@pytest.mark.parametrize("missing", [-1, -999, 0, False])
+def test_values_that_stand_for_missing_cells(small, iris, missing):
+    with pytest.raises(ValueError, match=r"'mask' takes NaN.*Make NaN of any other value"):
+        small(missing=missing).fit(iris)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("normal", "gaussian"),
+        ("Gaussian", "gaussian"),
+        ("mse", "gaussian"),
+        ("nb", "negative_binomial"),
+        ("Negative Binomial", "negative_binomial"),
+        ("neg-binomial", "negative_binomial"),
+        ("zip", "poisson"),
+        ("poison", "poisson"),
+        ("binary", "bernoulli"),
+        ("bernouli", "bernoulli"),
+        ("categorial", "categorical"),
+        ("multinomial", "categorical"),
+        ("discretised_logistic", "discretized_logistic"),
+    ],
+)
+def test_misspelt_likelihoods(small, iris, given, meant):
+    listed = (
+        "'bernoulli', 'categorical', 'discretized_logistic', 'discretized_logistic_mixture', "
+        "'gaussian', 'negative_binomial', 'poisson'"
+    )
+    for likelihood in (given, [(given, slice(None))]):
+        with pytest.raises(ValueError, match=f"{listed}.*Did you mean '{meant}'"):
+            small(likelihood=likelihood).fit(iris)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"network": "cnn"}, r"'auto', 'conv', 'fully-conv', 'hit-cifar'.*Did you mean 'conv'"),
+        ({"network": "fully_conv"}, "Did you mean 'fully-conv'"),
+        ({"inference": "topdown"}, r"\{'ladder', 'top_down'\}.*Did you mean 'top_down'"),
+        ({"top_layer": "Categorical"}, "'categorical', 'gaussian', 'gumbel'.*mean 'categorical'"),
+        ({"precision": "bf16"}, "'auto', 'bfloat16', 'float32'.*Did you mean 'bfloat16'"),
+        ({"output_layers": "Top"}, "Did you mean 'top'"),
+    ],
+    ids=str,
+)
+def test_misspelt_options(small, iris, params, said):
+    with pytest.raises(ValueError, match=said):
+        small(**params).fit(iris)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((6, 3, 4, 4), r"X\.reshape\(len\(X\), -1\).*image_shape=\(3, 4, 4\)"),
+        ((6, 8, 8, 3), r"X\.transpose\(0, 3, 1, 2\)\.reshape.*image_shape=\(3, 8, 8\)"),
+        ((6, 8, 8), r"X\.reshape\(len\(X\), -1\).*image_shape=\(1, 8, 8\)"),
+        ((6, 2, 3, 8, 8), r"X\.reshape.*image_shape=\(channels, height, width\)"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("container", [np.asarray, np.ndarray.tolist, torch.from_numpy])
+def test_images_that_are_not_flat(small, fitted, shape, said, container):
+    X = container(np.zeros(shape))
+    for use in (small().fit, small().partial_fit, fitted.transform):
+        with pytest.raises(ValueError, match=said):
+            use(X)
+
+
+def test_a_file_of_images_that_are_not_flat(small, tmp_path):
+    np.save(tmp_path / "X.npy", np.zeros((6, 3, 4, 4)))
+    with pytest.raises(ValueError, match=r"dim 4.*image_shape=\(3, 4, 4\)"):
+        small().fit(np.load(tmp_path / "X.npy", mmap_mode="r"))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (5, 6, 1), (32, 32, 4)], ids=str)
+def test_channels_last(small, shape):
+    height, width, channels = shape
+    X = np.random.default_rng(0).random((6, np.prod(shape)))
+    said = rf"looks like {height} x {width}.*image_shape=\({channels}, {height}, {width}\)"
+    with pytest.warns(ImageShapeWarning, match=said):
+        small(image_shape=shape, max_epochs=1).fit(X)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 8), (4, 4, 4), (16, 4, 4), (8, 8, 8)], ids=str)
+def test_channels_first(small, shape):
+    X = np.random.default_rng(0).random((6, np.prod(shape)))
+    assert small(image_shape=shape, max_epochs=1).fit(X).n_iter_ == 1
 
 
 @pytest.mark.parametrize("method", USES)

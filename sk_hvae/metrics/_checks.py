@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._rows import as_rows
+from sk_hvae._tables import as_numbers
 
 
 def check_fitted_model(estimator):
@@ -41,5 +42,9 @@ def dense_rows(X, name, least=1, finite="allow-nan"):
     elif sparse.issparse(X):
         X = X.toarray()
     return check_array(
-        X, dtype=float, ensure_all_finite=finite, ensure_min_samples=least, input_name=name
+        as_numbers(X),
+        dtype=float,
+        ensure_all_finite=finite,
+        ensure_min_samples=least,
+        input_name=name,
     )

@@ -18,7 +18,7 @@ def psnr(X: Rows, reconstruction: Rows, data_range: float | None = None) -> floa
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        The data. Missing cells, NaN, do not count.
+        The data. Missing cells, such as NaN, do not count.
     reconstruction : array-like of shape (n_samples, n_features)
         What stands for it, such as ``reconstruct(X)``, which decodes posterior means; decode
         samples, ``latents(X, sample=True)``, for an error that the rates limit.

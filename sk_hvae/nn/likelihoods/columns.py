@@ -2,15 +2,16 @@
 
 import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import Likelihood
-from sk_hvae.nn.likelihoods.registry import LIKELIHOODS
+from sk_hvae.nn.likelihoods.registry import LIKELIHOOD_SYNONYMS, LIKELIHOODS
+from sk_hvae.nn.spelling import did_you_mean
 
 
 class PerColumn(Likelihood):
@@ -21,7 +22,8 @@ class PerColumn(Likelihood):
     parts : sequence of (likelihood, columns)
         A likelihood, by name or as an object, which is left alone, and the numbers of its
         columns, an int or a sequence of int. Every column of the data belongs to exactly one
-        part.
+        part. Estimators also take names, slices, boolean masks and functions of X, see
+        `HierarchicalVAETransformer`, and turn them into numbers.
 
     Notes
     -----
@@ -48,13 +50,16 @@ class PerColumn(Likelihood):
         self.parts = parts
 
     def __repr__(self):
-        parts = [(spec, _column_numbers(columns)) for spec, columns in self.parts]
+        parts = self.parts
+        # What only an estimator can turn into numbers is shown as it is.
+        with suppress(ValueError):
+            parts = [(spec, _column_numbers(columns)) for spec, columns in parts]
         return f"{type(self).__name__}(parts={parts})"
 
     def learn(self, summary):
         columns = [_column_numbers(columns) for _, columns in self.parts]
         order = [column for part in columns for column in part]
-        _check_cover(order, len(summary.mean))
+        check_cover(order, len(summary.mean))
         self.register_buffer("order", torch.tensor(order))
         self._sizes = [len(part) for part in columns]
         self.likelihoods = nn.ModuleList(resolve(spec) for spec, _ in self.parts)
@@ -200,30 +205,30 @@ def resolve(spec):
         return PerColumn(spec)
     if isinstance(spec, str) and spec in LIKELIHOODS:
         return LIKELIHOODS[spec]()
+    known = ", ".join(map(repr, sorted(LIKELIHOODS)))
     raise ValueError(
-        f"there is no likelihood {spec!r}; pass one of {', '.join(map(repr, LIKELIHOODS))}, a "
-        "Likelihood object, or a list of (likelihood, columns)."
+        f"there is no likelihood {spec!r}; pass one of {known}, a Likelihood object, or a list of "
+        "(likelihood, columns)." + did_you_mean(spec, LIKELIHOODS, LIKELIHOOD_SYNONYMS)
     )
 
 
-def _column_numbers(columns):
-    try:
-        return [operator.index(columns)]
-    except TypeError:
-        numbers = list(columns) if isinstance(columns, Iterable) else []
-    if not numbers or not all(hasattr(number, "__index__") for number in numbers):
-        raise ValueError(
-            "the columns of a part must be an int or a sequence of int that is not empty; got "
-            f"{columns!r}."
-        )
-    return [operator.index(number) for number in numbers]
+def check_cover(order, n_features, names=None):
+    """Raise ValueError unless every column belongs to exactly one part.
 
-
-def _check_cover(order, n_features):
+    Parameters
+    ----------
+    order : sequence of int
+        The columns of all parts, one part after the other.
+    n_features : int
+        Number of columns of the data.
+    names : sequence of str or None
+        Names of the columns, for the message.
+    """
     columns, count = range(n_features), Counter(order)
+    shown = columns if names is None else names
     problems = {
-        "none": [column for column in columns if column not in count],
-        "several": [column for column in columns if count[column] > 1],
+        "none": [shown[column] for column in columns if column not in count],
+        "several": [shown[column] for column in columns if count[column] > 1],
         "one but are not in X": sorted(column for column in count if column not in columns),
     }
     found = [f"columns {found} have {what}" for what, found in problems.items() if found]
@@ -232,6 +237,30 @@ def _check_cover(order, n_features):
             f"every column of X needs one likelihood; {'; '.join(found)}. X has {n_features} "
             "columns, numbered from 0."
         )
+
+
+def _column_numbers(columns):
+    try:
+        given = list(columns)
+    except TypeError:
+        given = [columns]
+    try:
+        numbers = [_index(number) for number in given]
+    except TypeError:
+        numbers = []
+    if not numbers:
+        raise ValueError(
+            "the columns of a part must be an int or a sequence of int that is not empty; got "
+            f"{columns!r}."
+        )
+    return numbers
+
+
+def _index(number):
+    """Return an int; truth values are none, though Python takes them for 0 and 1."""
+    if isinstance(number, bool) or (isinstance(number, Tensor) and number.dtype == torch.bool):
+        raise TypeError
+    return operator.index(number)
 
 
 @contextmanager

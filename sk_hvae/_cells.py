@@ -1,0 +1,119 @@
+"""Cells of one column, whatever they are, as numbers; NaN for those that are missing."""
+
+import datetime
+import numbers
+
+import numpy as np
+
+_EPOCH, _SECOND = np.datetime64(0, "s"), np.timedelta64(1, "s")
+_CALENDAR_UNITS = ("Y", "M")
+
+
+class TextError(ValueError):
+    """A cell holds text that is no number."""
+
+    def __init__(self, text):
+        super().__init__(f"{text!r} is no number")
+        self.text = text
+
+
+def numbers_of(column):
+    """Turn the cells of a column into numbers.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n,)
+        Of any dtype. Datetimes become seconds since the beginning of 1970, in UTC where they
+        have a time zone; durations become seconds. None, NA and NaT become NaN.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        As it was if it holds numbers, else float64.
+
+    Raises
+    ------
+    TextError
+        If a cell is text that is no number.
+    ValueError, TypeError
+        If cells are nothing that a number stands for.
+    """
+    kind = column.dtype.kind
+    if kind in "biuf":
+        return column
+    if kind == "c":
+        raise ValueError("Complex data not supported: pass real and imaginary parts as columns")
+    if kind == "V":
+        raise TypeError("raw bytes are no numbers")
+    if kind in "Mm":
+        return _seconds_of_array(column)
+    return _numbers_of_objects(column.astype(object))
+
+
+def _seconds_of_array(times):
+    if times.dtype.kind == "M":
+        times = times - _EPOCH
+    if np.datetime_data(times.dtype)[0] in _CALENDAR_UNITS:
+        raise ValueError(
+            f"durations of type {times.dtype} have no fixed length: use days or seconds"
+        )
+    return times / _SECOND
+
+
+def _numbers_of_objects(cells):
+    kinds = {type(cell) for cell in cells}
+    readers = {kind: _reader(kind) for kind in kinds}
+    meanings = sorted({_MEANINGS[reader] for reader in readers.values() if reader in _MEANINGS})
+    if len(meanings) > 1:
+        raise ValueError(f"{' and '.join(meanings)} in one column have no unit in common")
+    return np.array([readers[type(cell)](cell) for cell in cells], dtype=float)
+
+
+def _reader(kind):
+    """Return the function that reads cells of a type."""
+    if kind.__name__ in ("NoneType", "NAType", "NaTType", "MaskedConstant"):
+        return _missing
+    if issubclass(kind, (np.datetime64, datetime.date)):
+        return _seconds_since_epoch
+    if issubclass(kind, (np.timedelta64, datetime.timedelta)):
+        return _seconds
+    if issubclass(kind, (str, bytes)):
+        return _number_in_text
+    if issubclass(kind, numbers.Complex) and not issubclass(kind, numbers.Real):
+        raise ValueError("Complex data not supported: pass real and imaginary parts as columns")
+    return _number
+
+
+def _missing(cell):
+    return np.nan
+
+
+def _seconds_since_epoch(cell):
+    if isinstance(cell, datetime.datetime) and cell.tzinfo is not None:
+        return cell.timestamp()
+    return (np.datetime64(cell) - _EPOCH) / _SECOND
+
+
+def _seconds(cell):
+    return _seconds_of_array(np.asarray(np.timedelta64(cell)))
+
+
+def _number_in_text(cell):
+    try:
+        return float(cell)
+    except ValueError:
+        raise TextError(cell) from None
+
+
+def _number(cell):
+    if isinstance(cell, np.ndarray):
+        raise TypeError("a cell's argument must be a string or a real number, not an array")
+    return float(cell)
+
+
+_MEANINGS = {
+    _seconds_since_epoch: "datetimes",
+    _seconds: "durations",
+    _number: "numbers",
+    _number_in_text: "numbers",
+}
