@@ -5,7 +5,7 @@ import os
 import warnings
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._batches import GuidedSelection
 from sk_hvae._callbacks import with_callbacks
-from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
+from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch, RowCodes
 from sk_hvae._cluster_tree import merge_tree
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
 from sk_hvae._persistence import Kept
 from sk_hvae._rate_control import Goal, GuidedController
+from sk_hvae._repeats import Repeats
 from sk_hvae._transformer import HierarchicalVAETransformer
 from sk_hvae._typing import (
     Epochs,
@@ -54,7 +55,10 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.consistency import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
+_SHARE_OF_ENTROPY = 0.5
+_MOST_COPIED = 2**24
 _POOR_AGREEMENT = 0.5
+_FEW_ROWS = 5
 _BEFORE = "continuous"
 _SHARED = (
     "hidden_layer_sizes",
@@ -245,6 +249,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     cluster_tree_: NDArray[np.float64]
     stability_: float
     _states: np.ndarray
+    _transient: ClassVar = ("_session", "_search")
     _kept: ClassVar = {
         **BaseHierarchicalVAE._kept,
         "cluster_sizes_": Kept("i", ("n_clusters",)),
@@ -507,21 +512,25 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             raise ValueError(
                 f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
             )
-        *below, rate = plan.goal.layer_rates
+        repeats = Repeats.among(plan.rows)
+        below, rate = list(plan.goal.layer_rates[:-1]), plan.goal.layer_rates[-1]
+        coarse = _SHARE_OF_ENTROPY * repeats.entropy if repeats.are_density else math.inf
         if self.layer_rates is None:
-            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns)], None
+            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns, coarse)], None
+        scale = min(1.0, coarse / sum(below))
         search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
-        targets = search.find(self._embed(X, plan, below))
+        targets = search.find(self._embed(X, plan, [scale * bits for bits in below], repeats))
         self.stability_ = targets.stability
         sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
         return plan._replace(
             goal=Goal((*below, targets.information if rate is None else rate), ()),
             architecture=plan.architecture._replace(n_components=sizes),
             targets=torch.from_numpy(targets.shares).to(plan.device),
+            n_different=len(repeats.first),
         )
 
-    def _embed(self, X, plan, rates):
-        """Fit the continuous layers alone; returns their latents, side by side."""
+    def _embed(self, X, plan, rates, repeats):
+        """Fit the continuous layers alone; returns the `RowCodes` of all rows."""
         params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
         transformer = HierarchicalVAETransformer(
             tuple(rates),
@@ -535,7 +544,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             warnings.simplefilter("ignore", RateTargetWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
-                return np.concatenate(transformer.fit(X).latents(X), axis=1)
+                transformer.fit(_without_copies(X, plan.rows, repeats))
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
             except TrainingDivergedError as error:
@@ -543,6 +552,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                     f"{error} These are weights of the layers below the clusters, which are "
                     "trained first; the clusterer is as it was before."
                 ) from error
+        return _codes(transformer._module_in_place(), plan, repeats)
 
     def _split(self, plan):
         return GuidedSelection(plan.rows, plan.targets), None
@@ -568,6 +578,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         with torch.inference_mode():
             states = torch.eye(n_states, device=plan.device)[self._states]
             self.cluster_centers_ = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        self._search = _found(plan, self._states[self.labels_])
         neighbours = plan.targets.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours
         self.cluster_tree_ = merge_tree(joint + joint.T)
@@ -592,8 +603,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         if self.n_clusters != "auto" and n_found < self.n_clusters:
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
-                f"{self.rates_[-1]:.3g} bits. Ask for fewer clusters, or for more bits in the "
-                "last entry of layer_rates.",
+                f"{self.rates_[-1]:.3g} bits. {self._why_fewer(n_found)}",
                 ClusterWarning,
             )
         if self.stability_ < _POOR_AGREEMENT:
@@ -603,3 +613,84 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 "more rows.",
                 ClusterWarning,
             )
+
+    def _why_fewer(self, n_found):
+        """Say what the missing clusters were lost to, and what to do."""
+        search = self._search
+        more_bits = " or ask for more bits in the last entry of layer_rates"
+        if n_found < search.n_clusters:
+            return (
+                f"The training lost the others: before it, {search.n_clusters} were found among "
+                f"neighbours, and after {self.n_iter_} epochs {search.agreement:.0%} of the rows "
+                "are in the cluster of their neighbours. Train longer (max_epochs)"
+                f"{more_bits if self.layer_rates else ''}."
+            )
+        if search.n_different < self.n_clusters:
+            return (
+                f"X has only {search.n_different} different rows. Ask for as many clusters at most."
+            )
+        if self.layer_rates is not None:
+            return f"Ask for fewer clusters,{more_bits}."
+        if search.n_different < _FEW_ROWS * self.n_clusters:
+            return (
+                f"X has {search.n_different} different rows, too few to find so many clusters "
+                "among their neighbours. Ask for fewer clusters, or pass more rows."
+            )
+        return (
+            "Neighbours do not tell more clusters apart. Ask for fewer clusters, or, if "
+            f"{self.max_epochs!r} in max_epochs is a short training, train longer."
+        )
+
+
+class _Search(NamedTuple):
+    """What the search before the training found, and what became of it.
+
+    Attributes
+    ----------
+    n_different : int
+        Number of different rows.
+    n_clusters : int
+        Number of clusters that are the likeliest among the neighbours of some row.
+    agreement : float
+        Share of the rows whose state is that cluster.
+    """
+
+    n_different: int
+    n_clusters: int
+    agreement: float
+
+
+def _found(plan, states):
+    """Compare the states of all rows with the clusters of their neighbours."""
+    targets = plan.targets.cpu().numpy()
+    known = targets.any(1)
+    sought = targets[known].argmax(1)
+    agreement = float(np.mean(states[known] == sought))
+    return _Search(plan.n_different, len(np.unique(sought)), agreement)
+
+
+def _without_copies(X, rows, repeats):
+    """Return the different rows, if the copies mean nothing and would be learnt by heart."""
+    n = len(repeats.first)
+    few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
+    if repeats.are_density or not few:
+        return X
+    return rows.take(torch.from_numpy(repeats.first)).cpu().numpy()
+
+
+def _codes(module, plan, repeats):
+    """Return the `RowCodes` of all rows by a model of the layers below the clusters."""
+
+    def means(x):
+        return torch.cat(module.encode(x), 1)
+
+    def moments(x):
+        posteriors = module.infer(module.features(x)).posteriors
+        return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
+
+    width = sum(layer.n_units for layer in module.layers)
+    if not repeats.are_density:
+        points = map_rows(module, plan.rows, means, width)[repeats.first]
+        return RowCodes(points, None, repeats.member)
+    both = map_rows(module, plan.rows, moments, 2 * width)[repeats.first].astype(np.float64)
+    return RowCodes(both[:, :width], both[:, width:], repeats.member)

@@ -46,6 +46,8 @@ class Plan(NamedTuple):
         Where to keep the state of a fit.
     targets : Tensor of shape (n, n_states) or None
         States that the rows of a clusterer should go to.
+    n_different : int
+        How many of the rows of a clusterer are no copies of others.
     """
 
     goal: Goal
@@ -57,6 +59,7 @@ class Plan(NamedTuple):
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
+    n_different: int = 0
 
     def generator(self):
         """Make the generator of shuffling and noise, on the device."""

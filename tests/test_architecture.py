@@ -28,6 +28,8 @@ FLOORS = {
     "_cluster_tree": 1,
     "_clusterer": 7,
     "_data": 1,
+    "_inner_fits": 0,
+    "_repeats": 1,
     "_description": 2,
     "_graph_clusters": 1,
     "_export": 1,
