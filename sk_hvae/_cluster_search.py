@@ -23,25 +23,6 @@ _MOST_GRAPH_ROWS = 70_000
 _DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
 
 
-class RowCodes(NamedTuple):
-    """The latents of the different rows, and which of them each row has.
-
-    Attributes
-    ----------
-    means : ndarray of shape (m, n_units)
-        Posterior means.
-    stds : ndarray of shape (m, n_units) or None
-        Posterior standard deviations, if the numbers of copies are to count; the means are then
-        in the same units.
-    member : ndarray of shape (n,)
-        Which of the different rows each row is a copy of.
-    """
-
-    means: np.ndarray
-    stds: np.ndarray | None
-    member: np.ndarray
-
-
 class ClusterTargets(NamedTuple):
     """Where the states of rows should go.
 
@@ -81,20 +62,35 @@ class ClusterSearch(NamedTuple):
     n_neighbors: int
     seed: int
 
-    def find(self, codes):
-        """Find the targets of rows by their `RowCodes`; returns `ClusterTargets`."""
+    def find(self, latents, member=None, stds=None):
+        """Find the targets of rows by the latents of the different ones.
+
+        Parameters
+        ----------
+        latents : ndarray of shape (m, n_units)
+            Posterior means of the different rows.
+        member : ndarray of shape (n,), default=None
+            Which of the different rows each row is a copy of; None if none is one.
+        stds : ndarray of shape (m, n_units), default=None
+            Posterior standard deviations, if the numbers of copies are to count.
+
+        Returns
+        -------
+        ClusterTargets
+        """
         random_state = check_random_state(self.seed)
-        index = np.arange(len(codes.means))
-        if self.n_clusters and len(index) <= self.n_clusters and len(index) < len(codes.member):
-            return self._targets(np.eye(len(index)), index, codes.member, 1.0)
+        index = np.arange(len(latents))
+        member = index if member is None else member
+        if self.n_clusters and len(index) <= self.n_clusters and len(index) < len(member):
+            return self._targets(np.eye(len(index)), index, member, 1.0)
         if len(index) > _MOST_GRAPH_ROWS:
             index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
-        if codes.stds is None:
-            graph, weights = self._neighbours(codes.means[index]), None
+        if stds is None:
+            graph, weights = self._neighbours(latents[index]), None
             most, walk = len(index) // _ROWS_PER_CLUSTER, {}
         else:
-            weights = np.bincount(codes.member) / len(codes.member)
-            graph = confusion_graph(codes.means, codes.stds, weights, random_state)
+            weights = np.bincount(member) / len(member)
+            graph = confusion_graph(latents, stds, weights, random_state)
             most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
         n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))
         found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
@@ -105,9 +101,7 @@ class ClusterSearch(NamedTuple):
         if self.rate is not None:
             tree = merge_tree(edge_shares(graph, labels), **walk)
             labels = merge_to_rate(labels, tree, self.rate, weights)
-        return self._targets(
-            neighbour_shares(graph, labels), index, codes.member, found.stability
-        )
+        return self._targets(neighbour_shares(graph, labels), index, member, found.stability)
 
     def _neighbours(self, points):
         """Join rows to as many neighbours as suit the size of the clusters."""

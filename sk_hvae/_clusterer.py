@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_hvae._base import BaseHierarchicalVAE
 from sk_hvae._batches import GuidedSelection
 from sk_hvae._callbacks import with_callbacks
-from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch, RowCodes
+from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._cluster_tree import merge_tree
 from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
@@ -98,14 +98,14 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     ----------
     n_clusters : int or "auto", default=8
         Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
-        rows, merges those first that walks of 4 steps in the graph confuse most, and stops
+        different rows, merges those first that walks of 4 steps in the graph confuse most, and stops
         before the largest step in how well they are told apart (``cluster_tree_``'s heights).
     layer_rates : sequence of float, default=None
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
         categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
         that are hardest to tell apart are merged, until the entropy is just enough. None asks
         for one continuous layer of 2 bits per column, at most 32, which suits tables and
-        images alike, and for as many bits in the categorical layer as the neighbours agree on.
+        images alike (see the notes for fewer, where rows are repeated), and for as many bits in the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30
@@ -203,8 +203,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     Warns
     -----
     ClusterWarning
-        If fewer clusters than asked for come out, or if the mean adjusted Rand index of the
-        starts is below 0.5.
+        If fewer clusters than asked for come out, with what they were lost to: the training,
+        too few different rows, too few bits, or neighbours that do not tell more apart; or if
+        the mean adjusted Rand index of the starts is below 0.5.
     RateTargetWarning
         If a layer ends up off a target of ``layer_rates``.
 
@@ -216,6 +217,14 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     Notes
     -----
+    Copies of a row are one node of the graph. Where rows have about as many copies each, or
+    where most of them have a value of their own in some column, the number of copies does not
+    count. In other tables in which a row has at least one copy on average, as answers to a few
+    questions and small counts do, it says where the rows are dense: there the code below the
+    clusters has no more than half of the bits that it takes to tell the different rows apart,
+    rows are joined by how often samples of their codes are taken for each other, and
+    ``n_neighbors`` has no meaning.
+
     The graph takes 70,000 rows at most; of larger data as many are drawn at random, and the
     posterior learns their clusters for all. The prior of the clusters is learned, so that the
     rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
@@ -519,7 +528,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * n_columns, coarse)], None
         scale = min(1.0, coarse / sum(below))
         search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
-        targets = search.find(self._embed(X, plan, [scale * bits for bits in below], repeats))
+        transformer = self._embed(X, plan, [scale * bits for bits in below], repeats)
+        means, stds = _codes(transformer._module_in_place(), plan.rows, repeats)
+        targets = search.find(means, repeats.member, stds)
         self.stability_ = targets.stability
         sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
         return plan._replace(
@@ -530,7 +541,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         )
 
     def _embed(self, X, plan, rates, repeats):
-        """Fit the continuous layers alone; returns the `RowCodes` of all rows."""
+        """Fit the continuous layers alone; returns their `HierarchicalVAETransformer`."""
         params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
         transformer = HierarchicalVAETransformer(
             tuple(rates),
@@ -544,7 +555,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             warnings.simplefilter("ignore", RateTargetWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
-                transformer.fit(_without_copies(X, plan.rows, repeats))
+                return transformer.fit(_without_copies(X, plan.rows, repeats))
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
             except TrainingDivergedError as error:
@@ -552,7 +563,6 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                     f"{error} These are weights of the layers below the clusters, which are "
                     "trained first; the clusterer is as it was before."
                 ) from error
-        return _codes(transformer._module_in_place(), plan, repeats)
 
     def _split(self, plan):
         return GuidedSelection(plan.rows, plan.targets), None
@@ -678,19 +688,19 @@ def _without_copies(X, rows, repeats):
     return rows.take(torch.from_numpy(repeats.first)).cpu().numpy()
 
 
-def _codes(module, plan, repeats):
-    """Return the `RowCodes` of all rows by a model of the layers below the clusters."""
+def _codes(module, rows, repeats):
+    """Return posterior means of the different rows, and standard deviations or None."""
+    width = sum(layer.n_units for layer in module.layers)
+    if not repeats.are_density:
 
-    def means(x):
-        return torch.cat(module.encode(x), 1)
+        def means(x):
+            return torch.cat(module.encode(x), 1)
+
+        return map_rows(module, rows, means, width)[repeats.first], None
 
     def moments(x):
         posteriors = module.infer(module.features(x)).posteriors
         return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
 
-    width = sum(layer.n_units for layer in module.layers)
-    if not repeats.are_density:
-        points = map_rows(module, plan.rows, means, width)[repeats.first]
-        return RowCodes(points, None, repeats.member)
-    both = map_rows(module, plan.rows, moments, 2 * width)[repeats.first].astype(np.float64)
-    return RowCodes(both[:, :width], both[:, width:], repeats.member)
+    both = map_rows(module, rows, moments, 2 * width)[repeats.first].astype(np.float64)
+    return both[:, :width], both[:, width:]

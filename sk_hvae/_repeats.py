@@ -75,7 +75,7 @@ def _grid(rows):
 
 
 def _codes(x, low, step):
-    """Number the steps of the grid that the cells (b, n_features) are on, as integers."""
+    """Round cells (b, n_features) to steps of the grid, as integers."""
     steps = ((x.cpu().double() - low) / step).round()
     codes = steps.nan_to_num(0.0).clamp(-_LARGEST_CODE, _LARGEST_CODE).long()
     return torch.where(steps.isnan(), _MISSING, codes)
