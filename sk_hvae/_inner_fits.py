@@ -72,7 +72,8 @@ def principal_axes(points, n, seed):
             )
         variances = lengths**2 / (m - 1)
     _, axes = svd_flip(None, axes, u_based_decision=False)
-    return axes[:n].copy(), variances[:n].copy()
+    # np.array keeps the order in memory, on which the last bit of products depends.
+    return np.array(axes[:n]), np.array(variances[:n])
 
 
 def k_means(points, n_clusters, n_init, seed, weights=None):

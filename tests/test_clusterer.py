@@ -22,6 +22,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_hvae import HVAEClusterer
+from sk_hvae._clusterer import _found
+from sk_hvae._starting import Plan
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
 from sk_hvae.nn import Networks
 
@@ -295,6 +297,23 @@ class TestWarnings:
         assert f"mean pairwise ARI {clusterer.stability_:.2f}" in str(caught[0].message)
         assert caught[0].filename == __file__
         assert clusterer.stability_ < 0.5
+
+    def test_a_short_training_is_what_lost_clusters(self, blobs):
+        params = {**FAST, "lr": 1e-9, "max_epochs": 1, "n_init": 4}
+        clusterer = HVAEClusterer(4, **params)
+        shares = np.eye(4)[blobs[1]]
+        clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
+        clusterer.n_iter_, clusterer.stability_ = 1, 1.0
+        plan = Plan(*[None] * 6, targets=torch.from_numpy(shares), n_different=180)
+        clusterer._search = _found(plan, np.minimum(blobs[1], 1))
+        message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
+        with pytest.warns(ClusterWarning, match=message):
+            clusterer._warn_of_clusters()
+
+    def test_too_few_rows_are_what_lost_clusters(self, blobs):
+        few = blobs[0][::12]
+        with pytest.warns(ClusterWarning, match="too few to find so many clusters"):
+            HVAEClusterer(12, **TINY).fit(few)
 
     def test_rates_that_nobody_asked_for_are_no_reason_to_warn(self):
         X = make_blobs(60, n_features=12, centers=2, random_state=0)[0]

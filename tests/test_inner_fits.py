@@ -103,7 +103,7 @@ def test_a_fit_of_scikit_learn_is_recorded(recorded, iris):
         lambda X: HierarchicalVAETransformer(**FAST).partial_fit(X).transform(X),
         lambda X: MultiRateHVAETransformer(**FAST).fit(X).transform(X),
         lambda X: HVAEClusterer(3, n_init=2, **FAST).fit_predict(X),
-        lambda X: HVAEClusterer(2, n_init=2, **FAST).fit_predict((X > X.mean(0)) * 1.0),
+        lambda X: HVAEClusterer(2, n_init=2, **FAST).fit_predict((X.mean(0) < X) * 1.0),
         lambda X: HVAEClusterer("auto", n_init=2, **FAST).fit(X).predict(X),
         lambda X: rate_map(
             HierarchicalVAETransformer(**FAST),
