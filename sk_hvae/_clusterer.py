@@ -98,14 +98,16 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     ----------
     n_clusters : int or "auto", default=8
         Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
-        different rows, merges those first that walks of 4 steps in the graph confuse most, and stops
-        before the largest step in how well they are told apart (``cluster_tree_``'s heights).
+        different rows, merges those first that walks of 4 steps in the graph confuse most, and
+        stops before the largest step in how well they are told apart (``cluster_tree_``'s
+        heights).
     layer_rates : sequence of float, default=None
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
         categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
         that are hardest to tell apart are merged, until the entropy is just enough. None asks
         for one continuous layer of 2 bits per column, at most 32, which suits tables and
-        images alike (see the notes for fewer, where rows are repeated), and for as many bits in the categorical layer as the neighbours agree on.
+        images alike (see the notes for fewer, where rows are repeated), and for as many bits in
+        the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30

@@ -310,10 +310,24 @@ class TestWarnings:
         with pytest.warns(ClusterWarning, match=message):
             clusterer._warn_of_clusters()
 
-    def test_too_few_rows_are_what_lost_clusters(self, blobs):
-        few = blobs[0][::12]
-        with pytest.warns(ClusterWarning, match="too few to find so many clusters"):
-            HVAEClusterer(12, **TINY).fit(few)
+    @pytest.mark.parametrize(
+        ("rates", "n_different", "n_sought", "reason"),
+        [
+            (None, 180, 4, r"Train longer \(max_epochs\)\.$"),
+            ((4, 1), 180, 4, r"Train longer \(max_epochs\) or ask for more bits"),
+            (None, 3, 2, "X has only 3 different rows"),
+            ((4, 1), 180, 2, "Ask for fewer clusters, or ask for more bits"),
+            (None, 18, 2, "X has 18 different rows, too few .* or pass more rows"),
+            (None, 180, 2, "Neighbours do not tell more clusters apart"),
+        ],
+    )
+    def test_each_loss_of_clusters_has_its_reason(self, rates, n_different, n_sought, reason):
+        clusterer = HVAEClusterer(4, layer_rates=rates)
+        clusterer.n_iter_ = 100
+        targets = torch.eye(n_sought)[np.arange(180) % n_sought]
+        plan = Plan(*[None] * 6, targets=targets, n_different=n_different)
+        clusterer._search = _found(plan, np.arange(180) % 2)
+        assert re.search(reason, clusterer._why_fewer(2))
 
     def test_rates_that_nobody_asked_for_are_no_reason_to_warn(self):
         X = make_blobs(60, n_features=12, centers=2, random_state=0)[0]

@@ -126,7 +126,7 @@ class TestConfusionGraph:
 
 class TestTargets:
     def test_every_copy_has_those_of_its_row(self):
-        X, y = three_blobs()
+        X, _ = three_blobs()
         member = np.repeat(np.arange(60), np.arange(1, 61))
         once = ClusterSearch(3, None, 4, 10, 0).find(X)
         copied = ClusterSearch(3, None, 4, 10, 0).find(X, member)
