@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import softmax
 from scipy.stats import entropy
 from sklearn.utils import check_random_state
 
 from sk_hvae._cluster_tree import count_clusters, merge_to_rate, merge_tree
 from sk_hvae._graph_clusters import (
+    confusion_graph,
     edge_shares,
     find_clusters,
     neighbour_shares,
@@ -16,7 +18,7 @@ from sk_hvae._graph_clusters import (
 )
 
 MOST_CLUSTERS = 20
-_ROWS_PER_CLUSTER = 5
+_ROWS_PER_CLUSTER, _WEIGHTED_ROWS_PER_CLUSTER = 5, 2
 _MOST_GRAPH_ROWS = 70_000
 _DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
 
@@ -60,28 +62,66 @@ class ClusterSearch(NamedTuple):
     n_neighbors: int
     seed: int
 
-    def find(self, latents):
-        """Find the targets of rows by their latents, (n, n_units); returns `ClusterTargets`."""
+    def find(self, latents, member=None, stds=None):
+        """Find the targets of rows by the latents of the different ones.
+
+        Parameters
+        ----------
+        latents : ndarray of shape (m, n_units)
+            Posterior means of the different rows.
+        member : ndarray of shape (n,), default=None
+            Which of the different rows each row is a copy of; None if none is one.
+        stds : ndarray of shape (m, n_units), default=None
+            Posterior standard deviations, if the numbers of copies are to count.
+
+        Returns
+        -------
+        ClusterTargets
+        """
         random_state = check_random_state(self.seed)
         index = np.arange(len(latents))
-        if len(latents) > _MOST_GRAPH_ROWS:
+        member = index if member is None else member
+        if self.n_clusters and len(index) <= self.n_clusters and len(index) < len(member):
+            return self._targets(np.eye(len(index)), index, member, 1.0)
+        if len(index) > _MOST_GRAPH_ROWS:
             index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
-        n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, len(index) // _ROWS_PER_CLUSTER))
-        widest = len(index) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
-        graph = shared_neighbour_graph(latents[index], min(self.n_neighbors, max(1, widest)))
-        found = find_clusters(graph, n_clusters, self.n_init, random_state)
+        if stds is None:
+            graph, weights = self._neighbours(latents[index]), None
+            most, walk = len(index) // _ROWS_PER_CLUSTER, {}
+        else:
+            weights = np.bincount(member) / len(member)
+            graph = confusion_graph(latents, stds, weights, random_state)
+            most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
+        n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))
+        found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
         if self.n_clusters is None and self.rate is None:
-            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels)))
-            found = find_clusters(graph, n_clusters, self.n_init, random_state)
+            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels), **walk))
+            found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
         labels = found.labels
         if self.rate is not None:
-            labels = merge_to_rate(labels, merge_tree(edge_shares(graph, labels)), self.rate)
-        known = neighbour_shares(graph, labels)
+            tree = merge_tree(edge_shares(graph, labels), **walk)
+            labels = merge_to_rate(labels, tree, self.rate, weights)
+        return self._targets(neighbour_shares(graph, labels), index, member, found.stability)
+
+    def _neighbours(self, points):
+        """Join rows to as many neighbours as suit the size of the clusters."""
+        if len(points) == 1:
+            return csr_array(np.ones((1, 1)))
+        widest = len(points) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
+        return shared_neighbour_graph(points, min(self.n_neighbors, max(1, widest)))
+
+    def _targets(self, known, index, member, stability):
+        """Hand shares of the rows in the graph, (m, k), on to all copies."""
+        every = np.full((member.max() + 1, known.shape[1]), np.nan)
+        every[index] = known
+        shares = every[member]
+        inside = ~np.isnan(shares[:, 0])
+        known = shares[inside]
         if self.rate is not None:
             known = temper(known, self.rate)
-        shares = np.zeros((len(latents), known.shape[1]), np.float32)
-        shares[index] = known
-        return ClusterTargets(shares, shared_information(known), found.stability)
+        shares = np.zeros(shares.shape, np.float32)
+        shares[inside] = known
+        return ClusterTargets(shares, shared_information(known), stability)
 
 
 def shared_information(shares):

@@ -6,7 +6,7 @@ from scipy.stats import entropy
 _WALK_STEPS = 4
 
 
-def merge_tree(joint):
+def merge_tree(joint, n_steps=_WALK_STEPS):
     """Merge clusters step by step, the two first that are hardest to tell apart.
 
     As the agglomerative information bottleneck (Slonim & Tishby, NeurIPS 1999), but a merger
@@ -17,8 +17,10 @@ def merge_tree(joint):
     ----------
     joint : ndarray of shape (k, k)
         Weight of the edges between any two clusters, symmetric; every cluster has some. Walks
-        of 4 steps are taken from cluster to cluster, which tell apart what a single step,
-        whatever the clusters, hardly ever confuses.
+        are taken from cluster to cluster.
+    n_steps : int, default=4
+        Length of the walks: a single step among nearest neighbours hardly ever confuses two
+        clusters, whatever they are.
 
     Returns
     -------
@@ -28,7 +30,7 @@ def merge_tree(joint):
     """
     k = len(joint)
     share = joint.sum(1, keepdims=True)
-    joint = share * np.linalg.matrix_power(joint / share, _WALK_STEPS) / share.sum()
+    joint = share * np.linalg.matrix_power(joint / share, n_steps) / share.sum()
     rows, counts = dict(enumerate(joint)), dict.fromkeys(range(k), 1)
     merges, height = [], 0.0
     for new in range(k, 2 * k - 1):
@@ -44,7 +46,7 @@ def merge_tree(joint):
     return np.array(merges, dtype=float).reshape(-1, 4)
 
 
-def merge_to_rate(labels, tree, rate):
+def merge_to_rate(labels, tree, rate, weights=None):
     """Merge clusters as far as their entropy still reaches a rate.
 
     Parameters
@@ -55,6 +57,8 @@ def merge_to_rate(labels, tree, rate):
         See `merge_tree`.
     rate : float
         Bits.
+    weights : ndarray of shape (n,), default=None
+        How much each label counts; None for 1.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def merge_to_rate(labels, tree, rate):
 
     for k in range(1, len(tree) + 1):
         merged = cut_tree(tree, n_clusters=k).ravel()[labels]
-        if entropy(np.bincount(merged), base=2) >= rate:
+        if entropy(np.bincount(merged, weights), base=2) >= rate:
             return merged
     return labels
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sk_hvae._latents import LatentsMixin
 from sk_hvae._measurement import map_rows
 from sk_hvae._persistence import Kept
 from sk_hvae._rate_control import Goal, GuidedController
+from sk_hvae._repeats import Repeats
 from sk_hvae._transformer import HierarchicalVAETransformer
 from sk_hvae._typing import (
     Epochs,
@@ -55,7 +56,10 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.consistency import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
+_SHARE_OF_ENTROPY = 0.5
+_MOST_COPIED = 2**24
 _POOR_AGREEMENT = 0.5
+_FEW_ROWS = 5
 _BEFORE = "continuous"
 _SHARED = (
     "hidden_layer_sizes",
@@ -95,14 +99,16 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     ----------
     n_clusters : int or "auto", default=8
         Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
-        rows, merges those first that walks of 4 steps in the graph confuse most, and stops
-        before the largest step in how well they are told apart (``cluster_tree_``'s heights).
+        different rows, merges those first that walks of 4 steps in the graph confuse most, and
+        stops before the largest step in how well they are told apart (``cluster_tree_``'s
+        heights).
     layer_rates : sequence of float, default=None
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
         categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
         that are hardest to tell apart are merged, until the entropy is just enough. None asks
         for one continuous layer of 2 bits per column that varies, at most 32, which suits tables
-        and images alike, and for as many bits in the categorical layer as the neighbours agree on.
+        and images alike (see the notes for fewer, where rows are repeated), and for as many bits
+        in the categorical layer as the neighbours agree on.
     n_init : int, default=20
         Starts of the spectral clustering. They cost little beside the training.
     n_neighbors : int, default=30
@@ -204,8 +210,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     Warns
     -----
     ClusterWarning
-        If fewer clusters than asked for come out, or if the mean adjusted Rand index of the
-        starts is below 0.5.
+        If fewer clusters than asked for come out, with what they were lost to: the training,
+        too few different rows, too few bits, or neighbours that do not tell more apart; or if
+        the mean adjusted Rand index of the starts is below 0.5.
     RateTargetWarning
         If a layer ends up off a target of ``layer_rates``.
 
@@ -217,6 +224,14 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     Notes
     -----
+    Copies of a row are one node of the graph. Where rows have about as many copies each, or
+    where most of them have a value of their own in some column, the number of copies does not
+    count. In other tables in which a row has at least one copy on average, as answers to a few
+    questions and small counts do, it says where the rows are dense: there the code below the
+    clusters has no more than half of the bits that it takes to tell the different rows apart,
+    rows are joined by how often samples of their codes are taken for each other, and
+    ``n_neighbors`` has no meaning.
+
     The graph takes 70,000 rows at most; of larger data as many are drawn at random, and the
     posterior learns their clusters for all. The prior of the clusters is learned, so that the
     rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
@@ -250,6 +265,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     cluster_tree_: NDArray[np.float64]
     stability_: float
     _states: np.ndarray
+    _transient: ClassVar = ("_session", "_search")
     _kept: ClassVar = {
         **BaseHierarchicalVAE._kept,
         "cluster_sizes_": Kept("i", ("n_clusters",)),
@@ -521,21 +537,28 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             raise ValueError(
                 f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
             )
-        *below, rate = plan.goal.layer_rates
+        repeats = Repeats.among(plan.rows)
+        below, rate = list(plan.goal.layer_rates[:-1]), plan.goal.layer_rates[-1]
+        coarse = _SHARE_OF_ENTROPY * repeats.entropy if repeats.are_density else math.inf
         if self.layer_rates is None:
-            below, rate = [min(_MOST_BITS, _BITS_PER_COLUMN * max(1, plan.n_varying))], None
+            bits = _BITS_PER_COLUMN * max(1, plan.n_varying)
+            below, rate = [min(_MOST_BITS, bits, coarse)], None
+        scale = min(1.0, coarse / sum(below))
         search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
-        targets = search.find(self._embed(X, plan, below))
+        transformer = self._embed(X, plan, [scale * bits for bits in below], repeats)
+        means, stds = _codes(transformer._module_in_place(), plan.rows, repeats)
+        targets = search.find(means, repeats.member, stds)
         self.stability_ = targets.stability
         sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
         return plan._replace(
             goal=Goal((*below, targets.information if rate is None else rate), ()),
             architecture=plan.architecture._replace(n_components=sizes),
             targets=torch.from_numpy(targets.shares).to(plan.device),
+            n_different=len(repeats.first),
         )
 
-    def _embed(self, X, plan, rates):
-        """Fit the continuous layers alone; returns their latents, side by side."""
+    def _embed(self, X, plan, rates, repeats):
+        """Fit the continuous layers alone; returns their `HierarchicalVAETransformer`."""
         params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
         transformer = HierarchicalVAETransformer(
             tuple(rates),
@@ -550,7 +573,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             warnings.simplefilter("ignore", OutlierWarning)  # which says it of the same rows
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
-                return np.concatenate(transformer.fit(X).latents(X), axis=1)
+                return transformer.fit(_without_copies(X, plan.rows, repeats))
             except TrainingInterruptedWarning as interrupted:
                 raise KeyboardInterrupt from interrupted
             except TrainingDivergedError as error:
@@ -583,6 +606,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         with torch.inference_mode():
             states = torch.eye(n_states, device=plan.device)[self._states]
             self.cluster_centers_ = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        self._search = _found(plan, self._states[self.labels_])
         neighbours = plan.targets.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours
         self.cluster_tree_ = merge_tree(joint + joint.T)
@@ -607,8 +631,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         if self.n_clusters != "auto" and n_found < self.n_clusters:
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
-                f"{self.rates_[-1]:.3g} bits. Ask for fewer clusters, or for more bits in the "
-                "last entry of layer_rates.",
+                f"{self.rates_[-1]:.3g} bits. {self._why_fewer(n_found)}",
                 ClusterWarning,
             )
         if self.stability_ < _POOR_AGREEMENT:
@@ -618,3 +641,84 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 "more rows.",
                 ClusterWarning,
             )
+
+    def _why_fewer(self, n_found):
+        """Say what the missing clusters were lost to, and what to do."""
+        search = self._search
+        more_bits = " or ask for more bits in the last entry of layer_rates"
+        if n_found < search.n_clusters:
+            return (
+                f"The training lost the others: before it, {search.n_clusters} were found among "
+                f"neighbours, and after {self.n_iter_} epochs {search.agreement:.0%} of the rows "
+                "are in the cluster of their neighbours. Train longer (max_epochs)"
+                f"{more_bits if self.layer_rates else ''}."
+            )
+        if search.n_different < self.n_clusters:
+            return (
+                f"X has only {search.n_different} different rows. Ask for as many clusters at most."
+            )
+        if self.layer_rates is not None:
+            return f"Ask for fewer clusters,{more_bits}."
+        if search.n_different < _FEW_ROWS * self.n_clusters:
+            return (
+                f"X has {search.n_different} different rows, too few to find so many clusters "
+                "among their neighbours. Ask for fewer clusters, or pass more rows."
+            )
+        return (
+            "Neighbours do not tell more clusters apart. Ask for fewer clusters, or, if "
+            f"{self.max_epochs!r} in max_epochs is a short training, train longer."
+        )
+
+
+class _Search(NamedTuple):
+    """What the search before the training found, and what became of it.
+
+    Attributes
+    ----------
+    n_different : int
+        Number of different rows.
+    n_clusters : int
+        Number of clusters that are the likeliest among the neighbours of some row.
+    agreement : float
+        Share of the rows whose state is that cluster.
+    """
+
+    n_different: int
+    n_clusters: int
+    agreement: float
+
+
+def _found(plan, states):
+    """Compare the states of all rows with the clusters of their neighbours."""
+    targets = plan.targets.cpu().numpy()
+    known = targets.any(1)
+    sought = targets[known].argmax(1)
+    agreement = float(np.mean(states[known] == sought))
+    return _Search(plan.n_different, len(np.unique(sought)), agreement)
+
+
+def _without_copies(X, rows, repeats):
+    """Return the different rows, if the copies mean nothing and would be learnt by heart."""
+    n = len(repeats.first)
+    few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
+    if repeats.are_density or not few:
+        return X
+    return rows.take(torch.from_numpy(repeats.first)).cpu().numpy()
+
+
+def _codes(module, rows, repeats):
+    """Return posterior means of the different rows, and standard deviations or None."""
+    width = sum(layer.n_units for layer in module.layers)
+    if not repeats.are_density:
+
+        def means(x):
+            return torch.cat(module.encode(x), 1)
+
+        return map_rows(module, rows, means, width)[repeats.first], None
+
+    def moments(x):
+        posteriors = module.infer(module.features(x)).posteriors
+        return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
+
+    both = map_rows(module, rows, moments, 2 * width)[repeats.first].astype(np.float64)
+    return both[:, :width], both[:, width:]

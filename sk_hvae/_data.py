@@ -1,11 +1,9 @@
 """A sample of the rows, their principal components, and clusters of these."""
 
-import warnings
-
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
+from sk_hvae._inner_fits import k_means, principal_axes
 from sk_hvae.nn.linear_start import PrincipalComponents
 
 _PCA_ELEMENTS = 8_000_000
@@ -52,17 +50,13 @@ def principal_components(linked, n_components, random_state):
     PrincipalComponents
         On the device of ``linked``.
     """
-    from sklearn.decomposition import PCA
-
     n = min(n_components, *linked.shape)
     if not (linked != linked[0]).any():
         n = 0
-    pca = PCA(max(n, 1), random_state=random_state)
-    with np.errstate(invalid="ignore"):
-        pca.fit(linked.cpu().numpy())
-    variances = pca.explained_variance_[:n]
-    n = int((variances > _SMALLEST_VARIANCE * variances.max(initial=0.0)).sum())
-    arrays = pca.components_[:n], variances[:n], pca.mean_
+    points = linked.cpu().numpy()
+    axes, variances = principal_axes(points, max(n, 1), random_state)
+    n = int((variances[:n] > _SMALLEST_VARIANCE * variances[:n].max(initial=0.0)).sum())
+    arrays = axes[:n], variances[:n], points.mean(0)
     return PrincipalComponents(*(torch.from_numpy(a).to(linked) for a in arrays))
 
 
@@ -86,15 +80,11 @@ def cluster_centres(linked, components, n_clusters, random_state):
     Tensor of shape (n_clusters, n)
         On the device of ``linked``.
     """
-    from sklearn.cluster import KMeans
-
     if not len(components.variances):
         return linked.new_zeros(n_clusters, 0)
     scores = ((linked - components.mean) @ components.directions.T).cpu().numpy()
     n = min(n_clusters, len(np.unique(scores, axis=0)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # rows that differ by rounding only
-        centres = KMeans(n, n_init=1, random_state=random_state).fit(scores).cluster_centers_
+    centres, _ = k_means(scores, n, 1, random_state)
     return torch.from_numpy(np.resize(centres, (n_clusters, scores.shape[1]))).to(linked)
 
 

@@ -5,20 +5,22 @@ random edge carries about the cluster of the other end. It is the log-likelihood
 degree-corrected stochastic block model (Karrer & Newman, Physical Review E 83, 016107, 2011).
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array
 from scipy.sparse.linalg import LinearOperator, eigsh
-from sklearn.exceptions import ConvergenceWarning
+from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.parallel import Parallel, delayed
+
+from sk_hvae._inner_fits import k_means, neighbour_graph
 
 _COUPLING = 1e-3
 _EIGENVALUE_TOLERANCE = 1e-4
 _DIFFUSION_STEPS = 20
 _RESTARTS = 2
+_DRAWS = 30
 _MOST_SWEEPS, _SETTLED = 20, 5e-4
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
 _FLOOR = 1e-9
@@ -75,17 +77,45 @@ def shared_neighbour_graph(points, n_neighbors):
     csr_array of shape (n, n)
         Symmetric, without loops.
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    joined = NearestNeighbors(n_neighbors=n_neighbors).fit(points).kneighbors_graph()
-    joined = csr_array(joined)
+    joined = neighbour_graph(points, n_neighbors)
     near = joined + eye_array(len(points), format="csr")
     shared = (near @ near.T) * joined
     shared.data /= 2 * (n_neighbors + 1) - shared.data
     return csr_array(shared + shared.T)
 
 
-def find_clusters(graph, n_clusters, n_init, random_state):
+def confusion_graph(means, stds, weights, random_state):
+    """Join rows of which a sample of the code leaves open which one it came from.
+
+    The weight of an edge is the probability that a sample of the code of a row drawn at random
+    is taken for both rows, by two independent guesses. It is the joint distribution of the ends
+    of an edge: symmetric, with the weights as sums, copies of a row joined to each other.
+
+    Parameters
+    ----------
+    means, stds : ndarray of shape (n, n_units)
+        Of the code of every row, Gaussian, units independent.
+    weights : ndarray of shape (n,)
+        How frequent the rows are.
+    random_state : RandomState
+        Draws 30 samples of the code of each row.
+
+    Returns
+    -------
+    csr_array of shape (n, n)
+        Adds up to 1.
+    """
+    shares, precisions = weights / weights.sum(), stds**-2.0
+    constants = np.log(shares) - np.log(stds).sum(1) - 0.5 * (means**2 * precisions).sum(1)
+    joint = np.zeros((len(means), len(means)))
+    for _ in range(_DRAWS):
+        z = means + stds * random_state.normal(size=means.shape)
+        guesses = softmax(z @ (means * precisions).T - 0.5 * z**2 @ precisions.T + constants, 1)
+        joint += guesses.T @ (shares[:, None] * guesses)
+    return csr_array((joint + joint.T) / (2 * _DRAWS))
+
+
+def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
     """Partition a graph from several starts and keep the best.
 
     A start is k-means on the leading eigenvectors of the normalised adjacency, rows scaled to
@@ -105,6 +135,8 @@ def find_clusters(graph, n_clusters, n_init, random_state):
         Number of starts.
     random_state : RandomState
         Seeds k-means and the eigenvectors.
+    weights : ndarray of shape (n,), default=None
+        How many rows each node stands for; None for one.
 
     Returns
     -------
@@ -121,7 +153,7 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
     starts = Parallel()(
-        delayed(_start)(matrix, values, vectors, n_clusters, *start)
+        delayed(_start)(matrix, weights, values, vectors, n_clusters, *start)
         for start in zip(
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
             np.resize([0, _DIFFUSION_STEPS], n_init),
@@ -132,12 +164,13 @@ def find_clusters(graph, n_clusters, n_init, random_state):
     return Clustering(_best(starts).labels, _agreement([start.labels for start in starts]))
 
 
-def _start(graph, values, vectors, n_clusters, n_vectors, n_steps, seed):
+def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed):
     """Partition a graph by k-means on the first of its eigenvectors, after a diffusion."""
     graph = csr_array(graph)
     points = (vectors * values**n_steps)[:, :n_vectors]
     points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
-    return partition(graph, _refine(graph, _k_means(points, n_clusters, seed)))
+    _, labels = k_means(points, n_clusters, _RESTARTS, seed, weights)
+    return partition(graph, _refine(graph, labels))
 
 
 def _best(starts):
@@ -216,15 +249,6 @@ def _spectrum(graph, n_vectors, random_state):
         )
     order = np.argsort(-values)[:n_vectors]
     return values[order].clip(0, 1), vectors[:, order]
-
-
-def _k_means(points, n_clusters, seed):
-    from sklearn.cluster import KMeans
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        means = KMeans(n_clusters, n_init=_RESTARTS, random_state=seed)
-        return means.fit_predict(points)
 
 
 def _refine(graph, labels):

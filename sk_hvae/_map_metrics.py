@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import check_cv, cross_val_score
 
+from sk_hvae._inner_fits import k_means
 from sk_hvae._measurement import PlaneSurvey, module_device
 from sk_hvae._validation import resolve_autocast
 from sk_hvae.metrics import generation_score
@@ -111,10 +112,8 @@ class MapTask:
             return psnr_of_error(measured.squared_error, survey.data_range)
         latents = single.transform(self.X)
         if metric == _CLUSTERING:
-            from sklearn.cluster import KMeans
-
-            k_means = KMeans(len(np.unique(self.y)), n_init=10, random_state=0)
-            return adjusted_rand_score(self.y, k_means.fit_predict(latents))
+            _, labels = k_means(np.asarray(latents), len(np.unique(self.y)), 10, 0)
+            return adjusted_rand_score(self.y, labels)
         classifier = make_classifier(metric.partition(":")[2])
         return cross_val_score(classifier, latents, self.y, cv=self._splits).mean()
 

@@ -50,6 +50,8 @@ class Plan(NamedTuple):
         Where to keep the state of a fit.
     targets : Tensor of shape (n, n_states) or None
         States that the rows of a clusterer should go to.
+    n_different : int
+        How many of the rows of a clusterer are no copies of others.
     """
 
     goal: Goal
@@ -63,6 +65,7 @@ class Plan(NamedTuple):
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
+    n_different: int = 0
 
     @property
     def n_varying(self):

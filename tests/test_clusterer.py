@@ -22,6 +22,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_hvae import HVAEClusterer
+from sk_hvae._clusterer import _found
+from sk_hvae._starting import Plan
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
 from sk_hvae.nn import Networks
 
@@ -295,6 +297,37 @@ class TestWarnings:
         assert f"mean pairwise ARI {clusterer.stability_:.2f}" in str(caught[0].message)
         assert caught[0].filename == __file__
         assert clusterer.stability_ < 0.5
+
+    def test_a_short_training_is_what_lost_clusters(self, blobs):
+        params = {**FAST, "lr": 1e-9, "max_epochs": 1, "n_init": 4}
+        clusterer = HVAEClusterer(4, **params)
+        shares = np.eye(4)[blobs[1]]
+        clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
+        clusterer.n_iter_, clusterer.stability_ = 1, 1.0
+        plan = Plan(*[None] * 6, targets=torch.from_numpy(shares), n_different=180)
+        clusterer._search = _found(plan, np.minimum(blobs[1], 1))
+        message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
+        with pytest.warns(ClusterWarning, match=message):
+            clusterer._warn_of_clusters()
+
+    @pytest.mark.parametrize(
+        ("rates", "n_different", "n_sought", "reason"),
+        [
+            (None, 180, 4, r"Train longer \(max_epochs\)\.$"),
+            ((4, 1), 180, 4, r"Train longer \(max_epochs\) or ask for more bits"),
+            (None, 3, 2, "X has only 3 different rows"),
+            ((4, 1), 180, 2, "Ask for fewer clusters, or ask for more bits"),
+            (None, 18, 2, "X has 18 different rows, too few .* or pass more rows"),
+            (None, 180, 2, "Neighbours do not tell more clusters apart"),
+        ],
+    )
+    def test_each_loss_of_clusters_has_its_reason(self, rates, n_different, n_sought, reason):
+        clusterer = HVAEClusterer(4, layer_rates=rates)
+        clusterer.n_iter_ = 100
+        targets = torch.eye(n_sought)[np.arange(180) % n_sought]
+        plan = Plan(*[None] * 6, targets=targets, n_different=n_different)
+        clusterer._search = _found(plan, np.arange(180) % 2)
+        assert re.search(reason, clusterer._why_fewer(2))
 
     def test_rates_that_nobody_asked_for_are_no_reason_to_warn(self):
         X = make_blobs(60, n_features=12, centers=2, random_state=0)[0]
