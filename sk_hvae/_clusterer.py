@@ -355,7 +355,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
         np.int64(1)
         """
-        self._fit(X)
+        self._fit(X, y)
         self._warn_of_clusters()
         return self
 

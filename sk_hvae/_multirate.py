@@ -336,7 +336,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> multi.fit(load_wine().data).converged_
         True
         """
-        self._fit(X)
+        self._fit(X, y)
         self._X = X
         return self
 

@@ -203,6 +203,11 @@ class RateSearchCV(GridSearchCV):
             self.scorer_ = check_scoring(given)
         return self
 
+    def _init_callback_context(self, *, max_subtasks, **kwargs):
+        """Announce the shared fits too, a task beside the search and the last fit."""
+        n_more = int("_shared_stage" in vars(self))
+        return super()._init_callback_context(max_subtasks=max_subtasks + n_more, **kwargs)
+
     def _run_search(self, evaluate_candidates, *, callback_ctx=None):
         """Fit what candidates share before they are evaluated, on the same splits."""
         context = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
@@ -213,7 +218,7 @@ class RateSearchCV(GridSearchCV):
             return
         splits = list(self.cv.split(stage.X, stage.y, **_split_params(self, stage.params)))
         start = time.perf_counter()
-        any_shared = fit_planes(self, stage, splits)
+        any_shared = fit_planes(self, stage, splits, callback_ctx)
         self.shared_fit_time_ = time.perf_counter() - start if any_shared else 0.0
         super()._run_search(partial(evaluate_candidates, cv=check_cv(splits)), **context)
         # A split may train on all rows, but the last fit is one by itself.

@@ -14,6 +14,7 @@ from sk_hvae._data import (
     n_pca_rows,
     principal_components,
 )
+from sk_hvae._history import Epochs
 from sk_hvae._measurement import place
 from sk_hvae._rate_control import Goal
 from sk_hvae._rows import ResidentRows, Rows
@@ -46,6 +47,8 @@ class Plan(NamedTuple):
         Where to keep the state of a fit.
     targets : Tensor of shape (n, n_states) or None
         States that the rows of a clusterer should go to.
+    past : Epochs
+        What the model has behind it and its attributes go on counting.
     """
 
     goal: Goal
@@ -57,6 +60,7 @@ class Plan(NamedTuple):
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
+    past: Epochs = Epochs()
 
     def generator(self):
         """Make the generator of shuffling and noise, on the device."""

@@ -334,7 +334,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae.fit(load_wine().data).converged_
         True
         """
-        return self._fit(X, warm=self.warm_start and hasattr(self, "module_"))
+        return self._fit(X, y, warm=self.warm_start and hasattr(self, "module_"))
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Rows, y: object = None) -> Self:

@@ -10,7 +10,9 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
@@ -28,6 +30,7 @@ __all__ = [
     "check_callbacks",
     "check_feature_names_in",
     "check_layer_values",
+    "check_method_params",
     "check_out",
     "check_rows",
     "fit_context",
@@ -41,6 +44,7 @@ __all__ = [
     "resolve_rate_range",
     "resolve_sizes",
     "resolve_targets",
+    "safe_split",
     "usable_device",
 ]
 
