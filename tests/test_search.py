@@ -68,7 +68,7 @@ class Calls:
 
 
 @pytest.fixture
-def exact(monkeypatch):
+def exact(monkeypatch, always_shared):
     """Make multi-rate models that are the single-rate ones, and tell of their use.
 
     A search with them must equal GridSearchCV's, whatever is shared.
@@ -357,13 +357,69 @@ class Recorder:
         assert estimator is self.search
 
 
-@pytest.mark.skipif(not hasattr(GridSearchCV, "set_callbacks"), reason="scikit-learn < 1.9")
-def test_callbacks_see_the_same_tasks(pipeline, iris, species, exact):
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(GridSearchCV, "set_callbacks"), reason="scikit-learn < 1.9"
+)
+
+
+@needs_callbacks
+def test_callbacks_see_the_tasks_of_a_grid_search_and_the_shared_fits(
+    pipeline, iris, species, exact
+):
     recorder, reference = Recorder(), Recorder()
     grid = {"hvae__layer_rates": RATES}
     RateSearchCV(pipeline, grid, cv=2).set_callbacks(recorder).fit(iris, species)
     GridSearchCV(pipeline, grid, cv=2).set_callbacks(reference).fit(iris, species)
-    assert recorder.tasks == reference.tasks
+    first, *others = reference.tasks
+    assert recorder.tasks == [first, "shared-fits", "shared-fit", "shared-fit", *others]
+
+
+class Watcher(Recorder):
+    """One that is handed on to all estimators inside, as progress bars are."""
+
+    max_propagation_depth = None
+
+    def on_fit_task_begin(self, estimator, context, **kwargs):
+        outer = context.source_task_name
+        self.tasks.append((outer, context.estimator_name, context.task_name, context.max_subtasks))
+
+    def on_fit_task_end(self, estimator, context, **kwargs):
+        pass
+
+
+@needs_callbacks
+@pytest.mark.usefixtures("always_shared")
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_callbacks_see_shared_fits_under_public_names(small, iris, in_pipeline):
+    watcher, hvae, name = Watcher(), small(max_epochs=2), "layer_rates"
+    if in_pipeline:
+        hvae, name = Pipeline([("scale", StandardScaler()), ("hvae", hvae)]), "hvae__layer_rates"
+    RateSearchCV(hvae, {name: RATES}, cv=2).set_callbacks(watcher).fit(iris)
+    tasks = [task for task in watcher.tasks if task[1] not in ("Pipeline", "StandardScaler")]
+    within = "fit-final-estimator" if in_pipeline else None
+    shared = (within or "shared-fit", "MultiRateHVAETransformer", "fit", 4)
+    candidate = (within or "candidate-split-evaluation", "HierarchicalVAETransformer", "fit", 0)
+    last = (within or "refit-with-best-params", "HierarchicalVAETransformer", "fit", 2)
+    assert [task for task in tasks if task[1:3] == shared[1:3]] == [shared] * 2
+    assert [task for task in tasks if task[1:3] == candidate[1:3]] == [candidate] * 6 + [last]
+    assert (None, "RateSearchCV", "fit", 3) in tasks
+    assert (None, "RateSearchCV", "shared-fits", 2) in tasks
+    assert not [task for task in watcher.tasks if "Plane" in task[1]]
+
+
+@needs_callbacks
+@pytest.mark.usefixtures("always_shared")
+def test_a_progress_bar_shows_shared_fits(small, iris, capsys):
+    from sklearn.callback import ProgressBar
+
+    pytest.importorskip("rich")
+    search = RateSearchCV(small(max_epochs=2), {"layer_rates": RATES}, cv=2)
+    search.set_callbacks(ProgressBar()).fit(iris)
+    shown = capsys.readouterr().out
+    assert "RateSearchCV - shared-fits #0" in shown
+    assert shown.count("RateSearchCV - shared-fit | MultiRateHVAETransformer - fit") == 2
+    assert "RateSearchCV - refit-with-best-params | HierarchicalVAETransformer - fit #2" in shown
+    assert "Plane" not in shown
 
 
 def test_set_output_is_kept(pipeline, iris, species, exact):
@@ -458,8 +514,8 @@ def test_workers_that_fit_shared_models_must_see_the_folder(
 def test_workers_that_fit_candidates_must_see_the_folder(
     pipeline, iris, species, exact, monkeypatch
 ):
-    def out_of_sight(search, stage, splits):
-        fitted = fit_planes(search, stage, splits)
+    def out_of_sight(search, stage, splits, context):
+        fitted = fit_planes(search, stage, splits, context)
         shutil.rmtree(stage.folder)
         return fitted
 
@@ -527,6 +583,7 @@ def by_hand(pipeline, grid, splits, X, y):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 @pytest.mark.parametrize("rates", [[0.5, 1, 3], [(0.5, 1), (1, 0.5)]], ids=str)
 def test_scores_are_those_of_a_loop_by_hand(pipeline, iris, species, rates):
     grid = {"hvae__layer_rates": rates, "hvae__output_layers": ["all", 1], "clf__C": [0.1, 10]}
@@ -539,6 +596,7 @@ def test_scores_are_those_of_a_loop_by_hand(pipeline, iris, species, rates):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 def test_jobs_give_the_same(pipeline, iris, species):
     grid = {"hvae__layer_rates": [0.5, 1, 3], "hvae__likelihood": ["gaussian", Gaussian()]}
     one, two = (
@@ -550,6 +608,7 @@ def test_jobs_give_the_same(pipeline, iris, species):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 def test_pickle_of_a_fitted_search(pipeline, iris, species):
     search = RateSearchCV(pipeline, {"hvae__layer_rates": [0.5, 1]}, cv=2).fit(iris, species)
     stored = pickle.dumps(search)
