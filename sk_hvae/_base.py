@@ -53,6 +53,7 @@ from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
+_FAR, _FAR_BITS, _STEPS_TO_SETTLE = 0.2, 0.5, 50
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
 _TRAIN_LONGER = "train longer (max_epochs)"
@@ -70,6 +71,12 @@ class Session(NamedTuple):
     settings: TrainingSettings
     net: HVAENet
     past: Epochs
+    warned: bool = False
+
+    def rates(self):
+        """Return the rates in training, bits, averaged over the later half of the passes."""
+        rows = Epochs.of(self.net.history).history["train_rates"]
+        return rows[len(rows) // 2 :].mean(0)
 
 
 class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
@@ -167,6 +174,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         if session.net.interrupted_:
             session.net.interrupted_ = False
             raise KeyboardInterrupt
+        self._warn_of_session(session)
         return self
 
     def _prepare(self, X, first, keep=None):
@@ -397,6 +405,28 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         warn_caller(
             f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
             f"{', or '.join(dict.fromkeys(advice))}.",
+            RateTargetWarning,
+        )
+
+    def _warn_of_session(self, session):
+        """Say once if calls of ``partial_fit`` do not come to the targets, given some steps."""
+        goal, n_steps = session.goal, session.net.n_steps_done_
+        if session.warned or goal.betas or n_steps < _STEPS_TO_SETTLE:
+            return
+        pairs = list(zip(session.rates(), goal.layer_rates, strict=True))
+        far = [
+            f"z_{number} carries {rate:.3g} of its {target:g} bits"
+            for number, (rate, target) in enumerate(pairs, start=1)
+            if abs(rate - target) > max(_FAR * target, _FAR_BITS)
+        ]
+        if not far:
+            return
+        self._session = session._replace(warned=True)
+        warn_caller(
+            f"{' and '.join(far)} in training, on average over the last of {n_steps} steps of "
+            "partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
+            "the data have. This is said once; converged_ tells after each call whether its rows "
+            "are on target.",
             RateTargetWarning,
         )
 

@@ -330,8 +330,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------

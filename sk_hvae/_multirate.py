@@ -192,8 +192,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     -----
     The loss of a row with multipliers beta is divided by the cube root of 1 + mean beta, so
     that neither end of the plane drowns the other. Training starts at probabilistic PCA for
-    all rates: the closed forms of the linear code at 96 targets are regressed on the
-    functions of the rates that modulate the linear paths.
+    all rates: the closed forms of the linear code at 96 targets, 32 for one layer, are
+    regressed on the functions of the rates that modulate the linear paths.
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
 
@@ -313,8 +313,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. The
             estimator keeps a reference to it for ``fine_tune``, but does not pickle it.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------

@@ -311,8 +311,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
             float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------
@@ -341,8 +342,13 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         """Train for one pass over a batch of data.
 
         The first call standardises by, and starts at the principal components of, its own
-        rows: let it hold a few hundred. The betas keep moving towards the targets from call to
-        call; the learning rate stays up and no warning is given.
+        rows: let it hold a few hundred, of all kinds. The betas keep moving towards the targets
+        from call to call, and the learning rate stays up. ``n_iter_`` and ``history_`` go on from
+        what the model has behind it, also after a pickle or new parameters.
+
+        Whether a call ended on target, ``converged_`` says: few steps on rows unlike the first
+        may leave the rates far off, so go on until it does. Once 50 steps were made, rates that
+        stay off are warned of, but not at every call.
 
         Parameters
         ----------
@@ -364,6 +370,12 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         TrainingDivergedError
             If training turns non-finite; the last finite weights are kept.
 
+        Warns
+        -----
+        RateTargetWarning
+            If layers are over 20% and half a bit off their targets, on average over the later
+            half of the calls, after 50 optimiser steps or more with the same parameters; once.
+
         Examples
         --------
         >>> from sklearn.datasets import load_digits
@@ -372,7 +384,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae = HierarchicalVAETransformer(random_state=0)
         >>> for first in range(0, 1500, 500):
         ...     hvae = hvae.partial_fit(X[first : first + 500])
-        >>> hvae.n_iter_
-        3
+        >>> hvae.n_iter_, hvae.converged_
+        (3, True)
         """
         return self._partial_fit(X)
