@@ -423,8 +423,8 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             return
         self._session = session._replace(warned=True)
         warn_caller(
-            f"{' and '.join(far)} in training, on average over the last of {n_steps} steps of "
-            "partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
+            f"{' and '.join(far)} in training, on average over the later half of {n_steps} steps "
+            "of partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
             "the data have. This is said once; converged_ tells after each call whether its rows "
             "are on target.",
             RateTargetWarning,

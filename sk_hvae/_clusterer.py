@@ -216,6 +216,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     posterior learns their clusters for all. The prior of the clusters is learned, so that the
     rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`. They hear of the last training,
+    not of that of the layers below the clusters, which comes first.
+
     References
     ----------
     .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical

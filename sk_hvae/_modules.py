@@ -1,4 +1,4 @@
-"""Fitted estimators as torch modules: what ``transform`` and ``inverse_transform`` do to tensors."""
+"""``transform`` and ``inverse_transform`` of fitted estimators as torch modules."""
 
 import copy
 

@@ -197,6 +197,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
+
     References
     ----------
     .. [1] Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI

@@ -194,6 +194,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     nothing have means near zero, so do not standardise the columns of ``transform``: it blows
     up their noise.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
+
     References
     ----------
     .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical

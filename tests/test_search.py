@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pickle
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -35,9 +36,13 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateDistribution,
     RateSearchCV,
+    _starting,
     rate_grid,
 )
-from sk_hvae._shared_fits import fit_planes
+from sk_hvae._measurement import PlaneSurvey
+from sk_hvae._search_costs import shared_cost, single_cost
+from sk_hvae._shared_fits import Step, _Group, _groups, fit_planes, reading
+from sk_hvae._training import HVAENet
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Gaussian
 
@@ -246,6 +251,93 @@ def test_parameters_of_the_multi_rate_fit(pipeline, iris, species, exact):
     np.testing.assert_allclose(two.rate_range, [(1, 4), (3 / 1.1, 3 * 1.1)])
     np.testing.assert_allclose(one.rate_range, [(1, 8)])
     assert (two._n_epochs(1), two.batch_size, two.lr, two.inference) == (6, 300, 1e-3, "ladder")
+
+
+# Searches that are too small to gain.
+
+
+def no_multi_rate_fits(monkeypatch):
+    def refuse(self, X, y=None):
+        raise AssertionError("a multi-rate fit")
+
+    monkeypatch.setattr(MultiRateHVAETransformer, "fit", refuse)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.parametrize("rates", [[1, 2], RATES], ids=str)
+def test_small_searches_are_grid_searches(
+    pipeline, small, iris, species, monkeypatch, rates, in_pipeline
+):
+    no_multi_rate_fits(monkeypatch)
+    hvae, name = (pipeline, "hvae__layer_rates") if in_pipeline else (small(), "layer_rates")
+    assert both(hvae, {name: rates}, iris, species).shared_fit_time_ == 0.0
+
+
+def test_only_groups_that_gain_are_shared(small):
+    many = rate_grid([1, 2, 4, 8], [1, 2, 4, 8])
+    grid = [{"layer_rates": many}, {"layer_rates": many[:2], "n_components": [3]}]
+    sizes, chosen = [75, 75], []
+    for dicts in (grid[:1], grid[1:], grid):
+        search = GridSearchCV(reading(small(max_epochs=60), Step(None), "folder"), dicts)
+        chosen.append(
+            [group.common["n_components"] for group in _groups(search, Step(None), sizes)]
+        )
+    assert chosen == [[2], [], [2]]
+
+
+@pytest.mark.parametrize(("n_rows", "max_epochs", "batch_size"), [(75, 2, 256), (150, 3, 40)])
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_costs_count_what_is_done(
+    iris, monkeypatch, tmp_path, n_rows, max_epochs, batch_size, n_layers
+):
+    done = Counter()
+
+    def counted(owner, name):
+        function = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            done[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(HVAENet, "train_step_single")
+    counted(PlaneSurvey, "measure")
+    counted(_starting, "start_at_pca")
+    params = {"hidden_layer_sizes": (4,), "n_components": 2, "random_state": 0}
+    rates = (2,) * n_layers
+    setting = {"max_epochs": max_epochs, "batch_size": batch_size}
+    HierarchicalVAETransformer(rates, **setting, **params).fit(iris[:n_rows])
+    assert done["train_step_single"] == single_cost(n_rows, batch_size, max_epochs)
+    done.clear()
+    common = {**params, "max_epochs": max_epochs, "batch_size": 3 * batch_size}
+    group = _Group({}, common, [rates, (4,) * n_layers])
+    group.writer(tmp_path).fit(iris[:n_rows])
+    price = 1 + 0.7 * min(n_rows, 3 * batch_size) / min(n_rows, batch_size)
+    evaluations = done["measure"] + done["start_at_pca"]
+    expected = price * done["train_step_single"] + 2 * evaluations
+    assert shared_cost(n_rows, batch_size, max_epochs, n_layers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("max_epochs", ["auto", 2, 20, 200, 2000])
+@pytest.mark.parametrize("n_rows", [30, 120, 700, 20_000])
+def test_more_candidates_are_never_less_reason_to_share(n_rows, max_epochs):
+    common = {"max_epochs": max_epochs, "batch_size": 768}
+    shared = [_Group({}, common, [(1, 2)] * n).is_cheaper([n_rows] * 3) for n in range(1, 1000)]
+    assert shared == sorted(shared)
+    assert not shared[0]
+    assert shared[-1]
+    if max_epochs == "auto":
+        assert shared[6 - 1]
+
+
+@pytest.mark.parametrize("as_mask", [False, True])
+def test_splits_may_be_indices_or_masks(small, iris, exact, as_mask):
+    train = np.arange(150) % 3 > 0
+    split = (train, ~train) if as_mask else (np.flatnonzero(train), np.flatnonzero(~train))
+    search = RateSearchCV(small(), {"layer_rates": RATES}, cv=[split]).fit(iris)
+    assert [len(multi.rows_) for multi in exact.fits] == [100]
+    assert np.isfinite(search.best_score_)
 
 
 # GridSearchCV's other parameters.
