@@ -2,7 +2,8 @@
 
 import copy
 import math
-from numbers import Real
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from sk_hvae._checkpoint import Checkpoint, fit_identity
 from sk_hvae._columns import resolve_likelihood
 from sk_hvae._description import pack, unpack
 from sk_hvae._faults import explained
+from sk_hvae._history import HISTORY, Epochs
 from sk_hvae._measurement import measure, place
 from sk_hvae._outliers import WildCell, describe_wild_cells, find_wild_cells
 from sk_hvae._persistence import FilesMixin, Kept
@@ -59,6 +61,7 @@ from sk_hvae.nn.likelihoods import DataSummary, Likelihood
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
+_FAR, _FAR_BITS, _STEPS_TO_SETTLE = 0.2, 0.5, 50
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
 _TRAIN_LONGER = "train longer (max_epochs)"
@@ -69,18 +72,9 @@ _OF_EXCESS = (
     "use early_stopping=True, narrower hidden_layer_sizes or more rows."
 )
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
-_HISTORY: dict[str, tuple[str, ...]] = {
-    "train_distortion": ("n_epochs",),
-    "train_rates": ("n_epochs", "n_layers"),
-    "valid_distortion": ("n_epochs",),
-    "valid_rates": ("n_epochs", "n_layers"),
-    "betas": ("n_epochs", "n_layers"),
-    "target_rates": ("n_epochs", "n_layers"),
-}
-_INTERNAL = {"epoch", "train_loss", "valid_loss"}
 KEPT_OF_TRAINING = {
     "n_iter_": Kept("i"),
-    **{f"history_.{name}": Kept("f", shape, optional=True) for name, shape in _HISTORY.items()},
+    **{f"history_.{name}": Kept("f", shape, optional=True) for name, shape in HISTORY.items()},
 }
 
 
@@ -90,6 +84,13 @@ class Session(NamedTuple):
     goal: Goal
     settings: TrainingSettings
     net: HVAENet
+    past: Epochs
+    warned: bool = False
+
+    def rates(self):
+        """Return the rates in training, bits, averaged over the later half of the passes."""
+        rows = Epochs.of(self.net.history).history["train_rates"]
+        return rows[len(rows) // 2 :].mean(0)
 
 
 class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
@@ -109,7 +110,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     history_: dict[str, NDArray[Any]]
     _architecture: Architecture
     _session: Session | None
-    _wild_cells: list[WildCell]
+    _wild_cells: Sequence[WildCell] = ()
     _model_name: ClassVar = "module_"
     _transient: ClassVar[tuple[str, ...]] = ("_session", "_wild_cells")
     _kept: ClassVar = {
@@ -122,24 +123,29 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     }
 
     @FixedThreads()
-    def _fit(self, X, warm=False):
-        """Train from the start, or go on from the fitted model."""
+    def _fit(self, X, y=None, warm=False):
+        """Train from the start, or go on from the fitted model; y is for scikit-learn's callbacks.
+
+        Nothing is trained on it.
+        """
         plan = self._prepare(X, first=not warm, keep=self.checkpoint)
         train, validation = self._split(plan)
         steps_per_epoch = n_batches(len(train), self.batch_size)
         epochs = self._n_epochs(steps_per_epoch)
         n_steps = epochs * steps_per_epoch
-        report = FitReport(self, X, epochs)
+        report = FitReport(self, X, y, epochs)
         with explained(self.batch_size):
             module, control = self._start(plan, n_steps, warm)
-        self._wild_cells = [] if warm else find_wild_cells(plan.rows, plan.likelihood)
+        self._wild_cells = () if warm else find_wild_cells(plan.rows, plan.likelihood)
         self._warn_of_wild_cells()
         settings = self._training_settings(
             plan,
             max_epochs=epochs,
             n_steps=n_steps,
             weight_decay=min(_DECAY_ROWS / len(train), _MAX_DECAY_PER_STEP / self.lr),
-            on_epoch=report.epoch,
+            on_epoch=lambda net: report.epoch(
+                len(net.history), partial(self._attributes_after, net, plan)
+            ),
             **({} if validation is None else {"patience": self.n_iter_no_change}),
         )
         self._session = None
@@ -178,13 +184,16 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             net = build_net(
                 module, control, settings, plan.generator(), accelerator=plan.accelerator
             )
-            session = Session(plan.goal, settings, net)
+            past = Epochs() if first else Epochs(self.n_iter_, self.history_)
+            session = Session(plan.goal, settings, net, past)
         self._session = None
+        plan = plan._replace(past=session.past)
         self._train(session.net, Selection(plan.rows), plan)
         self._session = session
         if session.net.interrupted_:
             session.net.interrupted_ = False
             raise KeyboardInterrupt
+        self._warn_of_session(session)
         return self
 
     def _prepare(self, X, first, keep=None):
@@ -371,6 +380,15 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             )
             raise TrainingDivergedError(f"{diverged} max|X| is {largest:.3g}, lr is {self.lr:g}.")
 
+    def _attributes_after(self, net, plan):
+        """Return the attributes of a fit that ends now, by name, or None if it has diverged."""
+        if not net.weights_are_finite():
+            return None
+        twin = object.__new__(type(self))
+        twin.__dict__.update(vars(self))
+        twin._conclude(net.stopped(), plan)
+        return {k: v for k, v in vars(twin).items() if vars(self).get(k) is not v}
+
     def _mark_diverged(self, betas):
         """Say what the weights before the divergence were trained with."""
         self.betas_, self.converged_ = betas.cpu().double().numpy(), False
@@ -399,12 +417,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
 
     def _set_common(self, net, plan):
         """Set the fitted attributes that do not depend on any measurement."""
-        epochs = [row for row in net.history if "betas" in row]
-        self.history_ = {
-            name: np.array([row[name] for row in epochs if name in row])
-            for name in _names_kept(epochs)
-        }
-        self.n_iter_ = len(epochs)
+        self.n_iter_, self.history_ = plan.past.then(Epochs.of(net.history))
         self.n_layers_ = plan.goal.n_layers
         self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
@@ -466,6 +479,28 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             RateTargetWarning,
         )
 
+    def _warn_of_session(self, session):
+        """Say once if calls of ``partial_fit`` do not come to the targets, given some steps."""
+        goal, n_steps = session.goal, session.net.n_steps_done_
+        if session.warned or goal.betas or n_steps < _STEPS_TO_SETTLE:
+            return
+        pairs = list(zip(session.rates(), goal.layer_rates, strict=True))
+        far = [
+            f"z_{number} carries {rate:.3g} of its {target:g} bits"
+            for number, (rate, target) in enumerate(pairs, start=1)
+            if abs(rate - target) > max(_FAR * target, _FAR_BITS)
+        ]
+        if not far:
+            return
+        self._session = session._replace(warned=True)
+        warn_caller(
+            f"{' and '.join(far)} in training, on average over the later half of {n_steps} steps "
+            "of partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
+            "the data have. This is said once; converged_ tells after each call whether its rows "
+            "are on target.",
+            RateTargetWarning,
+        )
+
     def __getstate__(self):
         state = super().__getstate__()
         lasting = {name: state[name] for name in state if name not in self._transient}
@@ -487,14 +522,3 @@ def _gain(architecture, module):
     """
     slow = architecture.inference == "ladder" or not module.has_linear_paths
     return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
-
-
-def _names_kept(epochs):
-    """Name what ``history_`` keeps: our own columns, and single numbers of the callbacks."""
-    first = epochs[0] if epochs else {}
-    numbers = (
-        name
-        for name in first.keys() - _INTERNAL
-        if all(isinstance(row[name], Real) for row in epochs if name in row)
-    )
-    return [*(name for name in _HISTORY if name in first), *sorted(set(numbers) - set(_HISTORY))]

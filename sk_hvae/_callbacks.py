@@ -1,6 +1,7 @@
 """scikit-learn's callback protocol, where the installed scikit-learn has one (1.9 and later)."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 try:
@@ -30,28 +31,68 @@ class FitReport:
     ----------
     estimator : estimator
         With `CallbackSupportMixin`.
-    X : ndarray
+    X : array-like
         The training data.
-    max_epochs : int
+    y : array-like or None
+        What belongs to the rows, for scorers; nothing is trained on it.
+    max_epochs : int, default=0
         Number of epochs to come.
     """
 
-    def __init__(self, estimator, X, max_epochs):
-        self._call = {"estimator": estimator, "X": X}
+    def __init__(self, estimator, X, y, max_epochs=0):
+        self._call = {"estimator": estimator, "X": X, "y": y}
         self._context = None
         if hasattr(estimator, "_init_callback_context"):
             self._context = estimator._init_callback_context(max_subtasks=max_epochs)
             self._context.call_on_fit_task_begin(**self._call)
 
-    def epoch(self, number):
-        """Report that an epoch has ended; returns True if a callback asks to stop."""
+    def epoch(self, number, attributes):
+        """Report that an epoch has ended; returns True if a callback asks to stop.
+
+        ``attributes`` is a function without arguments that returns the fitted attributes as they
+        are after this epoch, by name, or None if there are none. It is called if a callback asks
+        for a fitted estimator.
+        """
         if self._context is None:
             return False
         task = self._context.subcontext(task_name=f"epoch {number}")
         task.call_on_fit_task_begin(**self._call)
-        return bool(task.call_on_fit_task_end(**self._call))
+        stop = task.call_on_fit_task_end(**self._call, reconstruction_attributes=attributes)
+        return bool(stop)
 
     def end(self):
         """Report that the fit has ended."""
         if self._context is not None:
             self._context.call_on_fit_task_end(**self._call, reconstruction_attributes={})
+
+
+@contextmanager
+def subtasks(context, estimator, task_name, n_tasks):
+    """Report tasks that an estimator has others do; yields the context of each.
+
+    These are None where the estimator's own is, without the protocol.
+    """
+    if context is None:
+        yield [None] * n_tasks
+        return
+    whole = context.subcontext(
+        task_name=f"{task_name}s", max_subtasks=n_tasks, sequential_subtasks=False
+    )
+    whole.call_on_fit_task_begin(estimator=estimator)
+    yield [whole.subcontext(task_name=task_name, task_id=number) for number in range(n_tasks)]
+    whole.call_on_fit_task_end(estimator=estimator)
+
+
+@contextmanager
+def subtask(context, estimator, other, X, y):
+    """Report a task of an estimator, which is to fit another one to X and y, as these do."""
+    if context is None:
+        yield
+        return
+    call = {"estimator": estimator, "X": X, "y": y}
+    with context.propagate_callback_context(other):
+        context.call_on_fit_task_begin(**call)
+        try:
+            yield
+        finally:
+            context.call_on_fit_task_end(**call)

@@ -47,6 +47,7 @@ from sk_hvae._validation import (
 )
 from sk_hvae.exceptions import (
     ClusterWarning,
+    ImageShapeWarning,
     OutlierWarning,
     RateTargetWarning,
     TrainingDivergedError,
@@ -236,6 +237,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     posterior learns their clusters for all. The prior of the clusters is learned, so that the
     rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`. They hear of the last training,
+    not of that of the layers below the clusters, which comes first.
+
     References
     ----------
     .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
@@ -351,8 +356,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------
@@ -376,7 +382,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
         np.int64(1)
         """
-        self._fit(X)
+        self._fit(X, y)
         self._warn_of_clusters()
         return self
 
@@ -570,7 +576,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RateTargetWarning)
-            warnings.simplefilter("ignore", OutlierWarning)  # which says it of the same rows
+            # These have been said of the same rows and parameters, or will be.
+            warnings.simplefilter("ignore", OutlierWarning)
+            warnings.simplefilter("ignore", ImageShapeWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
                 return transformer.fit(_without_copies(X, plan.rows, repeats))

@@ -1,6 +1,5 @@
 """Write fitted estimators to ONNX files, for use without torch and without this library."""
 
-import copy
 import importlib
 import json
 import logging
@@ -11,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import nn
 
-PARTS = ("encoder", "decoder")
+from sk_hvae._modules import ClusterEncoder, check_part, frozen_part
+
 _LARGEST_FILE = 2**31 - 1
 _N_EXAMPLES = 3
 _ROWS = "rows"
@@ -21,37 +20,6 @@ _CHATTY = (
     "torch.onnx._internal.exporter._registration",
     "onnxscript.optimizer._constant_folding",
 )
-
-
-class _Encoder(nn.Module):
-    """Raw rows to the layers that ``transform`` returns and, with states, their probabilities."""
-
-    def __init__(self, module, layers, states):
-        super().__init__()
-        self.module = module
-        self.layers = layers
-        self.states = states
-
-    def forward(self, x):
-        latents = self.module.encode(x)
-        columns = torch.cat([latents[number - 1] for number in self.layers], 1)
-        if self.states is None:
-            return columns
-        probabilities = latents[-1][:, self.states]
-        return columns, probabilities / probabilities.sum(1, keepdim=True)
-
-
-class _Decoder(nn.Module):
-    """Columns of ``transform`` to the mean of the data."""
-
-    def __init__(self, module, layer, columns):
-        super().__init__()
-        self.module = module
-        self.layer = layer
-        self.columns = columns
-
-    def forward(self, z):
-        return self.module.decode(z[:, self.columns], self.layer)
 
 
 def export_estimator(estimator, path, part):
@@ -66,11 +34,11 @@ def export_estimator(estimator, path, part):
     part : {"encoder", "decoder"}
         Which of the two.
     """
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {PARTS}; got {part!r}.")
+    check_part(part)
     _check_installed()
-    build = {"encoder": _encoder, "decoder": _decoder}[part]
-    program = _trace(*build(estimator, copy.deepcopy(estimator.module_).cpu()))
+    module = frozen_part(estimator, part, "cpu")
+    graph = _encoder if part == "encoder" else _decoder
+    program = _trace(*graph(estimator, module))
     weights = program.model.graph.initializers.values()
     n_bytes = sum(weight.const_value.nbytes for weight in weights)
     if n_bytes > _LARGEST_FILE:
@@ -85,16 +53,16 @@ def export_estimator(estimator, path, part):
 
 def _encoder(estimator, module):
     """Return the graph's module, an example of its input, and the names of in- and outputs."""
-    states = getattr(estimator, "_states", None)
     example = torch.zeros(_N_EXAMPLES, estimator.n_features_in_, dtype=torch.float64)
-    outputs = ["Z"] if states is None else ["Z", "probabilities"]
-    return _Encoder(module, estimator._output_numbers(), states), example, ["X"], outputs
+    states = getattr(estimator, "_states", None)
+    if states is None:
+        return module, example, ["X"], ["Z"]
+    clusters = ClusterEncoder(module.module, module.layers, states)
+    return clusters, example, ["X"], ["Z", "probabilities"]
 
 
 def _decoder(estimator, module):
-    lowest = estimator._output_numbers()[0]
-    example = torch.zeros(_N_EXAMPLES, estimator._n_features_out)
-    return _Decoder(module, lowest, estimator.layer_slices_[f"z{lowest}"]), example, ["Z"], ["X"]
+    return module, torch.zeros(_N_EXAMPLES, estimator._n_features_out), ["Z"], ["X"]
 
 
 def _trace(module, example, inputs, outputs):

@@ -198,10 +198,13 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     -----
     The loss of a row with multipliers beta is divided by the cube root of 1 + mean beta, so
     that neither end of the plane drowns the other. Training starts at probabilistic PCA for
-    all rates: the closed forms of the linear code at 96 targets are regressed on the
-    functions of the rates that modulate the linear paths.
+    all rates: the closed forms of the linear code at 96 targets, 32 for one layer, are
+    regressed on the functions of the rates that modulate the linear paths.
 
     Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
+
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
 
     References
     ----------
@@ -322,8 +325,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             ``fine_tune`` and `recommend_rates` the estimator keeps a reference, which keeps X in
             memory, and a hash of all of it, which tells whether it has changed; copies, pickles
             and files hold neither. A torch Dataset is not kept: its items may be drawn anew.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------
@@ -345,7 +349,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> multi.fit(load_wine().data).converged_
         True
         """
-        self._fit(X)
+        self._fit(X, y)
         self._rows_of_fit = KeptRows.of(self, X)
         return self
 

@@ -24,6 +24,11 @@ _INTEGRAL_GAIN = 0.05
 _PROPORTIONAL_GAIN = 2.0
 
 
+def nodes_per_axis(n_layers):
+    """Return how many nodes the grid has along the rates of each layer."""
+    return _N_NODES.get(n_layers, _FEWEST_NODES)
+
+
 class RateGrid:
     """Nodes spread evenly over a box of rates, and multilinear interpolation between them.
 
@@ -36,7 +41,7 @@ class RateGrid:
     def __init__(self, box):
         self.box = box
         n_layers = box.n_layers
-        self.n_per_axis = _N_NODES.get(n_layers, _FEWEST_NODES)
+        self.n_per_axis = nodes_per_axis(n_layers)
         self.axis = torch.linspace(0, 1, self.n_per_axis, device=box.log_low.device)
         nodes = torch.cartesian_prod(*[self.axis] * n_layers).view(-1, n_layers)
         self.rates = box.rates(nodes)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -35,7 +36,7 @@ class TrainingSettings:
     callbacks : list
         skorch callbacks of the user.
     on_epoch : callable or None
-        Called after each epoch with its number; training stops if it returns True.
+        Called after each epoch with the net; training stops if it returns True.
     verbose : int
         1 shows a progress line.
     """
@@ -49,7 +50,7 @@ class TrainingSettings:
     autocast: torch.dtype | None = None
     patience: int = 10
     callbacks: list = field(default_factory=list)
-    on_epoch: Callable[[int], bool] | None = None
+    on_epoch: Callable[[Any], bool] | None = None
     verbose: int = 0
 
 

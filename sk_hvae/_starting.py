@@ -14,6 +14,7 @@ from sk_hvae._data import (
     n_pca_rows,
     principal_components,
 )
+from sk_hvae._history import Epochs
 from sk_hvae._measurement import place
 from sk_hvae._rate_control import Goal
 from sk_hvae._rows import ResidentRows, Rows
@@ -52,6 +53,8 @@ class Plan(NamedTuple):
         States that the rows of a clusterer should go to.
     n_different : int
         How many of the rows of a clusterer are no copies of others.
+    past : Epochs
+        What the model has behind it and its attributes go on counting.
     """
 
     goal: Goal
@@ -66,6 +69,7 @@ class Plan(NamedTuple):
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
     n_different: int = 0
+    past: Epochs = Epochs()
 
     @property
     def n_varying(self):

@@ -1,9 +1,11 @@
 """The training loop: skorch's, with batches cut from rows by index and no host sync."""
 
+import copy
 import itertools
 import json
 import math
 import sys
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
@@ -33,6 +35,16 @@ _NOT_DECAYED = (
     "coefficients",
     "scales.*",
 )
+
+
+class StoppedNet(NamedTuple):
+    """What an `HVAENet` has come to; further training does not change it."""
+
+    module_: torch.nn.Module
+    control: Any
+    history: History
+    autocast: torch.dtype | None
+    interrupted_: bool = False
 
 
 class HVAENet(Stateful, NeuralNet):
@@ -230,11 +242,12 @@ class HVAENet(Stateful, NeuralNet):
             self._take_snapshot()
 
     def _guard_weights(self):
-        if not self._weights_are_finite():
+        if not self.weights_are_finite():
             self.restore_snapshot()
             raise TrainingDivergedError(divergence(len(self.history), 0.0, []))
 
-    def _weights_are_finite(self):
+    def weights_are_finite(self):
+        """Tell whether training can be trusted so far."""
         norms = [p.detach().norm() for p in self.module_.parameters()]
         return bool(torch.stack(norms).isfinite().all())
 
@@ -249,6 +262,11 @@ class HVAENet(Stateful, NeuralNet):
 
     def _state(self):
         return itertools.chain(self.module_.parameters(), self.module_.buffers())
+
+    def stopped(self):
+        """Return a `StoppedNet`, with a copy of the module."""
+        module = copy.deepcopy(self.model)
+        return StoppedNet(module, self.control, self.history, self.autocast)
 
     @torch.no_grad()
     def restore_snapshot(self):
@@ -344,7 +362,7 @@ class EpochHook(Callback):
         self.on_epoch = on_epoch
 
     def on_epoch_end(self, net, **kwargs):
-        if self.on_epoch(len(net.history)):
+        if self.on_epoch(net):
             raise KeyboardInterrupt
 
 

@@ -202,6 +202,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     nothing have means near zero, so do not standardise the columns of ``transform``: it blows
     up their noise.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
+
     References
     ----------
     .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
@@ -319,8 +322,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
             float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
-        y : None
-            Ignored; here for scikit-learn's interface.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
 
         Returns
         -------
@@ -342,7 +346,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae.fit(load_wine().data).converged_
         True
         """
-        return self._fit(X, warm=self.warm_start and hasattr(self, "module_"))
+        return self._fit(X, y, warm=self.warm_start and hasattr(self, "module_"))
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Rows, y: object = None) -> Self:
@@ -351,7 +355,12 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         The first call standardises by, and starts at the principal components of, its own
         rows: let it hold a few hundred that are like all others. A column that was constant so
         far is learned from the first rows in which it varies. The betas keep moving towards the
-        targets from call to call; the learning rate stays up and no warning of them is given.
+        targets from call to call, and the learning rate stays up. ``n_iter_`` and ``history_`` go
+        on from what the model has behind it, also after a pickle or new parameters.
+
+        Whether a call ended on target, ``converged_`` says: few steps on rows unlike the first
+        may leave the rates far off, so go on until it does. Once 50 steps were made, rates that
+        stay off are warned of, but not at every call.
 
         Parameters
         ----------
@@ -377,6 +386,9 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         -----
         ScaleWarning
             If columns lie, or spread, ten scales off those of the first call; names them.
+        RateTargetWarning
+            If layers are over 20% and half a bit off their targets, on average over the later
+            half of the calls, after 50 optimiser steps or more with the same parameters; once.
 
         Examples
         --------
@@ -386,7 +398,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae = HierarchicalVAETransformer(random_state=0)
         >>> for first in range(0, 1500, 500):
         ...     hvae = hvae.partial_fit(X[first : first + 500])
-        >>> hvae.n_iter_
-        3
+        >>> hvae.n_iter_, hvae.converged_
+        (3, True)
         """
         return self._partial_fit(X)

@@ -12,7 +12,9 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils._param_validation import StrOptions as UnorderedStrOptions
+from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _check_method_params as check_method_params
 
 from sk_hvae._tables import looks_channels_last
 from sk_hvae.exceptions import DeviceWarning, ImageShapeWarning, warn_caller
@@ -27,6 +29,7 @@ __all__ = [
     "check_callbacks",
     "check_feature_names_in",
     "check_layer_values",
+    "check_method_params",
     "check_out",
     "draw_seed",
     "fit_context",
@@ -40,6 +43,7 @@ __all__ = [
     "resolve_rate_range",
     "resolve_sizes",
     "resolve_targets",
+    "safe_split",
     "usable_device",
     "warn_of_channels_last",
 ]

@@ -61,4 +61,11 @@ def multi(iris):
 def coarse_plane(monkeypatch):
     """Start multi-rate models from few codes, and measure them at few nodes: quick, but rough."""
     monkeypatch.setattr(conditioning, "_N_CODES", 6)
+    monkeypatch.setattr(conditioning, "_N_CODES_OF_ONE_LAYER", 6)
     monkeypatch.setattr(_plane_control, "_N_NODES", {1: 4, 2: 3})
+
+
+@pytest.fixture
+def always_shared(monkeypatch):
+    """Share fits also where the searches are so small that single ones are less work."""
+    monkeypatch.setattr("sk_hvae._shared_fits._Group.is_cheaper", lambda group, sizes: True)

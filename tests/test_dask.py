@@ -142,6 +142,7 @@ def test_each_worker_has_one_thread_by_the_settings_of_the_cluster(cluster):
     assert [*cluster.nthreads().values()] == [1, 1]
 
 
+@pytest.mark.usefixtures("always_shared")
 @pytest.mark.parametrize(("search", "n_stages"), [(GridSearchCV, 1), (RateSearchCV, 2)])
 def test_searches(cluster, pipeline, rows, species, search, n_stages):
     one, two = (
@@ -166,6 +167,7 @@ def test_the_example_of_the_guide(cluster, capsys):
     assert "hvae__layer_rates" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("always_shared")
 def test_rows_that_are_scattered_by_name_go_once_for_all_stages(cluster, pipeline, rows, species):
     search = RateSearchCV(pipeline, {"hvae__layer_rates": RATES[:2]}, cv=2, refit=False)
     on_cluster(lambda: search.fit(rows, species), scatter=[rows])

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pickle
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -35,9 +36,13 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateDistribution,
     RateSearchCV,
+    _starting,
     rate_grid,
 )
-from sk_hvae._shared_fits import fit_planes
+from sk_hvae._measurement import PlaneSurvey
+from sk_hvae._search_costs import shared_cost, single_cost
+from sk_hvae._shared_fits import Step, _Group, _groups, fit_planes, reading
+from sk_hvae._training import HVAENet
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Gaussian
 
@@ -68,7 +73,7 @@ class Calls:
 
 
 @pytest.fixture
-def exact(monkeypatch):
+def exact(monkeypatch, always_shared):
     """Make multi-rate models that are the single-rate ones, and tell of their use.
 
     A search with them must equal GridSearchCV's, whatever is shared.
@@ -248,6 +253,93 @@ def test_parameters_of_the_multi_rate_fit(pipeline, iris, species, exact):
     assert (two._n_epochs(1), two.batch_size, two.lr, two.inference) == (6, 300, 1e-3, "ladder")
 
 
+# Searches that are too small to gain.
+
+
+def no_multi_rate_fits(monkeypatch):
+    def refuse(self, X, y=None):
+        raise AssertionError("a multi-rate fit")
+
+    monkeypatch.setattr(MultiRateHVAETransformer, "fit", refuse)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.parametrize("rates", [[1, 2], RATES], ids=str)
+def test_small_searches_are_grid_searches(
+    pipeline, small, iris, species, monkeypatch, rates, in_pipeline
+):
+    no_multi_rate_fits(monkeypatch)
+    hvae, name = (pipeline, "hvae__layer_rates") if in_pipeline else (small(), "layer_rates")
+    assert both(hvae, {name: rates}, iris, species).shared_fit_time_ == 0.0
+
+
+def test_only_groups_that_gain_are_shared(small):
+    many = rate_grid([1, 2, 4, 8], [1, 2, 4, 8])
+    grid = [{"layer_rates": many}, {"layer_rates": many[:2], "n_components": [3]}]
+    sizes, chosen = [75, 75], []
+    for dicts in (grid[:1], grid[1:], grid):
+        search = GridSearchCV(reading(small(max_epochs=60), Step(None), "folder"), dicts)
+        chosen.append(
+            [group.common["n_components"] for group in _groups(search, Step(None), sizes)]
+        )
+    assert chosen == [[2], [], [2]]
+
+
+@pytest.mark.parametrize(("n_rows", "max_epochs", "batch_size"), [(75, 2, 256), (150, 3, 40)])
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_costs_count_what_is_done(
+    iris, monkeypatch, tmp_path, n_rows, max_epochs, batch_size, n_layers
+):
+    done = Counter()
+
+    def counted(owner, name):
+        function = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            done[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(HVAENet, "train_step_single")
+    counted(PlaneSurvey, "measure")
+    counted(_starting, "start_at_pca")
+    params = {"hidden_layer_sizes": (4,), "n_components": 2, "random_state": 0}
+    rates = (2,) * n_layers
+    setting = {"max_epochs": max_epochs, "batch_size": batch_size}
+    HierarchicalVAETransformer(rates, **setting, **params).fit(iris[:n_rows])
+    assert done["train_step_single"] == single_cost(n_rows, batch_size, max_epochs)
+    done.clear()
+    common = {**params, "max_epochs": max_epochs, "batch_size": 3 * batch_size}
+    group = _Group({}, common, [rates, (4,) * n_layers])
+    group.writer(tmp_path).fit(iris[:n_rows])
+    price = 1 + 0.7 * min(n_rows, 3 * batch_size) / min(n_rows, batch_size)
+    evaluations = done["measure"] + done["start_at_pca"]
+    expected = price * done["train_step_single"] + 2 * evaluations
+    assert shared_cost(n_rows, batch_size, max_epochs, n_layers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("max_epochs", ["auto", 2, 20, 200, 2000])
+@pytest.mark.parametrize("n_rows", [30, 120, 700, 20_000])
+def test_more_candidates_are_never_less_reason_to_share(n_rows, max_epochs):
+    common = {"max_epochs": max_epochs, "batch_size": 768}
+    shared = [_Group({}, common, [(1, 2)] * n).is_cheaper([n_rows] * 3) for n in range(1, 1000)]
+    assert shared == sorted(shared)
+    assert not shared[0]
+    assert shared[-1]
+    if max_epochs == "auto":
+        assert shared[6 - 1]
+
+
+@pytest.mark.parametrize("as_mask", [False, True])
+def test_splits_may_be_indices_or_masks(small, iris, exact, as_mask):
+    train = np.arange(150) % 3 > 0
+    split = (train, ~train) if as_mask else (np.flatnonzero(train), np.flatnonzero(~train))
+    search = RateSearchCV(small(), {"layer_rates": RATES}, cv=[split]).fit(iris)
+    assert [len(multi.rows_) for multi in exact.fits] == [100]
+    assert np.isfinite(search.best_score_)
+
+
 # GridSearchCV's other parameters.
 
 
@@ -357,13 +449,69 @@ class Recorder:
         assert estimator is self.search
 
 
-@pytest.mark.skipif(not hasattr(GridSearchCV, "set_callbacks"), reason="scikit-learn < 1.9")
-def test_callbacks_see_the_same_tasks(pipeline, iris, species, exact):
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(GridSearchCV, "set_callbacks"), reason="scikit-learn < 1.9"
+)
+
+
+@needs_callbacks
+def test_callbacks_see_the_tasks_of_a_grid_search_and_the_shared_fits(
+    pipeline, iris, species, exact
+):
     recorder, reference = Recorder(), Recorder()
     grid = {"hvae__layer_rates": RATES}
     RateSearchCV(pipeline, grid, cv=2).set_callbacks(recorder).fit(iris, species)
     GridSearchCV(pipeline, grid, cv=2).set_callbacks(reference).fit(iris, species)
-    assert recorder.tasks == reference.tasks
+    first, *others = reference.tasks
+    assert recorder.tasks == [first, "shared-fits", "shared-fit", "shared-fit", *others]
+
+
+class Watcher(Recorder):
+    """One that is handed on to all estimators inside, as progress bars are."""
+
+    max_propagation_depth = None
+
+    def on_fit_task_begin(self, estimator, context, **kwargs):
+        outer = context.source_task_name
+        self.tasks.append((outer, context.estimator_name, context.task_name, context.max_subtasks))
+
+    def on_fit_task_end(self, estimator, context, **kwargs):
+        pass
+
+
+@needs_callbacks
+@pytest.mark.usefixtures("always_shared")
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_callbacks_see_shared_fits_under_public_names(small, iris, in_pipeline):
+    watcher, hvae, name = Watcher(), small(max_epochs=2), "layer_rates"
+    if in_pipeline:
+        hvae, name = Pipeline([("scale", StandardScaler()), ("hvae", hvae)]), "hvae__layer_rates"
+    RateSearchCV(hvae, {name: RATES}, cv=2).set_callbacks(watcher).fit(iris)
+    tasks = [task for task in watcher.tasks if task[1] not in ("Pipeline", "StandardScaler")]
+    within = "fit-final-estimator" if in_pipeline else None
+    shared = (within or "shared-fit", "MultiRateHVAETransformer", "fit", 4)
+    candidate = (within or "candidate-split-evaluation", "HierarchicalVAETransformer", "fit", 0)
+    last = (within or "refit-with-best-params", "HierarchicalVAETransformer", "fit", 2)
+    assert [task for task in tasks if task[1:3] == shared[1:3]] == [shared] * 2
+    assert [task for task in tasks if task[1:3] == candidate[1:3]] == [candidate] * 6 + [last]
+    assert (None, "RateSearchCV", "fit", 3) in tasks
+    assert (None, "RateSearchCV", "shared-fits", 2) in tasks
+    assert not [task for task in watcher.tasks if "Plane" in task[1]]
+
+
+@needs_callbacks
+@pytest.mark.usefixtures("always_shared")
+def test_a_progress_bar_shows_shared_fits(small, iris, capsys):
+    from sklearn.callback import ProgressBar
+
+    pytest.importorskip("rich")
+    search = RateSearchCV(small(max_epochs=2), {"layer_rates": RATES}, cv=2)
+    search.set_callbacks(ProgressBar()).fit(iris)
+    shown = capsys.readouterr().out
+    assert "RateSearchCV - shared-fits #0" in shown
+    assert shown.count("RateSearchCV - shared-fit | MultiRateHVAETransformer - fit") == 2
+    assert "RateSearchCV - refit-with-best-params | HierarchicalVAETransformer - fit #2" in shown
+    assert "Plane" not in shown
 
 
 def test_set_output_is_kept(pipeline, iris, species, exact):
@@ -458,8 +606,8 @@ def test_workers_that_fit_shared_models_must_see_the_folder(
 def test_workers_that_fit_candidates_must_see_the_folder(
     pipeline, iris, species, exact, monkeypatch
 ):
-    def out_of_sight(search, stage, splits):
-        fitted = fit_planes(search, stage, splits)
+    def out_of_sight(search, stage, splits, context):
+        fitted = fit_planes(search, stage, splits, context)
         shutil.rmtree(stage.folder)
         return fitted
 
@@ -527,6 +675,7 @@ def by_hand(pipeline, grid, splits, X, y):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 @pytest.mark.parametrize("rates", [[0.5, 1, 3], [(0.5, 1), (1, 0.5)]], ids=str)
 def test_scores_are_those_of_a_loop_by_hand(pipeline, iris, species, rates):
     grid = {"hvae__layer_rates": rates, "hvae__output_layers": ["all", 1], "clf__C": [0.1, 10]}
@@ -539,6 +688,7 @@ def test_scores_are_those_of_a_loop_by_hand(pipeline, iris, species, rates):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 def test_jobs_give_the_same(pipeline, iris, species):
     grid = {"hvae__layer_rates": [0.5, 1, 3], "hvae__likelihood": ["gaussian", Gaussian()]}
     one, two = (
@@ -550,6 +700,7 @@ def test_jobs_give_the_same(pipeline, iris, species):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("always_shared")
 def test_pickle_of_a_fitted_search(pipeline, iris, species):
     search = RateSearchCV(pipeline, {"hvae__layer_rates": [0.5, 1]}, cv=2).fit(iris, species)
     stored = pickle.dumps(search)

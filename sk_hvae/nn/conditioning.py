@@ -21,8 +21,13 @@ from sk_hvae.nn.noise import uniform
 
 _N_FEATURES, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
 _ROWS_PER_TARGET = 8
-_N_CODES, _RIDGE = 96, 1e-3
+_N_CODES, _N_CODES_OF_ONE_LAYER, _RIDGE = 96, 32, 1e-3
 _TINY = 1e-12
+
+
+def n_codes(n_layers):
+    """Return at how many targets the linear code is computed; of one rate, few tell as much."""
+    return _N_CODES_OF_ONE_LAYER if n_layers == 1 else _N_CODES
 
 
 class ConditionedOutput(NamedTuple):
@@ -293,7 +298,9 @@ class ConditionedHierarchy(nn.Module):
         tensors = dict(_scales(self.model))
         for name, layer in paths:
             tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
-        places = SobolEngine(self.box.n_layers, scramble=True, seed=seed).draw(_N_CODES)
+        places = SobolEngine(self.box.n_layers, scramble=True, seed=seed).draw(
+            n_codes(self.box.n_layers)
+        )
         targets = self.box.rates(places.to(self.box.log_low))
         numbers, records = [], []
         for rates in targets:
@@ -306,7 +313,7 @@ class ConditionedHierarchy(nn.Module):
             self._start_path(name, layer, found[f"{name}.weight"], found[f"{name}.bias"], solve)
         for name, scale in _scales(self.model):
             scale.copy_(found[name].mean(0))
-            self.scales[_key(name)].copy_(solve((found[name] - scale).view(_N_CODES, -1)))
+            self.scales[_key(name)].copy_(solve((found[name] - scale).view(len(targets), -1)))
         coefficients = solve(targets.new_tensor(numbers)[:, None])
         return lambda rates: (self.features(rates).detach() @ coefficients)[:, 0]
 

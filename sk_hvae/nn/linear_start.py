@@ -128,11 +128,19 @@ def start_at_linear_code(model, components, layer_rates):
     layer_rates : sequence of float
         Rates in nats, z_1 first.
     """
+    _set_codes(model, components, _plan_codes(model, components, layer_rates))
+
+
+def _plan_codes(model, components, layer_rates):
+    """Return the codes of the Gaussian layers, z_1 first, as `linear_codes` does."""
+    sizes = [layer.n_units for layer in _gaussian_layers(model)]
+    return linear_codes(components.variances.cpu(), _gaussian_rates(model, layer_rates), sizes)
+
+
+def _set_codes(model, components, codes):
+    """Set the linear paths of a model to codes that were planned."""
     directions, variances, mean = (tensor.cpu() for tensor in components)
-    gaussian = _gaussian_layers(model)
-    sizes = [layer.n_units for layer in gaussian]
-    codes = linear_codes(variances, _gaussian_rates(model, layer_rates), sizes)
-    n = len(variances)
+    gaussian, n = _gaussian_layers(model), len(variances)
     whiten = directions / variances.sqrt()[:, None]
     model.encoder.linear.weight[:n] = whiten
     model.encoder.linear.bias[:n] = -(whiten @ mean)
@@ -178,12 +186,13 @@ def start_at_pca(model, x, components, layer_rates):
         return 1.0
     layer_rates = _gaussian_rates(model, layer_rates)
     smaller = [0.9 * rate for rate in layer_rates]
-    start_at_linear_code(model, components, layer_rates)
+    codes = _plan_codes(model, components, layer_rates)
+    _set_codes(model, components, codes)
     fit_scale(model, x)
     distortion = model(x, model.row_noise(x)).distortion.mean()
     start_at_linear_code(model, components, smaller)
     rise = model(x, model.row_noise(x)).distortion.mean() - distortion
-    start_at_linear_code(model, components, layer_rates)
+    _set_codes(model, components, codes)
     if not layer_rates:
         return 1.0
     slope = float(rise) / (sum(layer_rates) - sum(smaller))
