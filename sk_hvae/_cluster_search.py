@@ -89,7 +89,7 @@ class ClusterSearch(NamedTuple):
             graph, weights = self._neighbours(latents[index]), None
             most, walk = len(index) // _ROWS_PER_CLUSTER, {}
         else:
-            weights = np.bincount(member) / len(member)
+            weights = np.bincount(member)
             graph = confusion_graph(latents, stds, weights, random_state)
             most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
         n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))

@@ -135,7 +135,7 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
         Number of starts.
     random_state : RandomState
         Seeds k-means and the eigenvectors.
-    weights : ndarray of shape (n,), default=None
+    weights : ndarray of int of shape (n,), default=None
         How many rows each node stands for; None for one.
 
     Returns
@@ -150,10 +150,11 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
     values, vectors = _spectrum(graph, 2 * n_clusters, random_state)
     slowest = 1 - values[min(n_clusters, len(values)) - 1]
     n_most = np.count_nonzero(1 - values <= _SIMILAR_PACE * slowest)
+    shares = None if weights is None else weights / weights.sum()
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
     starts = Parallel()(
-        delayed(_start)(matrix, weights, values, vectors, n_clusters, *start)
+        delayed(_start)(matrix, shares, values, vectors, n_clusters, *start)
         for start in zip(
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
             np.resize([0, _DIFFUSION_STEPS], n_init),
@@ -161,7 +162,9 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
             strict=True,
         )
     )
-    return Clustering(_best(starts).labels, _agreement([start.labels for start in starts]))
+    copies = 1 if weights is None else weights
+    every = [np.repeat(start.labels, copies) for start in starts]
+    return Clustering(_best(starts).labels, _agreement(every))
 
 
 def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed):
