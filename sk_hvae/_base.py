@@ -49,6 +49,7 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
+from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
@@ -95,6 +96,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     converged_: bool
     history_: dict[str, NDArray[Any]]
     _architecture: Architecture
+    _data_dtype: str
     _session: Session | None
     _model_name: ClassVar = "module_"
     _transient: ClassVar[tuple[str, ...]] = ("_session",)
@@ -204,10 +206,12 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             checkpoint = Checkpoint(keep, fit_identity(self, rows, not first), writes)
             seed = seed if checkpoint.seed is None else checkpoint.seed
             checkpoint.begin(seed)
-        rows = rows.on(device)
+        dtype, rows = rows.float_dtype, rows.on(device)
         if not first:
-            rows.check(self.module_.likelihood.check)
-        return Plan(goal, architecture, likelihood, device, rows, seed, accelerator, checkpoint)
+            dtype = np.promote_types(dtype, self._data_dtype).name
+            rows.check(naming(names)(self.module_.likelihood.check))
+        known = goal, architecture, likelihood, device, rows, seed, dtype
+        return Plan(*known, names, accelerator, checkpoint)
 
     def _goal(self):
         return Goal(*resolve_targets(self.layer_rates, self.betas))
@@ -357,6 +361,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         self.n_layers_ = plan.goal.n_layers
         self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
+        self._data_dtype = plan.data_dtype
 
     def _module_in_place(self):
         """Return the module on its device, or on the CPU where that is not available."""

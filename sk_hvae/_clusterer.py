@@ -45,6 +45,7 @@ from sk_hvae._validation import (
     resolve_sizes,
 )
 from sk_hvae.exceptions import (
+    CategoryWarning,
     ClusterWarning,
     RateTargetWarning,
     TrainingDivergedError,
@@ -240,7 +241,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     top_layer = "mixture"
 
     labels_: NDArray[np.intp]
-    cluster_centers_: NDArray[np.float32]
+    cluster_centers_: NDArray[np.floating]
     cluster_sizes_: NDArray[np.intp]
     cluster_tree_: NDArray[np.float64]
     stability_: float
@@ -429,7 +430,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     def sample(
         self, n_samples: int = 1, cluster: int | None = None, *, mean: bool = False
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.floating]:
         """Draw data from the model; with an int as ``random_state``, every call draws the same.
 
         Parameters
@@ -444,8 +445,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            On the scale of the data.
+        ndarray of shape (n_samples, n_features)
+            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
+            holds all of their digits.
 
         Raises
         ------
@@ -533,6 +535,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RateTargetWarning)
+            warnings.simplefilter("ignore", CategoryWarning)  # the clusterer warns itself
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
                 return np.concatenate(transformer.fit(X).latents(X), axis=1)
@@ -567,7 +570,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self.cluster_sizes_ = np.bincount(self.labels_)
         with torch.inference_mode():
             states = torch.eye(n_states, device=plan.device)[self._states]
-            self.cluster_centers_ = self.module_.decode(states, self.n_layers_).cpu().numpy()
+            centres = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
         neighbours = plan.targets.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours
         self.cluster_tree_ = merge_tree(joint + joint.T)

@@ -44,14 +44,15 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """Columns of ``transform`` to the mean of the data."""
 
-    def __init__(self, module, layer, columns):
+    def __init__(self, module, layer, columns, dtype):
         super().__init__()
         self.module = module
         self.layer = layer
         self.columns = columns
+        self.dtype = dtype
 
     def forward(self, z):
-        return self.module.decode(z[:, self.columns], self.layer)
+        return self.module.decode(z[:, self.columns], self.layer).to(self.dtype)
 
 
 def export_estimator(estimator, path, part):
@@ -94,7 +95,8 @@ def _encoder(estimator, module):
 def _decoder(estimator, module):
     lowest = estimator._output_numbers()[0]
     example = torch.zeros(_N_EXAMPLES, estimator._n_features_out)
-    return _Decoder(module, lowest, estimator.layer_slices_[f"z{lowest}"]), example, ["Z"], ["X"]
+    columns, dtype = estimator.layer_slices_[f"z{lowest}"], getattr(torch, estimator._data_dtype)
+    return _Decoder(module, lowest, columns, dtype), example, ["Z"], ["X"]
 
 
 def _trace(module, example, inputs, outputs):

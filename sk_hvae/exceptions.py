@@ -14,6 +14,10 @@ class ClusterWarning(UserWarning):
     """Fewer clusters than asked for survived, or the starts of a clusterer disagree."""
 
 
+class CategoryWarning(UserWarning):
+    """A categorical column has about as many different codes as there are rows."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

@@ -12,6 +12,8 @@ from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
 from sk_hvae.nn.noise import RowNoise
 
+_FAR_OFF = 4096
+
 
 class HVAEOutput(NamedTuple):
     """What a pass over a batch gives; all in nats.
@@ -121,6 +123,7 @@ class HierarchicalVAE(nn.Module):
     decoder: nn.Module
     likelihood: Likelihood
     missing: MissingCells | None
+    noise_origin: Tensor
 
     def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
@@ -129,6 +132,8 @@ class HierarchicalVAE(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.missing = missing
+        # Follows from the summary of the data, which files hold.
+        self.register_buffer("noise_origin", _noise_origin(likelihood.summary), persistent=False)
 
     @property
     def has_linear_paths(self):
@@ -220,8 +225,15 @@ class HierarchicalVAE(nn.Module):
                 layer.unit.copy_(inference.expect(q.std.square()).mean(0) ** 0.25)
 
     def row_noise(self, x):
-        """Derive noise from the rows of raw data (b, n_features)."""
+        """Derive noise from rows (b, n_features) for training: alike whatever their units."""
         return RowNoise(self.inputs(x))
+
+    def scoring_noise(self, x, draw=0):
+        """Derive noise from rows (b, n_features) for their scores: alike whatever their dtype.
+
+        float64 and float32 of the same numbers share it, also where float32 rounds them.
+        """
+        return RowNoise((x.to(self.noise_origin.dtype) - self.noise_origin).float(), draw)
 
     def forward(self, x, noise):
         """Sample the latents of raw data and measure distortion and rates.
@@ -318,13 +330,15 @@ class HierarchicalVAE(nn.Module):
         Returns
         -------
         Tensor of shape (b, n_features)
-            On the scale of the data.
+            On the scale of the data, in the likelihood's precision.
         """
         start = self.layers[layer - 1]
         if not isinstance(start, CategoricalLatent):
             z = z * start.unit
         elif noise is None:
-            return z @ self._decode_states(torch.eye(start.n_units, device=z.device))
+            states = self._decode_states(torch.eye(start.n_units, device=z.device))
+            # Relative to one of them: probabilities in float32 do not add up to exactly 1.
+            return states[0] + z.to(states.dtype) @ (states - states[0])
         else:
             z = CategoricalPrior(z.log()).sample(noise)
         return self.likelihood.mean(self.decoder(self._descend(z, layer, noise)))
@@ -352,6 +366,16 @@ class HierarchicalVAE(nn.Module):
             prior = below.prior(z, z.shape[0])
             z = prior.mean if noise is None else prior.sample(noise)
         return z
+
+
+def _noise_origin(summary):
+    """Return what to subtract from the columns before float32 tells their values apart.
+
+    That is 0, so that float64 and float32 agree, except where the mean is thousands of standard
+    deviations away.
+    """
+    far = (summary.std > 0) & (summary.mean.abs() > _FAR_OFF * summary.std)
+    return summary.mean.float().double().masked_fill(~far, 0.0)
 
 
 def _every_state(probabilities):

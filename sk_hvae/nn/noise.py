@@ -77,9 +77,9 @@ class RowNoise:
     """Derive the noise of a row from the row's own numbers.
 
     Monte Carlo estimates made with it are deterministic, do not depend on the other rows or
-    on their order, and still average out over different rows. A row's bits are hashed to a
-    key, and the splitmix64 finaliser (Steele, Lea & Flood, 2014) of key and counter gives
-    uniform numbers.
+    on their order, and still average out over different rows. The signs of zero and of NaN do
+    not count. A row's bits are hashed to a key, and the splitmix64 finaliser (Steele, Lea &
+    Flood, 2014) of key and counter gives uniform numbers.
 
     Parameters
     ----------
@@ -90,7 +90,8 @@ class RowNoise:
     """
 
     def __init__(self, rows, draw=0):
-        bits = rows.contiguous().view(torch.int32).long()
+        alike = torch.where(rows.isnan(), torch.nan, rows + 0.0)
+        bits = alike.contiguous().view(torch.int32).long()
         place = torch.arange(1, bits.shape[1] + 1, device=rows.device) * _GOLDEN
         hashed = bits + place
         hashed = (hashed ^ _logical_shift(hashed, 30)) * _MIX_1

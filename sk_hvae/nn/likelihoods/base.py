@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_hvae.nn.likelihoods.codes import distinct_codes, merge_codes, no_codes
+from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
+
 ROUNDING = 1e-12
 _TOLERANCE = 1e-6
 
@@ -22,6 +25,9 @@ class DataSummary(NamedTuple):
         column.
     n_channels : int
         Number of channels of images; the columns are flattened (channels, height, width).
+    codes : Tensor of shape (n, 2), int64, or None
+        The different whole numbers of the columns that were asked for: pairs of a column's
+        number and a code, sorted. None if they are not known.
     """
 
     mean: Tensor
@@ -29,9 +35,10 @@ class DataSummary(NamedTuple):
     minimum: Tensor
     maximum: Tensor
     n_channels: int = 1
+    codes: Tensor | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1):
+    def of(cls, chunks, n_channels=1, coded=None):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -40,6 +47,9 @@ class DataSummary(NamedTuple):
             Parts of the data, any dtype, on any device; NaN marks a missing cell.
         n_channels : int, default=1
             Number of channels of images.
+        coded : sequence of int, default=None
+            Numbers of the columns whose ``codes`` are wanted; None for all. Of a column with
+            more of them than `Categorical` takes, only the smallest are kept, one too many.
 
         Returns
         -------
@@ -60,8 +70,11 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
+        codes = no_codes()
         for chunk in chunks:
             chunk = chunk.cpu().double()
+            wanted = range(chunk.shape[1]) if coded is None else coded
+            codes = merge_codes(codes, distinct_codes(chunk, wanted))
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
             chunk_mean = chunk.masked_fill(missing, 0.0).sum(0) / n_seen.clamp(min=1)
@@ -79,11 +92,18 @@ class DataSummary(NamedTuple):
             raise ValueError(f"columns {empty} of X have no value in any row; leave them out.")
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
-        return cls(mean, std.masked_fill(constant, 0.0), minimum, maximum, n_channels)
+        return cls(mean, std.masked_fill(constant, 0.0), minimum, maximum, n_channels, codes)
 
     def of_columns(self, columns):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
-        return DataSummary(*(statistic[columns] for statistic in self.statistics))
+        codes = self.codes
+        if codes is not None:
+            place = torch.full((len(self.mean),), -1)
+            place[columns] = torch.arange(len(columns))
+            codes = torch.stack((place[codes[:, 0]], codes[:, 1]), 1)
+            codes = merge_codes(no_codes(), codes[codes[:, 0] >= 0])
+        mean, std, minimum, maximum = (statistic[columns] for statistic in self.statistics)
+        return DataSummary(mean, std, minimum, maximum, codes=codes)
 
     @property
     def statistics(self):
@@ -159,12 +179,16 @@ class Likelihood(nn.Module, ABC):
         """Whether `fit_scale` is called before every batch of training; False by default."""
         return False
 
+    def coded_columns(self, n_features):
+        """Return the numbers of the columns whose `DataSummary.codes` `learn` needs; none here."""
+        return []
+
     @abstractmethod
     def learn(self, summary):
         """Take from a `DataSummary` what the likelihood needs."""
 
     def check(self, x):
-        """Raise ValueError if raw data has values that the likelihood cannot produce."""
+        """Raise `ColumnError` if raw data has values that the likelihood cannot produce."""
 
     @abstractmethod
     def link(self, x):
@@ -182,7 +206,10 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, parameters):
-        """Map parameters to the mean of the data, (b, n_features), on the data's own scale."""
+        """Map parameters to the mean of the data, (b, n_features), on the data's own scale.
+
+        In float64 where float32 would lose digits of it.
+        """
 
     @abstractmethod
     def sample(self, parameters, noise):
@@ -193,24 +220,28 @@ class Likelihood(nn.Module, ABC):
 
 
 def check_range(x, low, high, name, advice):
-    """Raise ValueError unless all values of x that are not missing lie in [low, high]."""
+    """Raise ColumnError unless all values of x that are not missing lie in [low, high]."""
     values = x.nan_to_num(low) if x.is_floating_point() else x
-    minimum, maximum = float(values.amin()), float(values.amax())
-    if minimum < low - _TOLERANCE or maximum > high + _TOLERANCE:
+    minimum, maximum = values.amin(0).double().cpu(), values.amax(0).double().cpu()
+    outside = (minimum < low - _TOLERANCE) | (maximum > high + _TOLERANCE)
+    if outside.any():
+        column = int(outside.nonzero()[0])
         limits = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"of at least {low:g}"
-        raise ValueError(
-            f"likelihood={name!r} needs data {limits}; found values from {minimum:.4g} to "
-            f"{maximum:.4g}. {advice}"
+        raise ColumnError(
+            f"likelihood={name!r} needs data {limits}; found values from {minimum[column]:.4g} to "
+            f"{maximum[column]:.4g}. {advice}",
+            column,
         )
 
 
 def check_whole(x, name, advice):
-    """Raise ValueError unless all values of x that are not missing are whole numbers >= 0."""
-    check_range(x, 0.0, math.inf, name, advice)
+    """Raise ColumnError unless all values of x that are not missing are whole numbers."""
     if x.is_floating_point():
         values = x.nan_to_num(0.0)
-        broken = values[(values - values.round()).abs() > _TOLERANCE]
-        if len(broken):
-            raise ValueError(
-                f"likelihood={name!r} needs whole numbers; found {float(broken[0]):.4g}. {advice}"
-            )
+        refuse(
+            x,
+            (values - values.round()).abs() > _TOLERANCE,
+            lambda value, _: (
+                f"likelihood={name!r} needs whole numbers; found {value:.4g}. {advice}"
+            ),
+        )
