@@ -104,7 +104,7 @@ def measure(module, rows):
 
     def mean_terms(x):
         features = module.features(x)
-        draws = [module.measure(x, features, module.scoring_noise(x, n)) for n in range(_N_DRAWS)]
+        draws = [module.measure(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / _LN2
 
@@ -154,7 +154,7 @@ class PlaneSurvey:
         with self._inference():
             for part in rows.split(_ROWS_PER_PART):
                 x = to_device(part, self._device)
-                noises = [ReplayedNoise(module.scoring_noise(x, n)) for n in range(n_draws)]
+                noises = [ReplayedNoise(module.row_noise(x, n)) for n in range(n_draws)]
                 self._parts.append((x, module.features(x), noises))
 
     def measure(self, module):

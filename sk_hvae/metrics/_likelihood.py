@@ -73,7 +73,7 @@ def log_likelihood(estimator: LatentsMixin, X: Rows, n_samples: int = 100) -> ND
         features = module.features(x)
         total = torch.full((len(x),), -math.inf, device=x.device)
         for draw in range(n_samples):
-            log_weight = module.log_weight(x, features, module.scoring_noise(x, draw))
+            log_weight = module.log_weight(x, features, module.row_noise(x, draw))
             total = torch.logaddexp(total, log_weight)
         return (total - math.log(n_samples))[:, None]
 

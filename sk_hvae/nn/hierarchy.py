@@ -10,9 +10,9 @@ from sk_hvae.nn.categorical import CategoricalLatent, CategoricalPrior
 from sk_hvae.nn.latents import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
-from sk_hvae.nn.noise import RowNoise
+from sk_hvae.nn.noise import RowNoise, without_last_bits
 
-_FAR_OFF = 4096
+_FAR_OFF = 64  # standard deviations
 
 
 class HVAEOutput(NamedTuple):
@@ -124,6 +124,7 @@ class HierarchicalVAE(nn.Module):
     likelihood: Likelihood
     missing: MissingCells | None
     noise_origin: Tensor
+    noise_unit: Tensor
 
     def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
@@ -132,8 +133,10 @@ class HierarchicalVAE(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.missing = missing
-        # Follows from the summary of the data, which files hold.
-        self.register_buffer("noise_origin", _noise_origin(likelihood.summary), persistent=False)
+        # These follow from the summary of the data, which files hold.
+        origin, unit = _origin_and_unit(likelihood.summary)
+        self.register_buffer("noise_origin", origin, persistent=False)
+        self.register_buffer("noise_unit", unit, persistent=False)
 
     @property
     def has_linear_paths(self):
@@ -224,16 +227,13 @@ class HierarchicalVAE(nn.Module):
             if isinstance(layer, GaussianLatent):
                 layer.unit.copy_(inference.expect(q.std.square()).mean(0) ** 0.25)
 
-    def row_noise(self, x):
-        """Derive noise from rows (b, n_features) for training: alike whatever their units."""
-        return RowNoise(self.inputs(x))
+    def row_noise(self, x, draw=0):
+        """Derive noise from raw rows (b, n_features): the same in any dtype and in any units.
 
-    def scoring_noise(self, x, draw=0):
-        """Derive noise from rows (b, n_features) for their scores: alike whatever their dtype.
-
-        float64 and float32 of the same numbers share it, also where float32 rounds them.
+        Equal numbers share it; what float32 rounds shares it with few exceptions.
         """
-        return RowNoise((x.to(self.noise_origin.dtype) - self.noise_origin).float(), draw)
+        wide = x.to(self.noise_unit.dtype)
+        return RowNoise(without_last_bits((wide - self.noise_origin) / self.noise_unit), draw)
 
     def forward(self, x, noise):
         """Sample the latents of raw data and measure distortion and rates.
@@ -368,14 +368,16 @@ class HierarchicalVAE(nn.Module):
         return z
 
 
-def _noise_origin(summary):
-    """Return what to subtract from the columns before float32 tells their values apart.
+def _origin_and_unit(summary):
+    """Return what to subtract from columns, and to divide by, before their bits make noise.
 
-    That is 0, so that float64 and float32 agree, except where the mean is thousands of standard
-    deviations away.
+    The origin is 0, from which float32 is as exact as float64 in the leading digits, but for
+    columns so far from it that these digits are the same in all rows.
     """
-    far = (summary.std > 0) & (summary.mean.abs() > _FAR_OFF * summary.std)
-    return summary.mean.float().double().masked_fill(~far, 0.0)
+    mean, std = summary.mean, summary.std
+    unit = torch.where(std > 0, std, mean.abs())
+    is_far = (std > 0) & (mean.abs() > _FAR_OFF * std)
+    return mean.masked_fill(~is_far, 0.0), unit.masked_fill(unit == 0, 1.0)
 
 
 def _every_state(probabilities):
