@@ -212,4 +212,5 @@ class Categorical(Likelihood):
 
 def _whole(x):
     """Round raw data to int64, with 0 for missing cells."""
-    return x.nan_to_num(0.0).round().long() if x.is_floating_point() else x.long()
+    # Not by nan_to_num, whose limits for infinities ONNX cannot take in double.
+    return x.masked_fill(x.isnan(), 0.0).round().long() if x.is_floating_point() else x.long()
