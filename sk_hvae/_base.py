@@ -58,6 +58,7 @@ from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
+from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
@@ -109,6 +110,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
     converged_: bool
     history_: dict[str, NDArray[Any]]
     _architecture: Architecture
+    _data_dtype: str
     _session: Session | None
     _wild_cells: Sequence[WildCell] = ()
     _model_name: ClassVar = "module_"
@@ -223,7 +225,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         resolve_output_layers(self.output_layers, goal.n_layers)
         if not first:
             self._check_unchanged(architecture, likelihood)
-        summary, known = self._look_at(rows, image_shape, first)
+        summary, known = self._look_at(rows, likelihood, image_shape, first)
         accelerator = joined_accelerator()
         device = resolve_device(self.device, accelerator)
         seed = agreed(draw_seed(self.random_state), accelerator)
@@ -234,9 +236,10 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             checkpoint = Checkpoint(keep, identity, writes)
             seed = seed if checkpoint.seed is None else checkpoint.seed
             checkpoint.begin(seed)
-        rows = rows.on(device)
+        dtype, rows = rows.float_dtype, rows.on(device)
         if not first:
-            rows.check(self.module_.likelihood.check)
+            dtype = np.promote_types(dtype, self._data_dtype).name
+            rows.check(naming(names)(self.module_.likelihood.check))
         return Plan(
             goal=goal,
             architecture=architecture,
@@ -244,20 +247,24 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
             device=device,
             rows=rows,
             seed=seed,
+            data_dtype=dtype,
+            feature_names=names,
             summary=summary,
             known=known,
             accelerator=accelerator,
             checkpoint=checkpoint,
         )
 
-    def _look_at(self, rows, image_shape, first):
+    def _look_at(self, rows, likelihood, image_shape, first):
         """Summarise rows; returns what to know of the data, and what is known of them so far."""
         n_channels = image_shape[0] if image_shape else 1
         if first:
-            return DataSummary.of(rows.chunks(), n_channels, image_shape is not None), None
+            coded = likelihood.coded_columns(rows.shape[1])
+            is_image = image_shape is not None
+            return DataSummary.of(rows.chunks(), n_channels, is_image, coded=coded), None
         likelihood = self.module_.likelihood
         known = likelihood.summary
-        found = DataSummary.of(rows.chunks(), known=known)
+        found = DataSummary.of(rows.chunks(), known=known, coded=())
         warn_of_scales(likelihood, found, getattr(self, "feature_names_in_", None))
         return known.updated(found, len(rows)), known
 
@@ -421,6 +428,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         self.n_layers_ = plan.goal.n_layers
         self.n_components_ = plan.architecture.layer_sizes
         self.device_, self._architecture = str(plan.device), plan.architecture
+        self._data_dtype = plan.data_dtype
 
     @property
     def likelihood_(self) -> Likelihood:

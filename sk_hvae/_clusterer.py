@@ -46,6 +46,7 @@ from sk_hvae._validation import (
     resolve_sizes,
 )
 from sk_hvae.exceptions import (
+    CategoryWarning,
     ClusterWarning,
     ImageShapeWarning,
     OutlierWarning,
@@ -265,7 +266,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     top_layer = "mixture"
 
     labels_: NDArray[np.intp]
-    cluster_centers_: NDArray[np.float32]
+    cluster_centers_: NDArray[np.floating]
     cluster_sizes_: NDArray[np.intp]
     cluster_tree_: NDArray[np.float64]
     stability_: float
@@ -461,7 +462,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         *,
         mean: bool = False,
         random_state: RandomState = None,
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.floating]:
         """Draw data from the model, or from one of its clusters.
 
         Parameters
@@ -479,8 +480,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            On the scale of the data.
+        ndarray of shape (n_samples, n_features)
+            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
+            holds all of their digits.
 
         Raises
         ------
@@ -579,6 +581,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             # These have been said of the same rows and parameters, or will be.
             warnings.simplefilter("ignore", OutlierWarning)
             warnings.simplefilter("ignore", ImageShapeWarning)
+            warnings.simplefilter("ignore", CategoryWarning)
             warnings.simplefilter("error", TrainingInterruptedWarning)
             try:
                 return transformer.fit(_without_copies(X, plan.rows, repeats))
@@ -613,7 +616,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self.cluster_sizes_ = np.bincount(self.labels_)
         with torch.inference_mode():
             states = torch.eye(n_states, device=plan.device)[self._states]
-            self.cluster_centers_ = self.module_.decode(states, self.n_layers_).cpu().numpy()
+            centres = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
         self._search = _found(plan, self._states[self.labels_])
         neighbours = plan.targets.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours

@@ -11,6 +11,7 @@ from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood, PerColumn
+from sk_hvae.nn.likelihoods.codes import merge_codes, no_codes
 
 _KINDS: tuple[type[Likelihood], ...] = (*LIKELIHOODS.values(), PerColumn)
 _LIKELIHOODS = {kind.__name__: kind for kind in _KINDS}
@@ -77,7 +78,8 @@ def describe_model(model, architecture):
     -------
     dict
         "architecture" and "likelihood", plain values; "summary", an ndarray (4, n_features) of
-        the likelihood's statistics; "weights", a dict of ndarray.
+        the likelihood's statistics; "codes", an ndarray (n, 2) of a column and a code each, or
+        None; "weights", a dict of ndarray.
 
     Raises
     ------
@@ -87,10 +89,12 @@ def describe_model(model, architecture):
     if not isinstance(architecture.network, str):
         raise CodeNeededError(type(architecture.network).__name__)
     plain = model.model if isinstance(model, ConditionedHierarchy) else model
+    summary = plain.likelihood.summary
     return {
         "architecture": architecture._asdict(),
         "likelihood": describe(plain.likelihood),
-        "summary": torch.stack(plain.likelihood.summary.statistics).numpy(),
+        "summary": torch.stack(summary.statistics).numpy(),
+        "codes": None if summary.codes is None else summary.codes.numpy(),
         "weights": {
             name: tensor.detach().cpu().contiguous().numpy()
             for name, tensor in model.state_dict().items()
@@ -123,17 +127,14 @@ def build_model(description, conditioned):
     """
     weights = description["weights"]
     architecture = _checked(Architecture(**description["architecture"]), len(weights))
-    image_shape, summary = architecture.image_shape, torch.tensor(description["summary"])
-    right = summary.dim() == 2 and len(summary) == 4 and summary.shape[1]
-    if not right or summary.dtype != torch.float64 or not summary.isfinite().all():
-        raise ValueError(f"the summary of the data is {summary.dtype}, {tuple(summary.shape)}")
-    if image_shape and math.prod(image_shape) != summary.shape[1]:
-        raise ValueError(f"{summary.shape[1]} columns are no images of shape {image_shape}")
+    image_shape, summary = architecture.image_shape, _summary(description)
+    n_features = len(summary.mean)
+    if image_shape and math.prod(image_shape) != n_features:
+        raise ValueError(f"{n_features} columns are no images of shape {image_shape}")
     likelihood = restore(description["likelihood"])
     n_channels = image_shape[0] if image_shape else 1
-    mean, std, minimum, maximum = summary
     are_pixels = image_shape is not None
-    likelihood.adapt(DataSummary(mean, std, minimum, maximum, n_channels, are_pixels))
+    likelihood.adapt(summary._replace(n_channels=n_channels, are_pixels=are_pixels))
     with torch.device("meta"), _NoDraws():
         model = build_hierarchy(architecture, likelihood)
     if conditioned:
@@ -214,6 +215,26 @@ def _checked(architecture, most_layers):
     if image_shape is not None and len(image_shape) != 3:
         raise ValueError(f"there are no images of shape {image_shape}")
     return architecture
+
+
+def _summary(description):
+    """Return a `DataSummary` that was described, if it can be one."""
+    statistics = torch.tensor(description["summary"])
+    right = statistics.dim() == 2 and len(statistics) == 4 and statistics.shape[1]
+    if not right or statistics.dtype != torch.float64 or not statistics.isfinite().all():
+        found = f"{statistics.dtype}, {tuple(statistics.shape)}"
+        raise ValueError(f"the summary of the data is {found}")
+    summary = DataSummary(*statistics)
+    if description["codes"] is None:
+        return summary
+    codes = torch.tensor(description["codes"])
+    if codes.dtype != torch.int64 or codes.dim() != 2 or codes.shape[1] != 2:
+        raise ValueError(f"the codes of the data are {codes.dtype}, {tuple(codes.shape)}")
+    columns = codes[:, 0]
+    inside = (columns >= 0) & (columns < statistics.shape[1])
+    if not inside.all() or not torch.equal(merge_codes(no_codes(), codes), codes):
+        raise ValueError("the codes of the data are not those of its columns, in order")
+    return summary._replace(codes=codes)
 
 
 def _set_weights(module, weights):

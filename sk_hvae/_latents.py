@@ -26,6 +26,7 @@ from sk_hvae._validation import (
     resolve_output_layers,
     usable_device,
 )
+from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.noise import GeneratorNoise
 
 
@@ -88,7 +89,7 @@ class LatentsMixin(TransformerMixin):
         check_out(out, (len(rows), self._n_features_out))
         return map_rows(module, rows, means, self._n_features_out, out)
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[np.float32]:
+    def inverse_transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
 
         The decoder reads z_1. Where ``output_layers`` leaves it out, the lowest layer given
@@ -101,8 +102,9 @@ class LatentsMixin(TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            On the scale of the data.
+        ndarray of shape (n_samples, n_features)
+            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
+            holds all of their digits.
 
         Raises
         ------
@@ -183,7 +185,7 @@ class LatentsMixin(TransformerMixin):
         resample: bool = False,
         *,
         random_state: RandomState = None,
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.floating]:
         """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
 
         Parameters
@@ -202,8 +204,9 @@ class LatentsMixin(TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            Mean of the data given the latents, on the scale of the data.
+        ndarray of shape (n_samples, n_features)
+            Mean of the data given the latents, on the scale of the data; float64 if the rows of
+            ``fit`` were, float32 if float32 holds all of their digits.
 
         Raises
         ------
@@ -229,7 +232,7 @@ class LatentsMixin(TransformerMixin):
 
     def sample(
         self, n_samples: int = 1, *, mean: bool = False, random_state: RandomState = None
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.floating]:
         """Draw data from the model: latents from the top down, then the likelihood.
 
         Parameters
@@ -245,8 +248,9 @@ class LatentsMixin(TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), float32
-            On the scale of the data.
+        ndarray of shape (n_samples, n_features)
+            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
+            holds all of their digits.
 
         Raises
         ------
@@ -425,8 +429,9 @@ class LatentsMixin(TransformerMixin):
             "encoder" maps the input "X" (rows, n_features), float64, to the output "Z", what
             ``transform`` returns; that of an `HVAEClusterer` also has the output
             "probabilities", those of ``predict_proba``. "decoder" maps the input "Z" (rows,
-            n_columns), float32, to the output "X", what ``inverse_transform`` returns. X is
-            float64, because raw columns may have more digits than float32 holds.
+            n_columns), float32, to the output "X", what ``inverse_transform`` returns, in its
+            dtype. The input X is float64, because raw columns may have more digits than float32
+            holds.
 
         Raises
         ------
@@ -572,7 +577,8 @@ class LatentsMixin(TransformerMixin):
         check_is_fitted(self, "module_")
         allow_nan = self.module_.missing is not None
         rows = check_rows(self, X, reset=False, allow_nan=allow_nan)
-        rows.check(self.module_.likelihood.check)
+        names = getattr(self, "feature_names_in_", None)
+        rows.check(naming(names)(self.module_.likelihood.check))
         return rows
 
     def _reconstruct(self, rows, layer, noise=None):
@@ -582,13 +588,18 @@ class LatentsMixin(TransformerMixin):
         def decode(x):
             return module.decode(module.encode(x)[layer - 1], layer, noise)
 
-        return map_rows(module, rows, decode, self.n_features_in_)
+        return map_rows(module, rows, decode, self.n_features_in_, self._new_data(len(rows)))
 
     def _decode(self, z, layer):
         """Decode latents (n, n_units), float32, of one layer."""
         module = self._module_in_place()
-        z = ResidentRows(as_tensor(np.ascontiguousarray(z)))
-        return map_rows(module, z, lambda z: module.decode(z, layer), self.n_features_in_)
+        rows = ResidentRows(as_tensor(np.ascontiguousarray(z)))
+        out = self._new_data(len(rows))
+        return map_rows(module, rows, lambda z: module.decode(z, layer), self.n_features_in_, out)
+
+    def _new_data(self, n_rows):
+        """Make room for rows on the scale of the data, in the precision that was fitted."""
+        return np.empty((n_rows, self.n_features_in_), self._data_dtype)
 
     def _sample(self, n_samples, random_state, top=None, mean=False):
         """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
@@ -596,7 +607,8 @@ class LatentsMixin(TransformerMixin):
         check_count("n_samples", n_samples)
         with FixedThreads(), torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            return module.sample(n_samples, self._noise(random_state), top, mean).cpu().numpy()
+            drawn = module.sample(n_samples, self._noise(random_state), top, mean).cpu().numpy()
+        return drawn.astype(self._data_dtype, copy=False)
 
     def _noise(self, random_state=None):
         """Make noise by a seed, or by the estimator's own for None."""

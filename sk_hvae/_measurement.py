@@ -10,7 +10,7 @@ import torch
 from sk_hvae._mapped import MappedPages
 from sk_hvae._rows import EVEN_ROWS, to_device
 from sk_hvae._threads import FixedThreads
-from sk_hvae.nn.noise import ReplayedNoise, RowNoise
+from sk_hvae.nn.noise import ReplayedNoise
 
 _LN2 = math.log(2)
 _N_DRAWS = 4
@@ -58,7 +58,7 @@ def map_rows(module, rows, function, width, out=None):
     width : int
         Number of columns of the result.
     out : ndarray of shape (n, width), default=None
-        Where to write the result; None makes an array, float32.
+        Where to write the result, in its dtype; None makes an array, float32.
 
     Returns
     -------
@@ -104,9 +104,8 @@ def measure(module, rows):
     """
 
     def mean_terms(x):
-        inputs = module.inputs(x)
-        features = module.encoder(inputs)
-        draws = [module.measure(x, features, RowNoise(inputs, n)) for n in range(_N_DRAWS)]
+        features = module.features(x)
+        draws = [module.measure(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / _LN2
 
@@ -167,9 +166,8 @@ class PlaneSurvey:
         with self._inference():
             for part in rows.split(_ROWS_PER_PART):
                 x = to_device(part, self._device)
-                inputs = module.inputs(x)
-                noises = [ReplayedNoise(RowNoise(inputs, n)) for n in range(n_draws)]
-                self._parts.append((x, module.encoder(inputs), noises))
+                noises = [ReplayedNoise(module.row_noise(x, n)) for n in range(n_draws)]
+                self._parts.append((x, module.features(x), noises))
 
     def _look_at(self, rows, columns):
         """Find number and range of the cells of some columns that are not missing."""
@@ -202,7 +200,9 @@ class PlaneSurvey:
         distortion = inference.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
-            misses = module.mean(parameters).sub_(x).mul_(self._holds_numbers)
+            mean = module.mean(parameters)
+            misses = mean - x.to(torch.promote_types(mean.dtype, x.dtype))
+            misses = misses * self._holds_numbers
             if module.missing is not None:
                 misses = misses.nan_to_num_(0.0)
             error = inference.expect(torch.linalg.vector_norm(misses, dim=1).square())

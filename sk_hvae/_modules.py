@@ -42,14 +42,15 @@ class ClusterEncoder(Encoder):
 class Decoder(nn.Module):
     """Columns of ``transform`` (n, n_columns) to the mean of the data (n, n_features)."""
 
-    def __init__(self, module, layer, columns):
+    def __init__(self, module, layer, columns, dtype):
         super().__init__()
         self.module = module
         self.layer = layer
         self.columns = columns
+        self.dtype = dtype
 
     def forward(self, z):
-        return self.module.decode(z[:, self.columns], self.layer)
+        return self.module.decode(z[:, self.columns], self.layer).to(self.dtype)
 
 
 def check_part(part):
@@ -67,7 +68,7 @@ def frozen_part(estimator, part, device):
         Fitted.
     part : {"encoder", "decoder"}
         Which.
-    device : torch.device
+    device : torch.device or str
         Where the copy is to be.
 
     Returns
@@ -80,4 +81,11 @@ def frozen_part(estimator, part, device):
     numbers = estimator._output_numbers()
     if part == "encoder":
         return Encoder(module, numbers).eval()
-    return Decoder(module, numbers[0], estimator.layer_slices_[f"z{numbers[0]}"]).eval()
+    columns = estimator.layer_slices_[f"z{numbers[0]}"]
+    # MPS has no float64.
+    dtype = (
+        torch.float32
+        if torch.device(device).type == "mps"
+        else getattr(torch, estimator._data_dtype)
+    )
+    return Decoder(module, numbers[0], columns, dtype).eval()

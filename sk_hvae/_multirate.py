@@ -58,6 +58,10 @@ _MOST_OF_STATES = 0.97
 _STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 1000, 300
 _UNIT_ROWS, _MOST_DRAWS = 512, 4
 _SINGLE = HierarchicalVAETransformer._parameter_constraints
+_OF_THE_FIT = (
+    *("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"),
+    "_data_dtype",
+)
 
 
 def _at_current(name, what) -> Any:
@@ -401,7 +405,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             if name in _SINGLE and name != "checkpoint"
         }
         single = HierarchicalVAETransformer(**{**shared, "layer_rates": copy.copy(layer_rates)})
-        for name in ("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"):
+        for name in _OF_THE_FIT:
             if hasattr(self, name):
                 setattr(single, name, getattr(self, name))
         single.n_layers_, single.n_components_ = self.n_layers_, self.n_components_

@@ -15,7 +15,8 @@ from sk_hvae._columns import has_plain_columns
 from sk_hvae._description import CodeNeededError, build_model, describe, describe_model, restore
 from sk_hvae.exceptions import UnsupportedFormatError
 
-FORMAT = 1
+# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype.
+FORMAT, _OLDEST_FORMAT = 2, 1
 _KEY = "sk_hvae"
 _WEIGHTS = "module."
 _NOT_SAVED = ("callbacks", "checkpoint")
@@ -178,10 +179,11 @@ def _to_bytes(estimator):
         "architecture": model["architecture"],
         "likelihood": model["likelihood"],
         "device": estimator.device_,
+        "data_dtype": estimator._data_dtype,
         "feature_names": None if names is None else list(names),
     }
     arrays = {f"{_WEIGHTS}{name}": weights for name, weights in model["weights"].items()}
-    arrays["summary"] = model["summary"]
+    arrays |= {name: model[name] for name in ("summary", "codes") if model[name] is not None}
     for name in {name.split(".")[0] for name in estimator._kept}:
         arrays |= _flatten(name, describe(getattr(estimator, name)))
     return save(arrays, {_KEY: json.dumps(header, default=_to_json, allow_nan=False)})
@@ -203,6 +205,7 @@ def _from_parts(cls, header, arrays):
         "architecture": header["architecture"],
         "likelihood": header["likelihood"],
         "summary": arrays.pop("summary"),
+        "codes": arrays.pop("codes", None),
         "weights": weights,
     }
     conditioned = cls._model_name == "conditioned_"
@@ -213,6 +216,7 @@ def _from_parts(cls, header, arrays):
     estimator.n_layers_ = len(architecture.layer_sizes)
     estimator.n_features_in_ = description["summary"].shape[1]
     estimator.device_ = str(restore({"device": header["device"]}))
+    estimator._data_dtype = _data_dtype(header)
     if header["feature_names"] is not None:
         estimator.feature_names_in_ = _names(header["feature_names"], estimator.n_features_in_)
     _check_arrays(cls._kept, arrays, estimator)
@@ -262,6 +266,14 @@ def _flatten(name, value):
     return {part: np.asarray(item, order="C") for part, item in parts.items()}
 
 
+def _data_dtype(header):
+    """Return the dtype of what comes out on the scale of the data; float64 if it is not known."""
+    dtype = header["data_dtype"] if header["format"] > 1 else "float64"
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"it knows no data of {dtype!r}")
+    return dtype
+
+
 def _names(names, n_features):
     if type(names) is not tuple or len(names) != n_features or {*map(type, names)} != {str}:
         raise ValueError(f"feature_names are not the names of {n_features} columns")
@@ -299,7 +311,8 @@ def _read(path):
             version = header["format"]
             if type(version) is not int:
                 raise TypeError(f"its format is {version!r}")
-            names = file.keys() if version == FORMAT else ()
+            known = _OLDEST_FORMAT <= version <= FORMAT
+            names = file.keys() if known else ()
             arrays = {name: file.get_tensor(name) for name in names}
     except OSError:
         raise
@@ -308,11 +321,11 @@ def _read(path):
             f"{os.fspath(path)} is not a file written by save(), or is damaged: {error}. Copy "
             "it anew, or save the estimator again; pickles are read by pickle and joblib."
         ) from error
-    if version != FORMAT:
+    if not known:
         advice = "Upgrade sk_hvae." if version > FORMAT else "Fit and save the estimator anew."
         raise UnsupportedFormatError(
-            f"{os.fspath(path)} has format {version}; this version of sk_hvae reads format "
-            f"{FORMAT}. {advice}"
+            f"{os.fspath(path)} has format {version}; this version of sk_hvae reads formats "
+            f"{_OLDEST_FORMAT} to {FORMAT}. {advice}"
         )
     return header, arrays
 

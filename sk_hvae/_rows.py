@@ -21,6 +21,10 @@ _SHARE_OF_GPU = 0.5
 EVEN_ROWS = 32
 _DIGESTED_ROWS = 1000
 _CPU = torch.device("cpu")
+_HELD_BY_FLOAT32 = {
+    *(torch.float32, torch.float16, torch.bfloat16),
+    *(torch.uint8, torch.int8, torch.int16, torch.bool),
+}
 TORCH_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 
 
@@ -33,14 +37,22 @@ class Rows(ABC):
         Numbers of rows and of columns.
     device : torch.device
         Where rows are when they are given out.
+    dtype : torch.dtype
+        Of the rows before they go to any device.
     """
 
-    def __init__(self, shape, device=_CPU):
+    def __init__(self, shape, device=_CPU, dtype=torch.float32):
         self.shape = tuple(shape)
+        self.dtype = dtype
         self.device = device
 
     def __len__(self):
         return self.shape[0]
+
+    @property
+    def float_dtype(self):
+        """Name of the float dtype that holds all of their digits, "float32" or "float64"."""
+        return "float32" if self.dtype in _HELD_BY_FLOAT32 else "float64"
 
     @abstractmethod
     def on(self, device):
@@ -89,7 +101,7 @@ class ResidentRows(Rows):
     """
 
     def __init__(self, tensor):
-        super().__init__(tensor.shape, tensor.device)
+        super().__init__(tensor.shape, tensor.device, tensor.dtype)
         self._tensor = tensor
 
     def on(self, device):
@@ -97,7 +109,9 @@ class ResidentRows(Rows):
             free, _ = torch.cuda.mem_get_info(device)
             if self._tensor.nbytes > _SHARE_OF_GPU * free:
                 return ArrayRows(self._tensor.numpy()).on(device)
-        return ResidentRows(to_device(self._tensor, device))
+        there = ResidentRows(to_device(self._tensor, device))
+        there.dtype = self.dtype
+        return there
 
     def check(self, function):
         for chunk in self.chunks():
@@ -189,10 +203,11 @@ class ArrayRows(StreamedRows):
     """
 
     def __init__(self, array):
-        super().__init__(array.shape)
+        tensor = as_tensor(array) if array.dtype in TORCH_DTYPES else None
+        super().__init__(array.shape, dtype=torch.float64 if tensor is None else tensor.dtype)
         self._array = array
         self._pages = MappedPages(array)
-        self._tensor = as_tensor(array) if array.dtype in TORCH_DTYPES else None
+        self._tensor = tensor
 
     def _read_each(self, indices):
         if self.device.type != "cpu":
@@ -204,8 +219,7 @@ class ArrayRows(StreamedRows):
             yield self._read_in_any_order(index)
 
     def _read(self, index):
-        kind = torch.float64 if self._tensor is None else self._tensor.dtype
-        rows = torch.empty(len(index), self.shape[1], dtype=kind)
+        rows = torch.empty(len(index), self.shape[1], dtype=self.dtype)
         pieces = self._pages.pieces(index)
         for piece, place in zip(pieces, rows.split([len(p) for p in pieces]), strict=True):
             self._copy(piece, place)
@@ -234,7 +248,7 @@ class SparseRows(StreamedRows):
     """
 
     def __init__(self, matrix):
-        super().__init__(matrix.shape)
+        super().__init__(matrix.shape, dtype=as_tensor(matrix.data[:0]).dtype)
         self._matrix = matrix
 
     def _read(self, index):
@@ -252,8 +266,8 @@ class DatasetRows(StreamedRows):
     """
 
     def __init__(self, dataset):
-        n_features = _flat(dataset[0]).numel() if len(dataset) else 0
-        super().__init__((len(dataset), n_features))
+        first = _flat(dataset[0]) if len(dataset) else torch.empty(0)
+        super().__init__((len(dataset), first.numel()), dtype=first.dtype)
         self._dataset = dataset
 
     def digest(self):

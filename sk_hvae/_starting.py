@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,10 +19,12 @@ from sk_hvae._history import Epochs
 from sk_hvae._measurement import place
 from sk_hvae._rate_control import Goal
 from sk_hvae._rows import ResidentRows, Rows
+from sk_hvae.exceptions import CategoryWarning, warn_caller
 from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioning import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
+from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
     fit_scale,
@@ -31,6 +34,7 @@ from sk_hvae.nn.linear_start import (
 )
 
 START_ROWS, _PLANE_ROWS = 2048, 128
+_MANY_CODES = 100
 _BUILDING = threading.Lock()
 
 
@@ -41,6 +45,10 @@ class Plan(NamedTuple):
     ----------
     goal, architecture, likelihood, device, rows, seed
         As the parameters and the data say.
+    data_dtype : str
+        Name of the dtype of what comes out on the scale of the data.
+    feature_names : sequence of str or None
+        Names of the columns of X, for errors and warnings about them.
     summary : DataSummary
         Of the rows; for a fitted model, what it is to know of the data from now on.
     known : DataSummary or None
@@ -63,8 +71,10 @@ class Plan(NamedTuple):
     device: torch.device
     rows: Rows
     seed: int
+    data_dtype: str
     summary: DataSummary
     known: DataSummary | None = None
+    feature_names: Sequence[str] | None = None
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
     targets: torch.Tensor | None = None
@@ -177,8 +187,10 @@ def start_plane(plan, box, ramp):
 def _build(plan, n_few):
     """Build a model that knows the rows; returns a `NewModel`."""
     architecture = plan.architecture
-    likelihood = plan.likelihood.adapt(plan.summary)
-    plan.rows.check(likelihood.check)
+    with naming(plan.feature_names):
+        likelihood = plan.likelihood.adapt(plan.summary)
+    plan.rows.check(naming(plan.feature_names)(likelihood.check))
+    _warn_of_codes(plan)
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)
     n_units = max(architecture.n_components)
@@ -199,6 +211,25 @@ def _build(plan, n_few):
         else:
             centres = _target_centres(module, plan, components)
     return NewModel(module, few, components, centres)
+
+
+def _warn_of_codes(plan):
+    """Say which categorical columns have about as many categories as there are rows."""
+    columns, n_codes = plan.summary.codes[:, 0].unique(return_counts=True)
+    many = n_codes > max(_MANY_CODES, len(plan.rows) / 2)
+    names = range(plan.rows.shape[1]) if plan.feature_names is None else plan.feature_names
+    found = [
+        f"{names[column]!r} ({n})" for column, n in zip(columns[many], n_codes[many], strict=True)
+    ]
+    if found:
+        warn_caller(
+            f"likelihood='categorical' on columns with nearly as many different codes as the "
+            f"{len(plan.rows)} rows: {', '.join(found)}. Most are seen once, so nothing can be "
+            "learned of them, and training is slow. Leave out columns that number the rows, merge "
+            "rare categories, for example with OrdinalEncoder(max_categories=...), or use "
+            "likelihood='gaussian' or 'poisson' for numbers.",
+            CategoryWarning,
+        )
 
 
 def _target_centres(module, plan, components):

@@ -22,6 +22,10 @@ class ScaleWarning(UserWarning):
     """New rows lie far off the scales by which a fitted model standardises."""
 
 
+class CategoryWarning(UserWarning):
+    """A categorical column has about as many different codes as there are rows."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the estimator is fitted so far."""
 

@@ -340,8 +340,12 @@ def test_bernoulli_needs_data_between_0_and_1(small, low_high):
     good = np.tile([[0.0, 1.0]], (10, 1))
     bad = np.tile([low_high], (10, 1))
     model = small(likelihood="bernoulli").fit(good)
-    low, high = (re.escape(f"{value:g}") for value in low_high)
-    said = rf"needs data in \[0, 1\]; found values from {low} to {high}.*MinMaxScaler"
+    column = 0 if low_high[0] < 0 else 1
+    value = re.escape(f"{low_high[column]:g}")
+    said = (
+        rf"column {column} of X: .* needs data in \[0, 1\]; found values from {value} to {value}\. "
+        "Scale X, for example with MinMaxScaler"
+    )
     with pytest.raises(ValueError, match=said):
         small(likelihood="bernoulli").fit(bad)
     for method in [*USES, "partial_fit"]:

@@ -29,7 +29,7 @@ def run(path, **inputs):
 
 def assert_close(found, expected):
     """Assert that arrays agree up to 1e-5 (1 + |expected|)."""
-    assert (found.shape, found.dtype) == (expected.shape, np.float32)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 

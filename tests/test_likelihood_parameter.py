@@ -202,8 +202,7 @@ def test_counts_of_any_dtype(small, dtype):
         ("poisson", -1.0, r"'poisson' needs data of at least 0; found values from -1"),
         ("negative_binomial", 2.25, r"'negative_binomial' needs whole numbers; found 2\.25"),
         ("categorical", 0.5, "'categorical' needs whole numbers.*OrdinalEncoder"),
-        ("categorical", -1.0, "'categorical' needs data of at least 0"),
-        ("categorical", 1e6, r"codes up to 9999; found 1000000\..*Merge rare"),
+        ("categorical", 1e17, r"'categorical' needs data in \[-9.00.*e\+15, .*; found values from"),
         ("bernoulli", 2.0, r"'bernoulli' needs data in \[0, 1\]"),
         ("discretized_logistic", 0.3, "'discretized_logistic' needs multiples of.*found 0.3"),
         ("discretized_logistic", 256.0, "'discretized_logistic' needs multiples of 255/255"),
@@ -315,8 +314,8 @@ def test_ways_to_write_the_parts(small, parts):
         (("gaussian", [0, 1, 2, 3, 4]), "must hold pairs of a likelihood and its columns"),
         ([("gaussian", [0], [1])], "must hold pairs of a likelihood and its columns"),
         ([3], "must hold pairs of a likelihood and its columns"),
-        ([("poisson", range(5))], r"columns \[0, 1, 2, 3, 4\] of X: likelihood='poisson' needs"),
-        ([("gaussian", [0, 1, 4]), ("bernoulli", [2, 3])], r"columns \[2, 3\] of X: .*in \[0, 1\]"),
+        ([("poisson", range(5))], "column 'size' of X: likelihood='poisson' needs whole"),
+        ([("gaussian", [0, 1, 4]), ("bernoulli", [2, 3])], r"column 'colour' of X: .*in \[0, 1\]"),
         ([("gaussian", [0, 1, 2, 3]), (Gaussian(sigma=-1), [4])], r"columns \[4\] of X: sigma"),
     ],
     ids=str,
@@ -464,7 +463,7 @@ def test_names_need_a_frame(small):
 def test_a_part_of_the_new_data_that_does_not_suit_is_named(small):
     frame = table()
     model = small(likelihood=PARTS).fit(frame)
-    with pytest.raises(ValueError, match=r"columns \[1\] of X: likelihood='poisson' needs"):
+    with pytest.raises(ValueError, match=r"column 'visits' of X: likelihood='poisson' needs"):
         model.transform(frame.assign(visits=0.5))
 
 

@@ -11,7 +11,6 @@ from sk_hvae._measurement import map_rows
 from sk_hvae._typing import Rows
 from sk_hvae._validation import check_count
 from sk_hvae.metrics._checks import check_fitted_model
-from sk_hvae.nn.noise import RowNoise
 
 
 def log_likelihood(estimator: LatentsMixin, X: Rows, n_samples: int = 100) -> NDArray[np.float64]:
@@ -71,11 +70,10 @@ def log_likelihood(estimator: LatentsMixin, X: Rows, n_samples: int = 100) -> ND
     rows, module = estimator._check_new(X), estimator._module_in_place()
 
     def log_mean_weight(x):
-        inputs = module.inputs(x)
-        features = module.encoder(inputs)
+        features = module.features(x)
         total = torch.full((len(x),), -math.inf, device=x.device)
         for draw in range(n_samples):
-            log_weight = module.log_weight(x, features, RowNoise(inputs, draw))
+            log_weight = module.log_weight(x, features, module.row_noise(x, draw))
             total = torch.logaddexp(total, log_weight)
         return (total - math.log(n_samples))[:, None]
 

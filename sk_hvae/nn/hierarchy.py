@@ -11,7 +11,9 @@ from sk_hvae.nn.constant import ConstantColumns
 from sk_hvae.nn.latents import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
-from sk_hvae.nn.noise import RowNoise
+from sk_hvae.nn.noise import RowNoise, without_last_bits
+
+_FAR_OFF = 64  # standard deviations
 
 
 class HVAEOutput(NamedTuple):
@@ -129,6 +131,8 @@ class HierarchicalVAE(nn.Module):
     likelihood: Likelihood
     missing: MissingCells | None
     constants: ConstantColumns | None
+    noise_origin: Tensor
+    noise_unit: Tensor
 
     def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
@@ -139,6 +143,10 @@ class HierarchicalVAE(nn.Module):
         self.missing = missing
         summary = likelihood.summary
         self.constants = None if (summary.std > 0).all() else ConstantColumns(summary)
+        # These follow from the summary of the data, which files hold.
+        origin, unit = _origin_and_unit(summary)
+        self.register_buffer("noise_origin", origin, persistent=False)
+        self.register_buffer("noise_unit", unit, persistent=False)
 
     @property
     def has_linear_paths(self):
@@ -231,9 +239,15 @@ class HierarchicalVAE(nn.Module):
             if isinstance(layer, GaussianLatent):
                 layer.unit.copy_(inference.expect(q.std.square()).mean(0) ** 0.25)
 
-    def row_noise(self, x):
-        """Derive noise from the rows of raw data (b, n_features)."""
-        return RowNoise(self.inputs(x))
+    def row_noise(self, x, draw=0):
+        """Derive noise from raw rows (b, n_features): the same in any dtype and in any units.
+
+        Equal numbers share it; what float32 rounds shares it with few exceptions.
+        """
+        places = (x.to(self.noise_unit.dtype) - self.noise_origin) / self.noise_unit
+        if self.constants is not None:
+            places = self.constants.leave_out(places)
+        return RowNoise(without_last_bits(places), draw)
 
     def forward(self, x, noise):
         """Sample the latents of raw data and measure distortion and rates.
@@ -316,6 +330,13 @@ class HierarchicalVAE(nn.Module):
     def remember(self, summary):
         """Go back to an earlier summary of the columns; the weights are to follow."""
         self.likelihood.remember(summary)
+        self.follow(summary)
+
+    def follow(self, summary):
+        """Take over what else depends on the summary of the columns."""
+        origin, unit = _origin_and_unit(summary)
+        self.noise_origin.copy_(origin)
+        self.noise_unit.copy_(unit)
         if self.constants is not None:
             self.constants.update(summary)
 
@@ -357,7 +378,7 @@ class HierarchicalVAE(nn.Module):
         Returns
         -------
         Tensor of shape (b, n_features)
-            On the scale of the data.
+            On the scale of the data, in the likelihood's precision.
         """
         start = self.layers[layer - 1]
         if isinstance(start, CategoricalLatent) and noise is None:
@@ -396,6 +417,18 @@ class HierarchicalVAE(nn.Module):
             prior = below.prior(z, z.shape[0])
             z = prior.mean if noise is None else prior.sample(noise)
         return z
+
+
+def _origin_and_unit(summary):
+    """Return what to subtract from columns, and to divide by, before their bits make noise.
+
+    The origin is 0, from which float32 is as exact as float64 in the leading digits, but for
+    columns so far from it that these digits are the same in all rows.
+    """
+    mean, std = summary.mean, summary.std
+    unit = torch.where(std > 0, std, mean.abs())
+    is_far = (std > 0) & (mean.abs() > _FAR_OFF * std)
+    return mean.masked_fill(~is_far, 0.0), unit.masked_fill(unit == 0, 1.0)
 
 
 def _every_state(probabilities):

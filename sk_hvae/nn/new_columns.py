@@ -40,7 +40,7 @@ def take_in(model, summary, x):
         return False
     others = model.likelihood.summary.std > 0
     model.likelihood.relearn(summary, alive)
-    model.constants.update(summary)
+    model.follow(summary)
     if model.has_linear_paths:
         column_of_link = model.likelihood.column_of_link
         old = others[column_of_link].nonzero().flatten()

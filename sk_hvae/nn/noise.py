@@ -4,6 +4,7 @@ import math
 
 import torch
 
+_LAST_BITS, _HALF_OF_LAST_BITS = 0xFFF, 0x800
 _GOLDEN = -7046029254386353131
 _MIX_1 = -4658895280553007687
 _MIX_2 = -7723592293110705685
@@ -20,6 +21,16 @@ def gumbel(noise):
     Added to logits, it makes the largest a draw from their softmax.
     """
     return -(-uniform(noise).log()).log()
+
+
+def without_last_bits(rows):
+    """Round rows to 12 of the 24 bits of float32, (b, n), on which rounding has hardly a say.
+
+    The signs of zero and of NaN, which say nothing either, become one.
+    """
+    alike = torch.where(rows.isnan(), torch.nan, rows + 0.0).float()
+    bits = alike.contiguous().view(torch.int32)
+    return ((bits + _HALF_OF_LAST_BITS) & ~_LAST_BITS).view(torch.float32)
 
 
 class GeneratorNoise:
@@ -77,9 +88,9 @@ class RowNoise:
     """Derive the noise of a row from the row's own numbers.
 
     Monte Carlo estimates made with it are deterministic, do not depend on the other rows or
-    on their order, and still average out over different rows. A row's bits are hashed to a
-    key, and the splitmix64 finaliser (Steele, Lea & Flood, 2014) of key and counter gives
-    uniform numbers.
+    on their order, and still average out over different rows. A row's bits are hashed to a key,
+    and the splitmix64 finaliser (Steele, Lea & Flood, 2014) of key and counter gives uniform
+    numbers.
 
     Parameters
     ----------

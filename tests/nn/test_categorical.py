@@ -253,7 +253,7 @@ class TestDecode:
         probabilities = torch.randn(7, 5).softmax(1)
         decoded = model.decode(probabilities, layer=len(sizes))
         states = torch.cat([self.decode_by_hand(model, state, 1) for state in torch.eye(5)])
-        torch.testing.assert_close(decoded, probabilities @ states)
+        torch.testing.assert_close(decoded, probabilities.double() @ states)
 
     def test_the_layer_below_decodes_as_always(self):
         model = random_model((3, 5))

@@ -230,23 +230,128 @@ class TestMeanAndSample:
         assert torch.equal(first, second)
 
 
-class TestErrors:
-    @pytest.mark.parametrize("value", [-1.0, 0.5])
-    def test_what_is_no_code_is_refused(self, value):
-        match = "likelihood='categorical' needs .*; found .* Encode categories as 0, 1, 2"
-        with pytest.raises(ValueError, match=match):
-            adapted([[2.0], [value]])
-        with pytest.raises(ValueError, match=match):
-            adapted([[2.0], [0.0]]).check(torch.tensor([[1.0], [value]]))
+GAPS = torch.tensor([[0.0, -3.0, 7.0], [40.0, 2.0**40, 7.0], [300.0, 5.0, 7.0], [40.0, 5.0, 7.0]])
+KNOWN = [[0, 40, 300], [-3, 5, 2**40], [7]]
 
-    def test_unknown_codes_are_refused(self):
-        likelihood = adapted([[2.0, 4.0], [0.0, 0.0]])
-        likelihood.check(torch.tensor([[2.0, 4.0]]))
-        match = r"knows the codes 0 to 2 of a column; found 4\. Fit on data that have all"
+
+class TestCodesWithGaps:
+    """Categories are the codes that were seen, whatever their numbers."""
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+    def test_only_codes_that_were_seen_are_categories(self, dtype):
+        likelihood = adapted(GAPS.to(dtype))
+        assert likelihood.n_linked == 7
+        assert likelihood.column_of_link.tolist() == [0, 0, 0, 1, 1, 1, 2]
+        likelihood.check(GAPS.to(dtype))
+        hits = likelihood.link(GAPS.to(dtype)) > 0
+        expected = [
+            [code == x for known, x in zip(KNOWN, row, strict=True) for code in known]
+            for row in GAPS
+        ]
+        assert hits[:, :6].tolist() == [row[:6] for row in expected]
+
+    def test_densities_means_and_fits_are_those_of_the_codes_in_order(self):
+        ranks = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+        likelihood, other = adapted(GAPS), adapted(ranks)
+        parameters = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+        for each, x in [(likelihood, GAPS), (other, ranks)]:
+            each.fit_scale(x, parameters)
+        assert torch.equal(likelihood.bias, other.bias)
+        assert torch.equal(likelihood.log_prob(GAPS, parameters), other.log_prob(ranks, parameters))
+        codes = likelihood.mean(parameters)
+        assert codes.dtype == torch.float64
+        for column, known in enumerate(KNOWN):
+            expected = torch.tensor(known)[other.mean(parameters)[:, column].long()]
+            assert torch.equal(codes[:, column].long(), expected)
+
+    def test_draws_are_codes_that_were_seen_as_often_as_they_are_probable(self):
+        likelihood = adapted(GAPS)
+        torch.manual_seed(0)
+        parameters = torch.randn(1, 7)
+        draws = likelihood.sample(parameters.expand(20_000, -1), torch.randn_like)
+        for column, part in enumerate(parameters[0].split([3, 3, 1])):
+            found = [(draws[:, column] == code).sum().item() for code in KNOWN[column]]
+            assert sum(found) == len(draws)
+            if len(found) > 1:
+                assert chisquare(found, len(draws) * part.double().softmax(0)).pvalue > 0.01
+
+    def test_codes_come_in_chunks_with_missing_cells(self):
+        rng = np.random.default_rng(0)
+        x = rng.choice([-7.0, 0.0, 3.0, 1e6, np.nan], size=(500, 3))
+        x[:, 2] = rng.integers(0, 300, 500)
+        parts = [torch.tensor(part) for part in np.array_split(x, 7)]
+        codes = DataSummary.of(parts).codes
+        for column in range(3):
+            expected = np.unique(x[~np.isnan(x[:, column]), column])
+            np.testing.assert_array_equal(codes[codes[:, 0] == column, 1], expected)
+
+    def test_only_the_columns_asked_for_have_codes(self):
+        chunk = torch.rand(50, 4).round()
+        assert DataSummary.of([chunk], coded=[]).codes.shape == (0, 2)
+        some = DataSummary.of([chunk], coded=[3, 1]).codes
+        assert some.tolist() == [[1, 0], [1, 1], [3, 0], [3, 1]]
+
+    def test_columns_are_picked_in_any_order(self):
+        summary = DataSummary.of([GAPS]).of_columns(torch.tensor([2, 0]))
+        assert summary.codes.tolist() == [[0, 7], [1, 0], [1, 40], [1, 300]]
+
+    def test_memory_is_bounded(self):
+        chunks = (torch.arange(n, n + 4000.0)[:, None] for n in range(0, 400_000, 4000))
+        assert len(DataSummary.of(chunks).codes) == 10_001
+
+    def test_a_summary_without_codes_has_all_up_to_the_largest(self):
+        summary = DataSummary.of([torch.tensor([[0.0, 1.0], [2.0, 3.0]])])._replace(codes=None)
+        likelihood = Categorical().adapt(summary)
+        assert likelihood.code.tolist() == [0, 1, 2, 0, 1, 2, 3]
+
+
+class TestErrors:
+    def test_what_is_no_code_is_refused(self):
+        match = (
+            "column 0 of X: likelihood='categorical' needs whole numbers; found 0.5. Encode "
+            "categories as whole numbers"
+        )
         with pytest.raises(ValueError, match=match):
-            likelihood.check(torch.tensor([[4.0, 4.0], [math.nan, 1.0]]))
+            adapted([[2.0], [0.5]])
+        with pytest.raises(ValueError, match=match):
+            adapted([[2.0], [0.0]]).check(torch.tensor([[2.0], [0.5]]))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+    @pytest.mark.parametrize(("unknown", "column"), [(4, 0), (-1, 0), (10**6, 1), (3, 1)])
+    def test_unknown_codes_are_refused(self, unknown, column, dtype):
+        likelihood = adapted([[2.0, 4.0], [0.0, 0.0]])
+        x = torch.tensor([[2, 4], [0, 0]], dtype=dtype)
+        likelihood.check(x)
+        x[1, column] = unknown
+        known = "0, 2" if column == 0 else "0, 4"
+        match = (
+            rf"column {column} of X: likelihood='categorical' knows the codes {known}; found "
+            rf"{unknown}\. Fit on rows that have all categories, or mark .* NaN .* missing='mask'"
+        )
+        with pytest.raises(ValueError, match=match):
+            likelihood.check(x)
+
+    def test_missing_cells_are_no_unknown_codes(self):
+        adapted([[2.0, 4.0], [1.0, 5.0]]).check(torch.tensor([[math.nan, 4.0]]))
+
+    def test_many_known_codes_are_shortened(self):
+        likelihood = adapted(torch.arange(0, 400, 2)[:, None])
+        match = r"knows the codes 0, 2, 4, 6, 8, 10, 12, 14, \.\.\., 398 \(200 in all\); found 3\."
+        with pytest.raises(ValueError, match=match):
+            likelihood.check(torch.tensor([[3]]))
+
+    def test_codes_that_float32_confuses_are_told_apart(self):
+        likelihood = adapted(torch.tensor([[2**24], [2**24 + 2]]))
+        with pytest.raises(ValueError, match=f"found {2**24 + 1}"):
+            likelihood.check(torch.tensor([[2**24 + 1]]))
 
     def test_too_many_categories_are_refused(self):
-        assert adapted([[9999]]).n_linked == 10_000
-        with pytest.raises(ValueError, match=r"takes codes up to 9999; found 10000\. Merge rare"):
-            adapted([[10_000]])
+        assert adapted([[9999]]).n_linked == 1
+        assert adapted(torch.arange(10_000)[:, None]).n_linked == 10_000
+        match = r"column 1 of X: .* takes 10,000 different codes; found more\. Merge rare"
+        with pytest.raises(ValueError, match=match):
+            adapted(torch.arange(10_001)[:, None] * torch.tensor([[0, 3]]))
+
+    def test_codes_beyond_what_float64_tells_apart_are_refused(self):
+        with pytest.raises(ValueError, match=r"column 0 of X: .* needs data in \[-9.*e\+15, 9"):
+            adapted(torch.tensor([[0.0], [1e20]]))

@@ -400,7 +400,7 @@ class TestModel:
         x = torch.randn(30, 4, generator=generator())
         model = masked_model(x, Gaussian(0.5))
         output = model(x, normal_noise(0))
-        mean = model.decode(output.latents[0])
+        mean = model.decode(output.latents[0]).float()
         expected = -Normal(mean, 0.5).log_prob(x).sum(1)
         torch.testing.assert_close(output.distortion, expected, rtol=1e-4, atol=1e-4)
 

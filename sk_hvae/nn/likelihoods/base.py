@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_hvae.nn.likelihoods.codes import distinct_codes, merge_codes, no_codes
 from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
+from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
 
 ROUNDING = 1e-12
 _TOLERANCE = 1e-6
@@ -29,6 +31,9 @@ class DataSummary(NamedTuple):
     rows : Tensor of shape (m, n_features), float64, or None
         At most 1,000 of the rows, at even distances, to see how columns go together. What
         `Likelihood.adapt` keeps has none.
+    codes : Tensor of shape (n, 2), int64, or None
+        The different whole numbers of the columns that were asked for: pairs of a column's
+        number and a code, sorted. None if they are not known.
     """
 
     mean: Tensor
@@ -38,9 +43,10 @@ class DataSummary(NamedTuple):
     n_channels: int = 1
     are_pixels: bool = False
     rows: Tensor | None = None
+    codes: Tensor | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1, are_pixels=False, known=None):
+    def of(cls, chunks, n_channels=1, are_pixels=False, known=None, coded=None):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -53,6 +59,9 @@ class DataSummary(NamedTuple):
             Whether the columns are known to be pixels of images.
         known : DataSummary, default=None
             What stands for columns that have no value at all; None raises for them.
+        coded : sequence of int, default=None
+            Numbers of the columns whose ``codes`` are wanted; None for all. Of a column with
+            more of them than `Categorical` takes, only the smallest are kept, one too many.
 
         Returns
         -------
@@ -73,11 +82,13 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
-        sample = EvenSample()
+        sample, codes = EvenSample(), no_codes()
         for chunk in chunks:
             chunk = chunk.cpu()
             sample.add(chunk)
             chunk = chunk.double()
+            wanted = range(chunk.shape[1]) if coded is None else coded
+            codes = merge_codes(codes, distinct_codes(chunk, wanted))
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
             chunk_mean = chunk.masked_fill(missing, 0.0).sum(0) / n_seen.clamp(min=1)
@@ -96,7 +107,7 @@ class DataSummary(NamedTuple):
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
         std = std.masked_fill(constant, 0.0)
-        found = cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows)
+        found = cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes)
         return found if known is None else known.with_columns(found, count > 0)
 
     def updated(self, new, n_rows):
@@ -144,7 +155,9 @@ class DataSummary(NamedTuple):
         """Restrict the summary to some columns (a LongTensor of their numbers)."""
         mean, std, minimum, maximum = (statistic[columns] for statistic in self.statistics)
         rows = None if self.rows is None else self.rows[:, columns]
-        return DataSummary(mean, std, minimum, maximum, are_pixels=self.are_pixels, rows=rows)
+        codes = None if self.codes is None else _codes_of(self.codes, columns, len(self.mean))
+        found = DataSummary(mean, std, minimum, maximum)
+        return found._replace(are_pixels=self.are_pixels, rows=rows, codes=codes)
 
     @property
     def statistics(self):
@@ -161,6 +174,14 @@ class DataSummary(NamedTuple):
         if not (self.std > 0).any():
             return False
         return self.are_pixels or (self.rows is not None and look_like_pixels(self.rows))
+
+
+def _codes_of(codes, columns, n_features):
+    """Restrict codes to some columns, which get new numbers, of all ``n_features``."""
+    place = torch.full((n_features,), -1)
+    place[columns] = torch.arange(len(columns))
+    codes = torch.stack((place[codes[:, 0]], codes[:, 1]), 1)
+    return merge_codes(no_codes(), codes[codes[:, 0] >= 0])
 
 
 class Likelihood(nn.Module, ABC):
@@ -270,12 +291,16 @@ class Likelihood(nn.Module, ABC):
         """
         return torch.empty(0, 2, dtype=torch.float64, device="cpu")
 
+    def coded_columns(self, n_features):
+        """Return the numbers of the columns whose `DataSummary.codes` `learn` needs; none here."""
+        return []
+
     @abstractmethod
     def learn(self, summary):
         """Take from a `DataSummary` what the likelihood needs."""
 
     def check(self, x):
-        """Raise ValueError if raw data has values that the likelihood cannot produce."""
+        """Raise `ColumnError` if raw data has values that the likelihood cannot produce."""
 
     @abstractmethod
     def link(self, x):
@@ -293,7 +318,10 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, parameters):
-        """Map parameters to the mean of the data, (b, n_features), on the data's own scale."""
+        """Map parameters to the mean of the data, (b, n_features), on the data's own scale.
+
+        In float64 where float32 would lose digits of it.
+        """
 
     def mixed_mean(self, weights, parameters):
         """Map a mixture, of weights (b, m) of m rows of parameters, to its mean (b, n_features)."""
@@ -312,24 +340,28 @@ class Likelihood(nn.Module, ABC):
 
 
 def check_range(x, low, high, name, advice):
-    """Raise ValueError unless all values of x that are not missing lie in [low, high]."""
+    """Raise ColumnError unless all values of x that are not missing lie in [low, high]."""
     values = x.nan_to_num(low) if x.is_floating_point() else x
-    minimum, maximum = float(values.amin()), float(values.amax())
-    if minimum < low - _TOLERANCE or maximum > high + _TOLERANCE:
+    minimum, maximum = values.amin(0).double().cpu(), values.amax(0).double().cpu()
+    outside = (minimum < low - _TOLERANCE) | (maximum > high + _TOLERANCE)
+    if outside.any():
+        column = int(outside.nonzero()[0])
         limits = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"of at least {low:g}"
-        raise ValueError(
-            f"likelihood={name!r} needs data {limits}; found values from {minimum:.4g} to "
-            f"{maximum:.4g}. {advice}"
+        raise ColumnError(
+            f"likelihood={name!r} needs data {limits}; found values from {minimum[column]:.4g} to "
+            f"{maximum[column]:.4g}. {advice}",
+            column,
         )
 
 
 def check_whole(x, name, advice):
-    """Raise ValueError unless all values of x that are not missing are whole numbers >= 0."""
-    check_range(x, 0.0, math.inf, name, advice)
+    """Raise ColumnError unless all values of x that are not missing are whole numbers."""
     if x.is_floating_point():
         values = x.nan_to_num(0.0)
-        broken = values[(values - values.round()).abs() > _TOLERANCE]
-        if len(broken):
-            raise ValueError(
-                f"likelihood={name!r} needs whole numbers; found {float(broken[0]):.4g}. {advice}"
-            )
+        refuse(
+            x,
+            (values - values.round()).abs() > _TOLERANCE,
+            lambda value, _: (
+                f"likelihood={name!r} needs whole numbers; found {value:.4g}. {advice}"
+            ),
+        )

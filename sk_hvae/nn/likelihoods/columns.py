@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import Likelihood
+from sk_hvae.nn.likelihoods.refusal import ColumnError, naming
 from sk_hvae.nn.likelihoods.registry import LIKELIHOOD_SYNONYMS, LIKELIHOODS
 from sk_hvae.nn.spelling import did_you_mean
 
@@ -55,6 +56,13 @@ class PerColumn(Likelihood):
         with suppress(ValueError):
             parts = [(spec, _column_numbers(columns)) for spec, columns in parts]
         return f"{type(self).__name__}(parts={parts})"
+
+    def coded_columns(self, n_features):
+        coded = []
+        for spec, columns in self.parts:
+            part = _column_numbers(columns)
+            coded += [part[i] for i in resolve(spec).coded_columns(len(part))]
+        return sorted(c for c in coded if c in range(n_features))
 
     def learn(self, summary):
         columns = [_column_numbers(columns) for _, columns in self.parts]
@@ -265,7 +273,11 @@ def _index(number):
 
 @contextmanager
 def _naming(columns):
+    """Name the column that an error is about, or those of the part if it is about no single one."""
     try:
-        yield
+        with naming(columns):
+            yield
+    except ColumnError:
+        raise
     except ValueError as error:
         raise ValueError(f"columns {columns} of X: {error}") from error

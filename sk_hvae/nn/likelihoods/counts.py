@@ -39,6 +39,7 @@ class _Counts(Likelihood):
 
     def check(self, x):
         advice = "Pass raw counts, not scaled or averaged, or use likelihood='gaussian'."
+        check_range(x, 0.0, math.inf, self._NAME, advice)
         check_whole(x, self._NAME, advice)
         check_range(x, 0.0, _LARGEST, self._NAME, advice)
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sk_hvae.nn.likelihoods.base import Likelihood
 from sk_hvae.nn.likelihoods.numerics import fit_parameter
+from sk_hvae.nn.likelihoods.refusal import refuse
 from sk_hvae.nn.noise import gumbel, uniform
 
 # float16 rounds k / 255 by up to 0.06 levels.
@@ -42,7 +43,7 @@ class _Levels(Likelihood):
         largest = self.maximum
         if largest == "auto":
             largest = 1.0 if summary.maximum.max() <= 1 else self._top
-        self.register_buffer("largest", torch.tensor(float(largest)))
+        self.register_buffer("largest", torch.tensor(float(largest), dtype=torch.float64))
         self.check(torch.stack((summary.minimum, summary.maximum)))
         levels = self._top / float(largest)
         varying = summary.std[summary.std > 0] * levels
@@ -59,18 +60,18 @@ class _Levels(Likelihood):
             raise ValueError(f"maximum must be 'auto' or a positive number; got {self.maximum!r}.")
 
     def check(self, x):
-        levels = x.float() * self._top / self.largest.to(x.device)
+        levels = x.float() * self._top / self.largest.float().to(x.device)
         on_grid = (levels - levels.round()).abs() <= _TOLERANCE
         in_range = (levels >= -_TOLERANCE) & (levels <= self._top + _TOLERANCE)
-        wrong = x[~(on_grid & in_range) & ~x.isnan()]
-        if len(wrong):
-            largest = float(self.largest)
-            raise ValueError(
-                f"likelihood={self._NAME!r} needs multiples of {largest:g}/{self._top} from 0 to "
-                f"{largest:g}; found {float(wrong[0]):.4g}. Pass the levels as they were "
-                "recorded, set n_levels and maximum to theirs, or use likelihood='gaussian' for "
-                "continuous data."
-            )
+        refuse(x, ~(on_grid & in_range | x.isnan()), self._off_grid)
+
+    def _off_grid(self, value, _):
+        largest = float(self.largest)
+        return (
+            f"likelihood={self._NAME!r} needs multiples of {largest:g}/{self._top} from 0 to "
+            f"{largest:g}; found {value:.4g}. Pass the levels as they were recorded, set n_levels "
+            "and maximum to theirs, or use likelihood='gaussian' for continuous data."
+        )
 
     @property
     def spread(self):
@@ -96,6 +97,10 @@ class _Levels(Likelihood):
 
     def _values(self, levels):
         return levels * self.largest / self._top
+
+    def _drawn_values(self, levels):
+        """Values of drawn levels, in double: exactly those that the data have."""
+        return self._values(levels.to(self.largest.dtype))
 
     def _limits(self):
         lowest, highest = _MIN_SCALE, 10.0 * self.n_levels
@@ -183,7 +188,7 @@ class DiscretizedLogistic(_Levels):
 
     def sample(self, parameters, noise):
         scale = self._bounded(self.log_scale)
-        return self._values(self._draw(self._means(parameters), scale, noise(parameters)))
+        return self._drawn_values(self._draw(self._means(parameters), scale, noise(parameters)))
 
     def _log_prob(self, x, parameters, log_scale):
         return self._log_mass(self._levels(x), self._means(parameters), self._bounded(log_scale))
@@ -318,7 +323,7 @@ class DiscretizedLogisticMixture(_Levels):
             scale = mixture.scales[:, :, channel]
             drawn.append(self._draw(mean, scale, noises[:, :, channel]))
             deviations.append(drawn[-1] - mixture.means[:, :, channel])
-        return self._values(torch.cat(drawn, 1).flatten(1))
+        return self._drawn_values(torch.cat(drawn, 1).flatten(1))
 
     def _log_prob(self, x, parameters, log_scale):
         mixture = self._mixture(parameters, log_scale)

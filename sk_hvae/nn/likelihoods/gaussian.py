@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
+from sk_hvae.nn.likelihoods.refusal import ColumnError
 
 _MIN_LOG_SIGMA = math.log(1e-4)
-# Means and samples are float32, up to 3e38; so are squares of what is compared with sigma.
+# float32 ends at 3e38, on the scale of the data and for squares of what is compared with sigma.
 _LARGEST, _FARTHEST = 1e35, 1e12
 
 
@@ -43,8 +44,9 @@ class Gaussian(Likelihood):
     Notes
     -----
     Log-densities are those of the data as given: the standardisation is accounted for. Data
-    may be up to 1e35, as means and samples are float32, and new data up to 1e12 scales away from
-    the training data.
+    may be up to 1e35, as float32 ends at 3e38, and new data up to 1e12 scales away from the
+    training data. Means and samples are float64, which keeps the digits of columns whose
+    offset is large against their spread.
 
     References
     ----------
@@ -74,11 +76,13 @@ class Gaussian(Likelihood):
             raise ValueError(
                 f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
             )
-        largest = float(torch.maximum(summary.maximum, -summary.minimum).max())
-        if not largest <= _LARGEST:
-            raise ValueError(
-                f"the columns of X are too large for float32: max|X| is {largest:.3g}, and may be "
-                f"{_LARGEST:g}. Divide X by its scale, for example with MaxAbsScaler."
+        largest = torch.maximum(summary.maximum, -summary.minimum)
+        if not largest.max() <= _LARGEST:
+            column = int(largest.argmax())
+            raise ColumnError(
+                f"the values of X are too large for float32: max|X| is {largest[column]:.3g}, and "
+                f"may be {_LARGEST:g}. Divide X by its scale, for example with MaxAbsScaler.",
+                column,
             )
         scale = summary.std
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
@@ -148,17 +152,17 @@ class Gaussian(Likelihood):
         if distance.max() > _FARTHEST:
             column = int(distance.argmax())
             low, high = extremes[:, column].tolist()
-            raise ValueError(
+            raise ColumnError(
                 f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
                 f"column with a mean of {mean[column]:.3g} and a scale of "
                 f"{self.spread[column]:.3g} in training: more than {_FARTHEST:g} scales "
-                "away. Clip X, or fit on data of this range."
+                "away. Clip X, or fit on data of this range.",
+                column,
             )
 
     def link(self, x):
-        if x.dtype != torch.float64:
-            x = x.float()
-        return ((x - self.location.to(x.dtype)) / self.scale.to(x.dtype)).float()
+        # In double, so that equal numbers have equal links whatever their dtype.
+        return ((x.to(self.location.dtype) - self.location) / self.scale).float()
 
     @property
     def is_scaled(self):
@@ -183,7 +187,7 @@ class Gaussian(Likelihood):
         return -0.5 * error.square() - normaliser
 
     def mean(self, parameters):
-        return (parameters * self.scale + self.location).float()
+        return parameters * self.scale + self.location
 
     def sample(self, parameters, noise):
         return self.mean(parameters + self._bounded_log_sigma().exp() * noise(parameters))
