@@ -16,6 +16,7 @@ from sk_hvae._batches import Selection, n_batches
 from sk_hvae._callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._checkpoint import Checkpoint, fit_identity
 from sk_hvae._description import pack, unpack
+from sk_hvae._documentation import DocumentationLinkMixin
 from sk_hvae._faults import explained
 from sk_hvae._measurement import measure, place
 from sk_hvae._persistence import FilesMixin, Kept
@@ -79,7 +80,7 @@ class Session(NamedTuple):
     net: HVAENet
 
 
-class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
+class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
     """Build, train and measure a hierarchical VAE behind scikit-learn's conventions."""
 
     module_: HierarchicalVAE

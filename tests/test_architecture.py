@@ -29,6 +29,7 @@ FLOORS = {
     "_clusterer": 7,
     "_data": 1,
     "_description": 2,
+    "_documentation": 0,
     "_graph_clusters": 1,
     "_export": 1,
     "_gradients": 1,
