@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import matplotlib as mpl
 
 import sk_hvae
+import sk_hvae._documentation
 
 mpl.use("agg")
 
@@ -91,6 +92,9 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "plot_gallery": "True",
 }
+
+# Estimators that the gallery shows link to the reference, a folder up from there.
+sk_hvae._documentation.SITE = "../"
 
 # --- pages ---------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sk_hvae._checked_rows import check_rows
 from sk_hvae._checkpoint import Checkpoint, fit_identity
 from sk_hvae._columns import resolve_likelihood
 from sk_hvae._description import pack, unpack
+from sk_hvae._documentation import DocumentationLinkMixin
 from sk_hvae._faults import explained
 from sk_hvae._history import HISTORY, Epochs
 from sk_hvae._measurement import measure, place
@@ -94,7 +95,7 @@ class Session(NamedTuple):
         return rows[len(rows) // 2 :].mean(0)
 
 
-class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
+class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
     """Build, train and measure a hierarchical VAE behind scikit-learn's conventions."""
 
     module_: HierarchicalVAE

@@ -13,12 +13,13 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils.metadata_routing import process_routing
 
+from sk_hvae._documentation import DocumentationLinkMixin
 from sk_hvae._shared_fits import Stage, as_given, find_step, fit_planes, reading
 from sk_hvae._typing import Labels, Rows
 from sk_hvae._validation import fit_context
 
 
-class RateSearchCV(GridSearchCV):
+class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     """Grid search over the rates of a hierarchical VAE at one fit per split.
 
     It is `sklearn.model_selection.GridSearchCV`, but all candidates that differ in

@@ -37,6 +37,7 @@ FLOORS = {
     "_inner_fits": 0,
     "_repeats": 1,
     "_description": 2,
+    "_documentation": 0,
     "_graph_clusters": 1,
     "_kept_rows": 2,
     "_history": 1,

@@ -357,7 +357,7 @@ class TestResolve:
     @pytest.mark.parametrize("spec", ["normal", None, {}, 3])
     def test_anything_else_is_refused_with_the_names_there_are(self, spec):
         with pytest.raises(
-            ValueError, match=r"there is no likelihood .*; pass one of 'gaussian', "
+            ValueError, match=r"there is no likelihood .*; pass one of 'bernoulli', "
         ):
             resolve(spec)
 
