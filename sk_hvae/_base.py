@@ -63,7 +63,7 @@ from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
-_FAR, _FAR_BITS, _STEPS_TO_SETTLE = 0.2, 0.5, 50
+_FAR, _FAR_BITS, _STEPS_TO_SETTLE = 0.2, 0.5, 1000
 _EXHAUSTED_BETA = 1e-3
 _SLOW_GAIN = 0.5
 _TRAIN_LONGER = "train longer (max_epochs)"
@@ -90,9 +90,9 @@ class Session(NamedTuple):
     warned: bool = False
 
     def rates(self):
-        """Return the rates in training, bits, averaged over the later half of the passes."""
+        """Return the rates in training, bits, averaged over the last quarter of the passes."""
         rows = Epochs.of(self.net.history).history["train_rates"]
-        return rows[len(rows) // 2 :].mean(0)
+        return rows[3 * len(rows) // 4 :].mean(0)
 
 
 class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMixin, BaseEstimator):
@@ -503,7 +503,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
             return
         self._session = session._replace(warned=True)
         warn_caller(
-            f"{' and '.join(far)} in training, on average over the later half of {n_steps} steps "
+            f"{' and '.join(far)} in training, on average over the last quarter of {n_steps} steps "
             "of partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
             "the data have. This is said once; converged_ tells after each call whether its rows "
             "are on target.",

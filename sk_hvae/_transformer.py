@@ -359,8 +359,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         on from what the model has behind it, also after a pickle or new parameters.
 
         Whether a call ended on target, ``converged_`` says: few steps on rows unlike the first
-        may leave the rates far off, so go on until it does. Once 50 steps were made, rates that
-        stay off are warned of, but not at every call.
+        may leave the rates far off, so go on until it does. Rates that are still off after
+        1,000 steps, which new targets may take, are warned of, but not at every call.
 
         Parameters
         ----------
@@ -387,8 +387,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         ScaleWarning
             If columns lie, or spread, ten scales off those of the first call; names them.
         RateTargetWarning
-            If layers are over 20% and half a bit off their targets, on average over the later
-            half of the calls, after 50 optimiser steps or more with the same parameters; once.
+            If layers are over 20% and half a bit off their targets, on average over the last
+            quarter of the calls, after 1,000 optimiser steps with the same parameters; once.
 
         Examples
         --------
