@@ -3,7 +3,7 @@
 Files of every format that a release has written stay in tests/data. For a new format, write a
 folder once, and never again:
 
-    python tests/frozen_files.py tests/data/format_1
+    python tests/frozen_files.py tests/data/format_2
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
-from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.exceptions import ClusterWarning, RateTargetWarning
 from sk_hvae.nn import DiscretizedLogistic, Gaussian
 
 TINY = {"n_components": 2, "hidden_layer_sizes": (4,), "max_epochs": 20, "random_state": 0}
@@ -35,12 +35,23 @@ ESTIMATORS = {
     ),
     "plane": MultiRateHVAETransformer((0.5, 2), layer_rates=(1, 1), **TINY),
     "clusterer": HVAEClusterer(3, n_init=2, **TINY),
+    "gaps": HierarchicalVAETransformer(
+        (1, 1), likelihood=(("categorical", (0, 1)), ("gaussian", (2, 3))), **TINY
+    ),
+    "seconds": HierarchicalVAETransformer((4, 2), **TINY),
+    "float32": HVAEClusterer(2, n_init=2, **TINY),
 }
+NEW_IN_FORMAT_2 = {"gaps", "seconds", "float32"}
 
 
-def rows():
-    """Return 30 rows of whole numbers; all estimators can read them."""
-    return load_iris().data[::5].round()
+def rows(name):
+    """Return 30 rows that an estimator can read: whole numbers, or what its name says."""
+    X = load_iris().data[::5].round()
+    if name == "gaps":
+        X[:, :2] = 2.0 ** (5 * X[:, :2]) - 5000
+    if name == "seconds":
+        X += 1.7e9
+    return X.astype(np.float32) if name == "float32" else X
 
 
 def answers(estimator, X):
@@ -65,9 +76,10 @@ def write(folder):
     for name, estimator in ESTIMATORS.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RateTargetWarning)
-            estimator.fit(rows())
+            warnings.simplefilter("ignore", ClusterWarning)
+            estimator.fit(rows(name))
         estimator.save(folder / f"{name}.safetensors")
-        np.savez_compressed(folder / f"{name}.npz", **answers(estimator, rows()))
+        np.savez_compressed(folder / f"{name}.npz", **answers(estimator, rows(name)))
 
 
 if __name__ == "__main__":

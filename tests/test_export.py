@@ -92,6 +92,14 @@ KINDS = {
         binary,
     ),
     "columns": ({"likelihood": MIXED}, lambda: binary(12)),
+    "codes with gaps": (
+        {"likelihood": "categorical"},
+        lambda: np.array([-5.0, 2.0**40])[binary(4).astype(int)],
+    ),
+    "missing codes": (
+        {"likelihood": [("categorical", [1, 0]), ("gaussian", [2, 3])], "missing": "mask"},
+        lambda: with_gaps(np.array([3.0, 300.0])[binary(4).astype(int)]),
+    ),
     "one layer, large offset": (
         {"layer_rates": 2, "hidden_layer_sizes": ()},
         lambda: 1e7 + pixels(5),

@@ -176,6 +176,7 @@ HOSTILE = [
 PLACES = [
     ("class",),
     ("device",),
+    ("data_dtype",),
     ("feature_names",),
     ("likelihood",),
     ("likelihood", "likelihood"),
@@ -235,6 +236,36 @@ def test_labels_of_no_cluster(iris, tmp_path):
         put_together(tmp_path / "file", header, tensors | {name: changed})
         with pytest.raises(UnsupportedFormatError, match=f"{name} is wrong: found numbers from"):
             HVAEClusterer.load(tmp_path / "file")
+
+
+CODES = {
+    "of another axis": lambda codes: codes[..., None],
+    "of one column": lambda codes: codes[:, :1],
+    "that are floats": lambda codes: codes.astype(float),
+    "of narrow numbers": lambda codes: codes.astype(np.int32),
+    "of a column that is not there": lambda codes: np.add(codes, [99, 0]),
+    "of a negative column": lambda codes: np.subtract(codes, [1, 0]),
+    "in disorder": lambda codes: codes[::-1],
+    "that are repeated": lambda codes: np.repeat(codes, 2, axis=0),
+    "other than they were": lambda codes: np.add(codes, [0, 1]),
+    "too few": lambda codes: codes[:-1],
+    "none": lambda codes: codes[:0],
+    "left out": lambda codes: None,
+    "too many": lambda codes: np.stack((np.zeros(20_000, int), np.arange(20_000)), 1),
+}
+
+
+@pytest.mark.parametrize("change", CODES.values(), ids=CODES)
+def test_codes_that_are_not_those_of_the_model(small, tmp_path, change):
+    X = np.random.default_rng(0).choice([-3.0, 7.0, 2.0**40], (40, 3))
+    small(likelihood="categorical", max_epochs=1).fit(X).save(tmp_path / "file")
+    header, tensors = parts(tmp_path / "file")
+    codes = change(tensors.pop("codes"))
+    if codes is not None:
+        tensors["codes"] = np.ascontiguousarray(codes)
+    put_together(tmp_path / "file", header, tensors)
+    with pytest.raises(UnsupportedFormatError, match="is damaged"):
+        load(tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "", "module.", "module.x", "rates_.a"])
