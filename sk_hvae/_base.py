@@ -470,7 +470,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
                 continue
             if rate > target:
                 over = f"{rate - target:.2g} above its target of {target:g}"
-                layers.append(f"z_{number} carries {rate:.3g} bits, {over},")
+                layers.append(f"z_{number} carries {rate:.3g} bits ({over})")
                 advice.append(_TRAIN_LONGER)
                 excess = f" {_OF_EXCESS}"
                 continue

@@ -108,7 +108,7 @@ def test_warning_of_bits_above_a_target_says_how_many_and_whether_they_matter(sm
     with pytest.warns(RateTargetWarning) as caught:
         model.fit(iris)
     said = str(caught[0].message)
-    over = f"z_2 carries {model.rates_[1]:.3g} bits, {model.rates_[1] - 0.5:.2g} above its target"
+    over = f"z_2 carries {model.rates_[1]:.3g} bits ({model.rates_[1] - 0.5:.2g} above its target"
     assert over in said
     assert "train longer" in said
     assert "matter only where they are a limit" in said

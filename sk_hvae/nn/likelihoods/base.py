@@ -325,7 +325,9 @@ class Likelihood(nn.Module, ABC):
 
     def mixed_mean(self, weights, parameters):
         """Map a mixture, of weights (b, m) of m rows of parameters, to its mean (b, n_features)."""
-        return weights @ self.mean(parameters)
+        means = self.mean(parameters)
+        # Relative to one of them: weights in float32 do not add up to exactly 1.
+        return means[0] + weights.to(means.dtype) @ (means - means[0])
 
     def probabilities(self, parameters):
         """Return the probabilities of the `nominal_categories`, (b, n_categories)."""
