@@ -304,7 +304,7 @@ class TestWarnings:
         shares = np.eye(4)[blobs[1]]
         clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
         clusterer.n_iter_, clusterer.stability_ = 1, 1.0
-        plan = Plan(*[None] * 6, targets=torch.from_numpy(shares), n_different=180)
+        plan = Plan(*[None] * 8, targets=torch.from_numpy(shares), n_different=180)
         clusterer._search = _found(plan, np.minimum(blobs[1], 1))
         message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
         with pytest.warns(ClusterWarning, match=message):
@@ -325,7 +325,7 @@ class TestWarnings:
         clusterer = HVAEClusterer(4, layer_rates=rates)
         clusterer.n_iter_ = 100
         targets = torch.eye(n_sought)[np.arange(180) % n_sought]
-        plan = Plan(*[None] * 6, targets=targets, n_different=n_different)
+        plan = Plan(*[None] * 8, targets=targets, n_different=n_different)
         clusterer._search = _found(plan, np.arange(180) % 2)
         assert re.search(reason, clusterer._why_fewer(2))
 

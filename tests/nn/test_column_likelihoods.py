@@ -227,8 +227,15 @@ class TestCategories:
     SIZES = (3, 2, 4)
 
     def adapted(self):
-        top = torch.tensor([[3.0, 1.0, 5.0, 1.5, 2.0], [0.0, 0.0, 1.0, 0.5, 0.0]])
-        return PerColumn(list(self.PARTS)).adapt(DataSummary.of([top]))
+        rows = torch.tensor(
+            [
+                [3.0, 1.0, 5.0, 1.5, 2.0],
+                [0.0, 0.0, 1.0, 0.5, 0.0],
+                [1.0, 0.0, 1.0, 0.5, 1.0],
+                [2.0, 0.0, 1.0, 0.5, 0.0],
+            ]
+        )
+        return PerColumn(list(self.PARTS)).adapt(DataSummary.of([rows]))
 
     def test_they_belong_to_columns_of_the_data(self):
         expected = [[4, 0], [4, 1], [4, 2], [1, 0], [1, 1], [0, 0], [0, 1], [0, 2], [0, 3]]
@@ -256,11 +263,11 @@ class TestCategories:
         )
         weights = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
         found = likelihood.mixed_mean(weights, parameters)
-        means = weights @ likelihood.mean(parameters)
+        means = weights.double() @ likelihood.mean(parameters)
         torch.testing.assert_close(found[:, [2, 3]], means[:, [2, 3]])
         mixed = (weights @ likelihood.probabilities(parameters)).split(self.SIZES, 1)
         for column, probabilities in zip((4, 1, 0), mixed, strict=True):
-            torch.testing.assert_close(found[:, column], probabilities.argmax(1).float())
+            torch.testing.assert_close(found[:, column], probabilities.argmax(1).double())
 
     @pytest.mark.parametrize("kind", ["gaussian", "poisson", "bernoulli", "negative_binomial"])
     def test_numbers_have_none(self, kind):
