@@ -22,6 +22,7 @@ from sk_hvae._documentation import DocumentationLinkMixin
 from sk_hvae._faults import explained
 from sk_hvae._history import HISTORY, Epochs
 from sk_hvae._measurement import measure, place
+from sk_hvae._off_target import Reached, describe_drift
 from sk_hvae._outliers import WildCell, describe_wild_cells, find_wild_cells
 from sk_hvae._persistence import FilesMixin, Kept
 from sk_hvae._rate_control import FixedMultipliers, Goal, RateController
@@ -62,17 +63,8 @@ from sk_hvae.nn.likelihoods import DataSummary, Likelihood
 from sk_hvae.nn.likelihoods.refusal import naming
 from sk_hvae.nn.linear_start import fit_scale
 
-_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
-_FAR, _FAR_BITS, _STEPS_TO_SETTLE = 0.2, 0.5, 1000
-_EXHAUSTED_BETA = 1e-3
+_STEPS_TO_SETTLE = 1000
 _SLOW_GAIN = 0.5
-_TRAIN_LONGER = "train longer (max_epochs)"
-_SEE_TO_WILD_CELLS = "see to the cells that an OutlierWarning has named"
-_OF_EXCESS = (
-    "Bits above a target matter only where they are a limit, as for bounds, privacy or "
-    "compression. Where a small table is learnt by heart, rates(X) of new rows are higher still: "
-    "use early_stopping=True, narrower hidden_layer_sizes or more rows."
-)
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
 KEPT_OF_TRAINING = {
     "n_iter_": Kept("i"),
@@ -416,7 +408,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         self.rates_ = measured.rates.mean(0)
         self.distortion_ = float(measured.distortion.mean())
         self.lower_bound_ = float(measured.lower_bound.mean())
-        self.converged_ = not (net.interrupted_ or any(self._misses(plan.goal)))
+        self.converged_ = not (net.interrupted_ or any(self._reached(plan.goal).misses))
         self.module_ = module
 
     def _trained_module(self, net):
@@ -445,14 +437,6 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         self._goal()
         resolve_output_layers(self.output_layers, self.n_layers_)
 
-    def _misses(self, goal):
-        """Tell for each layer whether it is off its target by over 5% and 0.1 bit."""
-        if goal.betas:
-            return [False] * goal.n_layers
-        targets = np.array(goal.layer_rates)
-        tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
-        return list(~(np.abs(self.rates_ - targets) <= tolerance))
-
     def _warn_of_wild_cells(self):
         if self._wild_cells:
             names = getattr(self, "feature_names_in_", None)
@@ -461,54 +445,23 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
             )
             warn_caller(message, OutlierWarning)
 
+    def _reached(self, goal):
+        return Reached(goal.layer_rates, self.rates_, self.betas_)
+
     def _warn_off_target(self, goal):
-        """Say which layers missed their targets, by how much, and what to try."""
-        layers, advice, excess = [], [], ""
-        for number, miss in enumerate(self._misses(goal), start=1):
-            target, rate = goal.layer_rates[number - 1], self.rates_[number - 1]
-            if not miss:
-                continue
-            if rate > target:
-                over = f"{rate - target:.2g} above its target of {target:g}"
-                layers.append(f"z_{number} carries {rate:.3g} bits ({over})")
-                advice.append(_TRAIN_LONGER)
-                excess = f" {_OF_EXCESS}"
-                continue
-            collapsed = " (collapsed)" if rate < 0.1 * target else ""
-            layers.append(f"z_{number} reached {rate:.3g} of its {target:g} bits{collapsed}")
-            if self.betas_[number - 1] < _EXHAUSTED_BETA:
-                advice.append("ask for fewer bits than the data have to give")
-            else:
-                advice += [_TRAIN_LONGER, "ask for fewer bits", "give other layers less"]
-        if self._wild_cells:
-            advice = [_SEE_TO_WILD_CELLS]
-        warn_caller(
-            f"{'; '.join(layers)} after {self.n_iter_} epochs. To reach the targets, "
-            f"{', or '.join(dict.fromkeys(advice))}.{excess}",
-            RateTargetWarning,
-        )
+        reached = self._reached(goal)
+        message = reached.describe(self.n_iter_, has_wild_cells=bool(self._wild_cells))
+        warn_caller(message, RateTargetWarning)
 
     def _warn_of_session(self, session):
         """Say once if calls of ``partial_fit`` do not come to the targets, given some steps."""
         goal, n_steps = session.goal, session.net.n_steps_done_
         if session.warned or goal.betas or n_steps < _STEPS_TO_SETTLE:
             return
-        pairs = list(zip(session.rates(), goal.layer_rates, strict=True))
-        far = [
-            f"z_{number} carries {rate:.3g} of its {target:g} bits"
-            for number, (rate, target) in enumerate(pairs, start=1)
-            if abs(rate - target) > max(_FAR * target, _FAR_BITS)
-        ]
-        if not far:
-            return
-        self._session = session._replace(warned=True)
-        warn_caller(
-            f"{' and '.join(far)} in training, on average over the last quarter of {n_steps} steps "
-            "of partial_fit. Let every batch hold rows of all kinds, go on, or ask for rates that "
-            "the data have. This is said once; converged_ tells after each call whether its rows "
-            "are on target.",
-            RateTargetWarning,
-        )
+        message = describe_drift(goal.layer_rates, session.rates(), n_steps)
+        if message:
+            self._session = session._replace(warned=True)
+            warn_caller(message, RateTargetWarning)
 
     def __getstate__(self):
         state = super().__getstate__()

@@ -5,7 +5,7 @@ import os
 import warnings
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from sk_hvae._callbacks import with_callbacks
 from sk_hvae._cluster_search import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._cluster_tree import merge_tree
 from sk_hvae._latents import LatentsMixin
+from sk_hvae._lost_clusters import ClusterOutcome
 from sk_hvae._measurement import map_rows
 from sk_hvae._persistence import Kept
 from sk_hvae._rate_control import Goal, GuidedController
@@ -61,7 +62,6 @@ _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
 _SHARE_OF_ENTROPY = 0.5
 _MOST_COPIED = 2**24
 _POOR_AGREEMENT = 0.5
-_FEW_ROWS = 5
 _BEFORE = "continuous"
 _SHARED = (
     "hidden_layer_sizes",
@@ -271,7 +271,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     cluster_tree_: NDArray[np.float64]
     stability_: float
     _states: np.ndarray
-    _transient: ClassVar = ("_session", "_search")
+    _transient: ClassVar = (*BaseHierarchicalVAE._transient, "_outcome")
     _kept: ClassVar = {
         **BaseHierarchicalVAE._kept,
         "cluster_sizes_": Kept("i", ("n_clusters",)),
@@ -618,7 +618,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             states = torch.eye(n_states, device=plan.device)[self._states]
             centres = self.module_.decode(states, self.n_layers_).cpu().numpy()
         self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
-        self._search = _found(plan, self._states[self.labels_])
+        found = self._states[self.labels_]
+        self._outcome = ClusterOutcome.of(plan, found, bool(self._wild_cells))
         neighbours = plan.targets.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours
         self.cluster_tree_ = merge_tree(joint + joint.T)
@@ -643,7 +644,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         if self.n_clusters != "auto" and n_found < self.n_clusters:
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
-                f"{self.rates_[-1]:.3g} bits. {self._why_fewer(n_found)}",
+                f"{self.rates_[-1]:.3g} bits. "
+                f"{self._outcome.why_fewer(self.n_clusters, n_found, self)}",
                 ClusterWarning,
             )
         if self.stability_ < _POOR_AGREEMENT:
@@ -653,60 +655,6 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 "more rows.",
                 ClusterWarning,
             )
-
-    def _why_fewer(self, n_found):
-        """Say what the missing clusters were lost to, and what to do."""
-        search = self._search
-        more_bits = " or ask for more bits in the last entry of layer_rates"
-        if n_found < search.n_clusters:
-            return (
-                f"The training lost the others: before it, {search.n_clusters} were found among "
-                f"neighbours, and after {self.n_iter_} epochs {search.agreement:.0%} of the rows "
-                "are in the cluster of their neighbours. Train longer (max_epochs)"
-                f"{more_bits if self.layer_rates else ''}."
-            )
-        if search.n_different < self.n_clusters:
-            return (
-                f"X has only {search.n_different} different rows. Ask for as many clusters at most."
-            )
-        if self.layer_rates is not None:
-            return f"Ask for fewer clusters,{more_bits}."
-        if search.n_different < _FEW_ROWS * self.n_clusters:
-            return (
-                f"X has {search.n_different} different rows, too few to find so many clusters "
-                "among their neighbours. Ask for fewer clusters, or pass more rows."
-            )
-        return (
-            "Neighbours do not tell more clusters apart. Ask for fewer clusters, or, if "
-            f"{self.max_epochs!r} in max_epochs is a short training, train longer."
-        )
-
-
-class _Search(NamedTuple):
-    """What the search before the training found, and what became of it.
-
-    Attributes
-    ----------
-    n_different : int
-        Number of different rows.
-    n_clusters : int
-        Number of clusters that are the likeliest among the neighbours of some row.
-    agreement : float
-        Share of the rows whose state is that cluster.
-    """
-
-    n_different: int
-    n_clusters: int
-    agreement: float
-
-
-def _found(plan, states):
-    """Compare the states of all rows with the clusters of their neighbours."""
-    targets = plan.targets.cpu().numpy()
-    known = targets.any(1)
-    sought = targets[known].argmax(1)
-    agreement = float(np.mean(states[known] == sought))
-    return _Search(plan.n_different, len(np.unique(sought)), agreement)
 
 
 def _without_copies(X, rows, repeats):

@@ -263,7 +263,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     _empty: HierarchicalVAE | None = None
     _rows_of_fit: KeptRows | None = None
     _model_name: ClassVar = "conditioned_"
-    _transient: ClassVar = ("_session", "_rows_of_fit", "_at", "_empty")
+    _transient: ClassVar = (*BaseHierarchicalVAE._transient, "_rows_of_fit", "_at", "_empty")
     _kept: ClassVar = {
         **KEPT_OF_TRAINING,
         "_completed": Kept("b"),
@@ -413,7 +413,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         single.rates_, single.betas_ = point.rates, point.betas
         single.distortion_ = point.distortion
         single.lower_bound_ = -_LN2 * (point.distortion + float(point.rates.sum()))
-        misses = single._misses(Goal(rates, ()))
+        misses = single._reached(Goal(rates, ())).misses
         single.converged_ = self._completed and not any(misses)
         single.module_ = self._plain(point)
         if any(misses):

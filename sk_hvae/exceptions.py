@@ -59,7 +59,10 @@ class UnsupportedFormatError(ValueError):
 
 
 def warn_caller(message, category):
-    """Warn at the line of the user's code that led here, past ours and scikit-learn's."""
+    """Warn at the line of the user's code that led here, past ours and scikit-learn's.
+
+    contextlib is in between where a method of ours is decorated with a context manager.
+    """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
@@ -67,4 +70,4 @@ def warn_caller(message, category):
 
 
 def _is_library(module):
-    return module.split(".")[0] in ("joblib", "sk_hvae", "sklearn")
+    return module.split(".")[0] in ("contextlib", "joblib", "sk_hvae", "sklearn")

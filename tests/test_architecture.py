@@ -34,6 +34,8 @@ FLOORS = {
     "_clusterer": 7,
     "_data": 1,
     "_outliers": 1,
+    "_off_target": 1,
+    "_lost_clusters": 1,
     "_inner_fits": 0,
     "_repeats": 1,
     "_description": 2,

@@ -22,9 +22,14 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_hvae import HVAEClusterer
-from sk_hvae._clusterer import _found
+from sk_hvae._lost_clusters import ClusterOutcome
 from sk_hvae._starting import Plan
-from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
+from sk_hvae.exceptions import (
+    ClusterWarning,
+    OutlierWarning,
+    RateTargetWarning,
+    TrainingDivergedError,
+)
 from sk_hvae.nn import Networks
 
 FAST = {"hidden_layer_sizes": (32, 32), "n_components": 4, "random_state": 0}
@@ -305,7 +310,7 @@ class TestWarnings:
         clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
         clusterer.n_iter_, clusterer.stability_ = 1, 1.0
         plan = Plan(*[None] * 8, targets=torch.from_numpy(shares), n_different=180)
-        clusterer._search = _found(plan, np.minimum(blobs[1], 1))
+        clusterer._outcome = ClusterOutcome.of(plan, np.minimum(blobs[1], 1), False)
         message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
         with pytest.warns(ClusterWarning, match=message):
             clusterer._warn_of_clusters()
@@ -326,8 +331,17 @@ class TestWarnings:
         clusterer.n_iter_ = 100
         targets = torch.eye(n_sought)[np.arange(180) % n_sought]
         plan = Plan(*[None] * 8, targets=targets, n_different=n_different)
-        clusterer._search = _found(plan, np.arange(180) % 2)
-        assert re.search(reason, clusterer._why_fewer(2))
+        outcome = ClusterOutcome.of(plan, np.arange(180) % 2, has_wild_cells=False)
+        assert re.search(reason, outcome.why_fewer(4, 2, clusterer))
+
+    def test_wild_cells_come_first(self, blobs):
+        X = blobs[0].copy()
+        X[0] = 1e7
+        with (
+            pytest.warns(OutlierWarning, match="row 0 has 1e\\+07"),
+            pytest.warns(ClusterWarning, match="cells that an OutlierWarning has named"),
+        ):
+            HVAEClusterer(4, **{**TINY, "n_init": 20}).fit(X)
 
     def test_rates_that_nobody_asked_for_are_no_reason_to_warn(self):
         X = make_blobs(60, n_features=12, centers=2, random_state=0)[0]
