@@ -105,7 +105,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
     _architecture: Architecture
     _data_dtype: str
     _session: Session | None
-    _wild_cells: Sequence[WildCell] = ()
+    _wild_cells: Sequence[WildCell]
     _model_name: ClassVar = "module_"
     _transient: ClassVar[tuple[str, ...]] = ("_session", "_wild_cells")
     _kept: ClassVar = {

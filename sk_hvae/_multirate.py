@@ -409,7 +409,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             if hasattr(self, name):
                 setattr(single, name, getattr(self, name))
         single.n_layers_, single.n_components_ = self.n_layers_, self.n_components_
-        single.history_, single._session = self.history_, None
+        single.history_, single._session, single._wild_cells = self.history_, None, ()
         single.rates_, single.betas_ = point.rates, point.betas
         single.distortion_ = point.distortion
         single.lower_bound_ = -_LN2 * (point.distortion + float(point.rates.sum()))

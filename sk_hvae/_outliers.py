@@ -7,8 +7,8 @@ import torch
 
 _FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.01, 3, 0.1
 _SUSPECT = 0.5
-_LOST_SPREAD = 0.2
-_FAR = 20.0
+_LOST_SCALE, _LEAST_VARIED = 0.2, 0.05
+_GAP = 10.0
 _MEDIAN_ROWS = 2048
 _SHOWN_ROWS, _SHOWN_CELLS = 3, 3
 
@@ -33,13 +33,13 @@ class WildCell(NamedTuple):
 
 
 def find_wild_cells(rows, likelihood):
-    """Find the cells that make up nearly all of a column's spread.
+    """Find the cells that make up nearly all of the scale by which their column is divided.
 
-    At most 1% of a column's cells, or 3 of few, are wild: those without which the standard
-    deviation falls below a fifth, but not to zero, and that are more than 20 of these smaller
-    deviations away from the median. Left in, they make the scale by which the rest is divided at
-    least five times too large, so that its own differences hardly count. A rare flag is not wild:
-    without it, its column is constant. Only columns that the likelihood divides by their spread
+    At most 1% of a column's cells, or 3 of few, are wild: those that are ten times as far from the
+    median as all others, and without which the scale falls below a fifth. Left in, they make the
+    differences between the other cells hardly count. The long tail of a skewed column has no such
+    gap. A rare flag is not wild, nor are the few cells of a sparse column: at least 5% of the
+    others must differ from the median. Only columns that the likelihood divides by their spread
     are looked at, and of these only those with extremes are read again.
 
     Parameters
@@ -62,9 +62,13 @@ def find_wild_cells(rows, likelihood):
     some = rows.every(math.ceil(len(rows) / _MEDIAN_ROWS))
     median = some[:, columns.to(some.device)].cpu().double().nanmedian(0).values
     farthest = _farthest(rows, columns, median, n_wild + 1)
-    spread = _spread(rows, columns, median, farthest.distances[-1])
-    lost = (spread.near > 0) & (spread.near < _LOST_SPREAD * spread.all)
-    is_wild = lost & (farthest.distances[:-1] > _FAR * spread.near)
+    n_apart = _n_before_gap(farthest.distances)
+    spread = _spread(rows, columns, median, farthest.distances.gather(0, n_apart[None])[0])
+    std = likelihood.summary.std
+    without = std.index_copy(0, columns, spread.near)
+    shrinks = likelihood.scales(without) < _LOST_SCALE * likelihood.scales(std)
+    lost = (spread.near > 0) & (spread.varied >= _LEAST_VARIED) & shrinks[columns]
+    is_wild = lost & (torch.arange(n_wild)[:, None] < n_apart)
     cells = [
         WildCell(
             int(farthest.rows[i, j]),
@@ -121,7 +125,8 @@ def _suspects(likelihood, n_rows_per_wild):
     summary = likelihood.summary
     reach = torch.maximum(summary.maximum - summary.mean, summary.mean - summary.minimum)
     far = reach.square() >= _SUSPECT * n_rows_per_wild * summary.std.square()
-    return (far & (summary.std > 0) & likelihood.is_scaled).nonzero().flatten()
+    is_scaled = likelihood.scales(summary.std).isfinite()
+    return (far & (summary.std > 0) & is_scaled).nonzero().flatten()
 
 
 class _Farthest(NamedTuple):
@@ -133,10 +138,17 @@ class _Farthest(NamedTuple):
 
 
 class _Spread(NamedTuple):
-    """Standard deviations of columns: of all cells, and of those that are near."""
+    """Of the near cells of columns: standard deviation, and share that is not the median."""
 
-    all: torch.Tensor
     near: torch.Tensor
+    varied: torch.Tensor
+
+
+def _n_before_gap(distances):
+    """Count the cells of columns before the last gap in falling distances (n, n_columns)."""
+    is_gap = distances[:-1] >= _GAP * distances[1:]
+    numbers = torch.arange(1, len(distances))[:, None]
+    return (is_gap * numbers).amax(0)
 
 
 def _parts(rows, columns, median):
@@ -162,13 +174,13 @@ def _farthest(rows, columns, median, n):
 
 
 def _spread(rows, columns, median, limit):
-    """Measure the deviations of all cells, and of those no farther than a limit."""
-    sums = torch.zeros(2, 3, len(columns), dtype=torch.float64)
+    """Measure the deviations of the cells that are no farther than a limit."""
+    sums = torch.zeros(4, len(columns), dtype=torch.float64)
     for part in _parts(rows, columns, median):
-        seen = ~part.isnan()
-        for total, counted in zip(sums, (seen, seen & (part.abs() <= limit)), strict=True):
-            values = part.masked_fill(~counted, 0.0)
-            total += torch.stack((counted.sum(0), values.sum(0), values.square().sum(0)))
-    n, first, second = sums.transpose(0, 1)
-    n = n.clamp(min=1)
-    return _Spread(*(second / n - (first / n).square()).clamp(min=0).sqrt())
+        is_near = part.abs() <= limit
+        near = part.masked_fill(~is_near, 0.0)
+        differs = (near != 0).sum(0)
+        sums += torch.stack((is_near.sum(0), differs, near.sum(0), near.square().sum(0)))
+    n = sums[0].clamp(min=1)
+    varied, first, second = sums[1:] / n
+    return _Spread((second - first.square()).clamp(min=0).sqrt(), varied)

@@ -398,7 +398,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae = HierarchicalVAETransformer(random_state=0)
         >>> for first in range(0, 1500, 500):
         ...     hvae = hvae.partial_fit(X[first : first + 500])
-        >>> hvae.n_iter_, hvae.converged_
-        (3, True)
+        >>> hvae.n_iter_
+        3
         """
         return self._partial_fit(X)

@@ -81,7 +81,7 @@ class Watch:
 
 def watch_starts():
     """Count, in a worker, the parts of a fit of a clusterer that compute."""
-    for module, name in ((_graph_clusters, "_k_means"), (HVAEClusterer, "_embed")):
+    for module, name in ((_graph_clusters, "k_means"), (HVAEClusterer, "_embed")):
         setattr(module, name, Watch.over(getattr(module, name)))
 
 

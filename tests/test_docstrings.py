@@ -102,6 +102,7 @@ def test_nothing_is_forgotten():
         "sk_hvae.rate_grid",
         "sk_hvae.rate_map",
         "sk_hvae.recommend_rates",
+        "sk_hvae.set_num_threads",
         "sk_hvae.metrics.DownstreamScores",
         "sk_hvae.metrics.accuracy_bound",
         "sk_hvae.metrics.downstream_scores",

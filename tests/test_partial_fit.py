@@ -156,6 +156,7 @@ def test_fixed_betas_have_no_targets_to_miss(small, iris):
     assert model.converged_
 
 
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ScaleWarning")
 def test_converged_tells_of_the_last_call(small, iris):
     far = 10 * iris
     model = small(n_components=3).partial_fit(iris)

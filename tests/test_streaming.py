@@ -125,9 +125,9 @@ def test_nan_and_infinity_are_found_wherever_they_are(small, iris, tmp_path, kin
         X = iris.copy()
         X[place, 2] = value
         X = SOURCES[kind](X, tmp_path / "X.npy")
-        with pytest.raises(ValueError, match="Input X contains"):
+        with pytest.raises(ValueError, match="X contains"):
             small().fit(X)
-        with pytest.raises(ValueError, match="Input X contains"):
+        with pytest.raises(ValueError, match="X contains"):
             small().fit(iris).transform(X)
 
 

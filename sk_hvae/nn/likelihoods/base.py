@@ -270,13 +270,22 @@ class Likelihood(nn.Module, ABC):
         """Column of the data that each column of `link` belongs to, LongTensor (n_linked,)."""
         return torch.arange(self.n_linked, device="cpu")
 
-    @property
-    def is_scaled(self):
-        """Whether `link` divides a column by its spread, BoolTensor (n_features,) on the CPU.
+    def scales(self, std):
+        """Tell what `link` divides columns by that have these standard deviations.
 
-        A single wild cell can then hide what the rest of the column says. False by default.
+        Where it does, a single wild cell can hide what the rest of the column says.
+
+        Parameters
+        ----------
+        std : Tensor of shape (n_features,), float64
+            On the CPU; 0 for constant columns.
+
+        Returns
+        -------
+        Tensor of shape (n_features,)
+            NaN for columns that are not divided by their spread: by default all.
         """
-        return torch.zeros(len(self.summary.mean), dtype=torch.bool)
+        return torch.full_like(std, math.nan)
 
     @property
     def fits_each_batch(self):

@@ -40,7 +40,7 @@ class PerColumn(Likelihood):
     >>> x = torch.tensor([[7.0, 0.1, 2.0], [3.0, 0.3, 0.0]])
     >>> likelihood = PerColumn([("gaussian", 1), ("poisson", [0, 2])])
     >>> likelihood.adapt(DataSummary.of([x])).mean(torch.zeros(1, 3)).round(decimals=3)
-    tensor([[5.0000, 0.2000, 1.0000]])
+    tensor([[5.0000, 0.2000, 1.0000]], dtype=torch.float64)
     """
 
     likelihoods: Any
@@ -109,9 +109,11 @@ class PerColumn(Likelihood):
         pairs = self._with_columns()
         return torch.cat([part[likelihood.column_of_link] for likelihood, part in pairs])
 
-    @property
-    def is_scaled(self):
-        return torch.cat([part.is_scaled for part in self.likelihoods])[self.order.cpu().argsort()]
+    def scales(self, std):
+        order = self.order.cpu()
+        parts = std[order].split(self._sizes)
+        pairs = zip(self.likelihoods, parts, strict=True)
+        return torch.cat([likelihood.scales(part) for likelihood, part in pairs])[order.argsort()]
 
     @property
     def nominal_categories(self):

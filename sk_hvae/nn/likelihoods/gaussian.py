@@ -87,7 +87,7 @@ class Gaussian(Likelihood):
         scale = summary.std
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
-            scale = scale[scale > 0].square().mean().sqrt().expand_as(scale)
+            scale = _root_mean_square(scale)
         rounding = (ROUNDING * summary.mean.abs()).clamp(min=1.0)
         scale = torch.where(scale == 0, rounding, scale)
         self.register_buffer("location", summary.mean.clone())
@@ -164,9 +164,8 @@ class Gaussian(Likelihood):
         # In double, so that equal numbers have equal links whatever their dtype.
         return ((x.to(self.location.dtype) - self.location) / self.scale).float()
 
-    @property
-    def is_scaled(self):
-        return torch.ones(len(self.summary.mean), dtype=torch.bool)
+    def scales(self, std):
+        return _root_mean_square(std) if self.scaling_ == "shared" else std
 
     @property
     def fits_each_batch(self):
@@ -197,3 +196,8 @@ class Gaussian(Likelihood):
             return self.log_sigma
         log_sigma = self.log_sigma.clamp(min=_MIN_LOG_SIGMA)
         return log_sigma.where(self.varies, 0.0) if self.sigma == "per_feature" else log_sigma
+
+
+def _root_mean_square(std):
+    """Return that of the columns that vary, for every column."""
+    return std[std > 0].square().mean().sqrt().expand_as(std)
