@@ -49,7 +49,7 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
-from sk_hvae.nn.likelihoods.refusal import naming
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.linear_start import fit_scale
 
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
@@ -209,7 +209,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, BaseEstimator):
         dtype, rows = rows.float_dtype, rows.on(device)
         if not first:
             dtype = np.promote_types(dtype, self._data_dtype).name
-            rows.check(naming(names)(self.module_.likelihood.check))
+            rows.check(told_by_name(names)(self.module_.likelihood.check))
         known = goal, architecture, likelihood, device, rows, seed, dtype
         return Plan(*known, names, accelerator, checkpoint)
 

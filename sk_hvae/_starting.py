@@ -23,7 +23,7 @@ from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioning import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
-from sk_hvae.nn.likelihoods.refusal import naming
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
     fit_scale,
@@ -172,9 +172,9 @@ def _build(plan, n_few):
     n_channels = architecture.image_shape[0] if architecture.image_shape else 1
     coded = plan.likelihood.coded_columns(plan.rows.shape[1])
     summary = DataSummary.of(plan.rows.chunks(), n_channels, coded)
-    with naming(plan.feature_names):
+    with told_by_name(plan.feature_names):
         likelihood = plan.likelihood.adapt(summary)
-    plan.rows.check(naming(plan.feature_names)(likelihood.check))
+    plan.rows.check(told_by_name(plan.feature_names)(likelihood.check))
     _warn_of_codes(summary, plan)
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)

@@ -38,7 +38,7 @@ class PerColumn(Likelihood):
     >>> x = torch.tensor([[7.0, 0.1, 2.0], [3.0, 0.3, 0.0]])
     >>> likelihood = PerColumn([("gaussian", 1), ("poisson", [0, 2])])
     >>> likelihood.adapt(DataSummary.of([x])).mean(torch.zeros(1, 3)).round(decimals=3)
-    tensor([[5.0000, 0.2000, 1.0000]])
+    tensor([[5.0000, 0.2000, 1.0000]], dtype=torch.float64)
     """
 
     likelihoods: Any
