@@ -60,7 +60,7 @@ from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.hit import PRESETS
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
-from sk_hvae.nn.likelihoods.refusal import naming
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.linear_start import fit_scale
 
 _STEPS_TO_SETTLE = 1000
@@ -232,7 +232,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         dtype, rows = rows.float_dtype, rows.on(device)
         if not first:
             dtype = np.promote_types(dtype, self._data_dtype).name
-            rows.check(naming(names)(self.module_.likelihood.check))
+            rows.check(told_by_name(names)(self.module_.likelihood.check))
         return Plan(
             goal=goal,
             architecture=architecture,

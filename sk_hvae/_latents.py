@@ -26,7 +26,7 @@ from sk_hvae._validation import (
     resolve_output_layers,
     usable_device,
 )
-from sk_hvae.nn.likelihoods.refusal import naming
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.noise import GeneratorNoise
 
 
@@ -578,7 +578,7 @@ class LatentsMixin(TransformerMixin):
         allow_nan = self.module_.missing is not None
         rows = check_rows(self, X, reset=False, allow_nan=allow_nan)
         names = getattr(self, "feature_names_in_", None)
-        rows.check(naming(names)(self.module_.likelihood.check))
+        rows.check(told_by_name(names)(self.module_.likelihood.check))
         return rows
 
     def _reconstruct(self, rows, layer, noise=None):

@@ -24,7 +24,7 @@ from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioning import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import DataSummary, Likelihood
-from sk_hvae.nn.likelihoods.refusal import naming
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
     fit_scale,
@@ -187,9 +187,9 @@ def start_plane(plan, box, ramp):
 def _build(plan, n_few):
     """Build a model that knows the rows; returns a `NewModel`."""
     architecture = plan.architecture
-    with naming(plan.feature_names):
+    with told_by_name(plan.feature_names):
         likelihood = plan.likelihood.adapt(plan.summary)
-    plan.rows.check(naming(plan.feature_names)(likelihood.check))
+    plan.rows.check(told_by_name(plan.feature_names)(likelihood.check))
     _warn_of_codes(plan)
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
     generator = torch.Generator().manual_seed(plan.seed)

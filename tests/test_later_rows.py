@@ -102,7 +102,6 @@ def test_in_models_of_every_kind(more):
         ("bernoulli", 0.0),
         ("bernoulli", 1.0),
         ("discretized_logistic", 0.0),
-        ("categorical", 1.0),
         ([("poisson", [4, 0]), ("gaussian", [1, 2, 3])], 0.0),
     ],
     ids=str,
@@ -110,7 +109,7 @@ def test_in_models_of_every_kind(more):
 def test_of_every_likelihood(likelihood, constant):
     X = rows(N_FIRST + 15 * N_LATER, independent=False)
     X = (X - X.mean(0)) / X.std(0)
-    binary = likelihood in ("bernoulli", "categorical")
+    binary = likelihood == "bernoulli"
     X = (X > 0.0) * 1.0 if binary else np.floor(np.exp(1 + 0.6 * X))
     first = with_constant(X, constant)
     model = HierarchicalVAETransformer(likelihood=likelihood, **TINY).partial_fit(first)

@@ -197,6 +197,7 @@ class TestTraversal:
             display.decoded[0, 1], fitted.reconstruct(iris[3:4])[0], rtol=1e-4
         )
 
+    @pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning")
     def test_states_cannot_be_moved(self, iris):
         clusterer = HVAEClusterer(2, max_epochs=2, random_state=0).fit(iris[:60])
         with pytest.raises(ValueError, match="layer 2 is categorical"):

@@ -29,7 +29,6 @@ from sk_hvae._measurement import PlaneSurvey
 from sk_hvae._rate_map import path_through
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import generation_score
-from sk_hvae.nn.noise import RowNoise
 from sk_hvae.plotting import RateMapDisplay
 
 mpl.use("Agg")
@@ -47,7 +46,7 @@ def by_hand(single, X):
     module = single.module_
     x = torch.tensor(X)
     with torch.no_grad():
-        output = module(x, RowNoise(module.inputs(x)))
+        output = module(x, module.row_noise(x))
         mean = module.decode(output.latents[0] / module.layers[0].unit)
     mse = np.square(mean.numpy() - X).mean()
     psnr = 20 * np.log10(X.max() - X.min()) - 10 * np.log10(mse)
@@ -132,9 +131,9 @@ def test_missing_cells_and_states_are_counted_right(iris, top_layer):
     found = PlaneSurvey(module, x, with_error=True).measure(module)
     with torch.no_grad():
         features = module.features(x)
-        inference, parameters = module.pass_on(features, RowNoise(module.inputs(x)))
+        inference, parameters = module.pass_on(features, module.row_noise(x))
         cells = inference.expect((module.likelihood.mean(parameters) - inference.align(x)).square())
-        measured = module.measure(x, features, RowNoise(module.inputs(x)))
+        measured = module.measure(x, features, module.row_noise(x))
     assert found.squared_error == pytest.approx(np.nanmean(cells.numpy()), rel=1e-4)
     distortion, rates = measured.distortion.mean() / np.log(2), measured.rates.mean(0) / np.log(2)
     assert found.distortion == pytest.approx(float(distortion), rel=1e-4)
@@ -145,7 +144,7 @@ def test_more_draws_are_averaged(multi, iris):
     module, x = multi.at((2, 3)).module_, torch.tensor(iris)
     found = PlaneSurvey(module, x, n_draws=2).measure(module)
     with torch.no_grad():
-        outputs = [module(x, RowNoise(module.inputs(x), n)) for n in (0, 1)]
+        outputs = [module(x, module.row_noise(x, n)) for n in (0, 1)]
     expected = np.mean([float(output.distortion.mean() / np.log(2)) for output in outputs])
     assert found.distortion == pytest.approx(expected, rel=1e-4)
     assert np.isnan(found.squared_error)

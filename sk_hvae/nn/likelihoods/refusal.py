@@ -6,6 +6,8 @@ from contextlib import contextmanager
 class ColumnError(ValueError):
     """A column of X has values that its likelihood cannot produce.
 
+    Users of estimators get a plain ValueError, see `told_by_name`.
+
     Parameters
     ----------
     problem : str
@@ -38,6 +40,16 @@ def naming(columns):
         if columns is None:
             raise
         raise ColumnError(error.problem, columns[error.column]) from None
+
+
+@contextmanager
+def told_by_name(names):
+    """Turn the errors of a likelihood into plain ValueErrors, with the names (or None) of X."""
+    try:
+        with naming(names):
+            yield
+    except ColumnError as error:
+        raise ValueError(str(error)) from None
 
 
 def refuse(x, wrong, problem):
