@@ -106,8 +106,9 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
     _data_dtype: str
     _session: Session | None
     _wild_cells: Sequence[WildCell]
+    _is_off_scale: bool
     _model_name: ClassVar = "module_"
-    _transient: ClassVar[tuple[str, ...]] = ("_session", "_wild_cells")
+    _transient: ClassVar[tuple[str, ...]] = ("_session", "_wild_cells", "_is_off_scale")
     _kept: ClassVar = {
         **KEPT_OF_TRAINING,
         "rates_": Kept("f", ("n_layers",)),
@@ -175,6 +176,9 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         session = getattr(self, "_session", None)
         if first or session is None or (plan.goal, settings) != (session.goal, session.settings):
             module, betas = start_model(plan) if first else self._continue(plan)
+            if first:
+                self._wild_cells = find_wild_cells(plan.rows, plan.likelihood)
+                self._warn_of_wild_cells()
             control = self._control(plan, module, betas)
             net = build_net(
                 module, control, settings, plan.generator(), accelerator=plan.accelerator
@@ -251,6 +255,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
     def _look_at(self, rows, likelihood, image_shape, first):
         """Summarise rows; returns what to know of the data, and what is known of them so far."""
         n_channels = image_shape[0] if image_shape else 1
+        self._is_off_scale = False
         if first:
             coded = likelihood.coded_columns(rows.shape[1])
             is_image = image_shape is not None
@@ -258,7 +263,9 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         likelihood = self.module_.likelihood
         known = likelihood.summary
         found = DataSummary.of(rows.chunks(), known=known, coded=())
-        warn_of_scales(likelihood, found, getattr(self, "feature_names_in_", None))
+        self._is_off_scale = warn_of_scales(
+            likelihood, found, getattr(self, "feature_names_in_", None)
+        )
         return known.updated(found, len(rows)), known
 
     def _validate_params(self):
@@ -450,7 +457,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
 
     def _warn_off_target(self, goal):
         reached = self._reached(goal)
-        message = reached.describe(self.n_iter_, has_wild_cells=bool(self._wild_cells))
+        message = reached.describe(self.n_iter_, bool(self._wild_cells), self._is_off_scale)
         warn_caller(message, RateTargetWarning)
 
     def _warn_of_session(self, session):

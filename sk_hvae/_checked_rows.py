@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from sk_hvae._mapped import memory_map
 from sk_hvae._rows import TORCH_DTYPES, as_rows
-from sk_hvae._tables import as_numbers, name_column, name_columns, refuse_more_axes
+from sk_hvae._tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
 
 _COUNTED_AT_MOST = 5
 
@@ -37,6 +37,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
     Rows
         On the CPU.
     """
+    X = as_table(X)
     if isinstance(X, Dataset):
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()

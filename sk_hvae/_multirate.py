@@ -409,7 +409,8 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             if hasattr(self, name):
                 setattr(single, name, getattr(self, name))
         single.n_layers_, single.n_components_ = self.n_layers_, self.n_components_
-        single.history_, single._session, single._wild_cells = self.history_, None, ()
+        single.history_, single._session = self.history_, None
+        single._wild_cells, single._is_off_scale = (), False
         single.rates_, single.betas_ = point.rates, point.betas
         single.distortion_ = point.distortion
         single.lower_bound_ = -_LN2 * (point.distortion + float(point.rates.sum()))

@@ -9,6 +9,7 @@ _FAR, _FAR_BITS = 0.2, 0.5
 _EXHAUSTED_BETA = 1e-3
 _TRAIN_LONGER = "train longer (max_epochs)"
 _SEE_TO_WILD_CELLS = "see to the cells that an OutlierWarning has named"
+_SEE_TO_SCALES = "bring the columns that a ScaleWarning has named to their scales of the first fit"
 _OF_EXCESS = (
     "Bits above a target matter only where they are a limit, as for bounds, privacy or "
     "compression. Where a small table is learnt by heart, rates(X) of new rows are higher still: "
@@ -42,7 +43,7 @@ class Reached(NamedTuple):
         tolerance = np.maximum(_RELATIVE_TOLERANCE * targets, _ABSOLUTE_TOLERANCE)
         return list(~(np.abs(self.rates - targets) <= tolerance))
 
-    def describe(self, n_epochs, has_wild_cells):
+    def describe(self, n_epochs, has_wild_cells, is_off_scale):
         """Say which layers missed their targets, by how much, and what to try.
 
         Parameters
@@ -51,6 +52,8 @@ class Reached(NamedTuple):
             How long the training was.
         has_wild_cells : bool
             Whether a few cells make up nearly all of a column's spread.
+        is_off_scale : bool
+            Whether the rows are far off the scales of a fitted model.
 
         Returns
         -------
@@ -73,8 +76,9 @@ class Reached(NamedTuple):
                 advice.append("ask for fewer bits than the data have to give")
             else:
                 advice += [_TRAIN_LONGER, "ask for fewer bits", "give other layers less"]
-        if has_wild_cells:
-            advice = [_SEE_TO_WILD_CELLS]
+        if has_wild_cells or is_off_scale:
+            advice = [_SEE_TO_WILD_CELLS if has_wild_cells else _SEE_TO_SCALES]
+            excess = ""
         return (
             f"{'; '.join(layers)} after {n_epochs} epochs. To reach the targets, "
             f"{', or '.join(dict.fromkeys(advice))}.{excess}"

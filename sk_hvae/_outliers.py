@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import torch
 
-_FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.01, 3, 0.1
-_SUSPECT = 0.5
+_FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.05, 3, 0.1
+_SUSPECT, _QUARTER = 0.5, 0.25
 _LOST_SCALE, _LEAST_VARIED = 0.2, 0.05
 _GAP = 10.0
-_MEDIAN_ROWS = 2048
+_SAMPLED_ROWS, _SAMPLED_ELEMENTS = 2048, 2**22
 _SHOWN_ROWS, _SHOWN_CELLS = 3, 3
 
 
@@ -35,7 +35,7 @@ class WildCell(NamedTuple):
 def find_wild_cells(rows, likelihood):
     """Find the cells that make up nearly all of the scale by which their column is divided.
 
-    At most 1% of a column's cells, or 3 of few, are wild: those that are ten times as far from the
+    At most 5% of a column's cells, or 3 of few, are wild: those that are ten times as far from the
     median as all others, and without which the scale falls below a fifth. Left in, they make the
     differences between the other cells hardly count. The long tail of a skewed column has no such
     gap. A rare flag is not wild, nor are the few cells of a sparse column: at least 5% of the
@@ -56,11 +56,12 @@ def find_wild_cells(rows, likelihood):
     """
     few = max(_FEWEST_CELLS, int(_FEW_ROWS * len(rows)))
     n_wild = max(1, min(few, int(_MOST_ROWS * len(rows))))
-    columns = _suspects(likelihood, len(rows) / n_wild)
+    most = max(1, min(_SAMPLED_ROWS, _SAMPLED_ELEMENTS // rows.shape[1]))
+    some = rows.every(math.ceil(len(rows) / most)).cpu().double()
+    columns = _suspects(likelihood, some)
     if not len(columns):
         return []
-    some = rows.every(math.ceil(len(rows) / _MEDIAN_ROWS))
-    median = some[:, columns.to(some.device)].cpu().double().nanmedian(0).values
+    median = some[:, columns].nanmedian(0).values
     farthest = _farthest(rows, columns, median, n_wild + 1)
     n_apart = _n_before_gap(farthest.distances)
     spread = _spread(rows, columns, median, farthest.distances.gather(0, n_apart[None])[0])
@@ -120,13 +121,18 @@ def _and_more(n, what):
     return f", and {n} more {what}{'s' if n > 1 else ''}" if n > 0 else ""
 
 
-def _suspects(likelihood, n_rows_per_wild):
-    """Return the columns whose extremes are far enough out for a few cells to hold the spread."""
-    summary = likelihood.summary
-    reach = torch.maximum(summary.maximum - summary.mean, summary.mean - summary.minimum)
-    far = reach.square() >= _SUSPECT * n_rows_per_wild * summary.std.square()
-    is_scaled = likelihood.scales(summary.std).isfinite()
-    return (far & (summary.std > 0) & is_scaled).nonzero().flatten()
+def _suspects(likelihood, some):
+    """Return the columns whose quartiles, of a sample of rows, are close beside their spread."""
+    std = likelihood.summary.std
+    is_scaled = (std > 0) & likelihood.scales(std).isfinite()
+    columns = is_scaled.nonzero().flatten()
+    if not len(columns):
+        return columns
+    values = some[:, columns].sort(0).values  # NaN come last
+    last = (~values.isnan()).sum(0).clamp(min=1) - 1
+    places = torch.stack((_QUARTER * last, (1 - _QUARTER) * last)).round().long()
+    low, high = values.gather(0, places)
+    return columns[high - low < _SUSPECT * std[columns]]
 
 
 class _Farthest(NamedTuple):

@@ -364,4 +364,6 @@ def _flat(item):
     """Return an item of a Dataset as a flat tensor."""
     if isinstance(item, (tuple, list)):
         item = item[0]
+    if isinstance(item, np.ma.MaskedArray):
+        item = np.ma.filled(item.astype(float), np.nan)
     return torch.as_tensor(item).flatten()

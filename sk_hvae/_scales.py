@@ -2,7 +2,7 @@
 
 from sk_hvae.exceptions import ScaleWarning, warn_caller
 
-_FAR, _NARROW = 10.0, 0.01
+_FAR, _NARROW, _VERY_NARROW = 10.0, 0.01, 1e-3
 _MOST_NAMED = 5
 
 
@@ -11,7 +11,8 @@ def warn_of_scales(likelihood, found, names):
 
     A scale is the spread by which a likelihood standardises, and the mean of a column or its
     standard deviation may be 10 of them off. A spread of less than a hundredth is a warning if
-    half of the columns have it: single ones may happen to.
+    half of the columns have it, since single ones may happen to; one of less than a thousandth
+    of the column's own is a warning by itself.
 
     Parameters
     ----------
@@ -21,6 +22,11 @@ def warn_of_scales(likelihood, found, names):
         Of the new rows.
     names : sequence of str or None
         Names of the columns.
+
+    Returns
+    -------
+    bool
+        Whether it has warned.
 
     Warns
     -----
@@ -34,9 +40,10 @@ def warn_of_scales(likelihood, found, names):
     narrow = (width > 0) & (width < _NARROW)
     if 2 * narrow.sum() > spread.isfinite().sum():
         off |= narrow
+    off |= (found.std > 0) & (found.std < _VERY_NARROW * likelihood.summary.std)
     columns = off.nonzero().flatten().tolist()
     if not columns:
-        return
+        return False
     told = [
         f"{column if names is None else repr(str(names[column]))} (mean {shift[column]:+.3g} "
         f"scales off, standard deviation {width[column]:.3g} scales)"
@@ -50,3 +57,4 @@ def warn_of_scales(likelihood, found, names):
         "fit anew with warm_start=False.",
         ScaleWarning,
     )
+    return True

@@ -55,6 +55,15 @@ def as_numbers(X, names=None):
     return _side_by_side(array.T, names, len(array))
 
 
+def as_table(X):
+    """Make a table of pyarrow of what is a batch of its rows; all else stays as it is."""
+    if _is_frame_of(X, "pyarrow", "RecordBatch"):
+        return sys.modules["pyarrow"].Table.from_batches([X])
+    if _is_frame_of(X, "polars", "LazyFrame"):
+        raise TypeError("X is a LazyFrame, which has no rows yet; pass X.collect().")
+    return X
+
+
 def name_column(number, names):
     """Name a column in a message: by its name if it has one, else by its number."""
     return repr(names[number]) if names is not None and number < len(names) else str(number)

@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
 
 from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
-from sk_hvae.exceptions import ScaleWarning, TrainingDivergedError
+from sk_hvae.exceptions import RateTargetWarning, ScaleWarning, TrainingDivergedError
 from sk_hvae.nn import DataSummary, Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
@@ -348,3 +348,23 @@ class TestUpdatedSummaries:
         found = DataSummary.of([empty], known=known)
         for now, then in zip(found.statistics, known.statistics, strict=True):
             assert torch.equal(now, then)
+
+
+def test_one_column_that_became_narrow_is_named():
+    random = np.random.default_rng(0)
+    first, later = random.normal(size=(2, 200, 4))
+    first[:, 1] *= 1e5
+    model = HierarchicalVAETransformer(**TINY).partial_fit(first)
+    with pytest.warns(ScaleWarning, match=r"was first fitted on: 1 \(mean"):
+        model.partial_fit(later)
+
+
+def test_advice_after_a_change_of_scales_is_to_undo_it():
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    model = HierarchicalVAETransformer(warm_start=True, **TINY).fit(X)
+    with (
+        pytest.warns(ScaleWarning),
+        pytest.warns(RateTargetWarning, match="that a ScaleWarning has named") as caught,
+    ):
+        model.fit(1000 * X)
+    assert not any("train longer" in str(warning.message) for warning in caught)

@@ -162,3 +162,17 @@ def test_a_shared_scale_is_set_by_all_columns():
     assert places(pixels, shared) == []
     pixels[12, 30] = 1e6
     assert (12, 30) in places(pixels, shared)
+
+
+@pytest.mark.parametrize("n_wild", [1, 4, 9])
+def test_a_value_that_stands_for_missing_ones_is_wild(ordinary, n_wild):
+    X = ordinary[:200].copy()
+    holes = np.arange(n_wild) * 20
+    X[holes, 1] = -9999.0
+    assert places(X) == [(row, 1) for row in holes]
+
+
+def test_partial_fit_names_them_too(ordinary, small):
+    ordinary[7, 1] = 1e6
+    with pytest.warns(OutlierWarning, match=r"row 7 has 1e\+06 in column 1"):
+        small().partial_fit(ordinary)

@@ -492,3 +492,52 @@ def test_pictures_of_masked_rows_and_dates(small, holey):
     np.testing.assert_array_equal(*scales)
     shown = [ReconstructionDisplay.from_estimator(model, rows).X for rows in (masked, marked)]
     np.testing.assert_array_equal(*shown)
+
+
+class Items:
+    """Items of a Dataset, which are rows of an array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, i):
+        return self.array[i]
+
+
+def test_items_of_a_dataset_keep_their_mask(holey, small):
+    class MaskedItems(Items, torch.utils.data.Dataset):
+        pass
+
+    X, holes = holey
+    masked = np.ma.array(np.where(holes, -9999.0, X), mask=holes)
+    holed = np.where(holes, np.nan, X)
+    model = small(missing="mask", max_epochs="auto").fit(holed)
+    np.testing.assert_array_equal(model.transform(MaskedItems(masked)), model.transform(holed))
+
+
+def test_batches_of_pyarrow_are_tables(small, iris):
+    table = pa.table({name: iris[:, i] for i, name in enumerate("abcd")})
+    (batch,) = table.to_batches()
+    model = small().fit(batch)
+    assert list(model.feature_names_in_) == [*"abcd"]
+    np.testing.assert_array_equal(model.transform(batch), model.transform(table))
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(table.select([*"dcba"]).to_batches()[0])
+
+
+def test_frames_without_rows_yet_are_told_what_to_do(small, iris):
+    lazy = pl.DataFrame(iris, schema=[*"abcd"]).lazy()
+    with pytest.raises(TypeError, match=r"pass X\.collect\(\)"):
+        small().fit(lazy)
+
+
+def test_times_that_differ_by_milliseconds_are_not_constant(small, iris):
+    start = np.datetime64("2024-01-01", "us")
+    milliseconds = np.arange(len(iris)) % 5 * 1000
+    frame = pd.DataFrame({"at": start + milliseconds.astype("m8[us]"), "width": iris[:, 0]})
+    model = small(layer_rates=(1, 4), n_components=3, max_epochs="auto").fit(frame)
+    seconds = model.reconstruct(frame)[:, 0] - start.astype(float) / 1e6
+    assert np.corrcoef(seconds, milliseconds)[0, 1] > 0.9

@@ -90,7 +90,7 @@ CASES = [(name, True) for name in PIXELS] + [(name, False) for name in TABLES]
 
 
 @pytest.mark.parametrize(("name", "are_pixels"), CASES)
-def test_pixels_are_told_from_tables_whatever_the_units(name, are_pixels):
+def test_pixels_are_told_from_tables(name, are_pixels):
     X = {**PIXELS, **TABLES}[name]().astype(float)
     n_columns = X.shape[1]
     units = 10.0 ** rng().uniform(-6, 6, n_columns)
@@ -102,7 +102,8 @@ def test_pixels_are_told_from_tables_whatever_the_units(name, are_pixels):
         "in other units": X * units,
     }
     found = {name: look_like_pixels(torch.tensor(version)) for name, version in versions.items()}
-    assert found == dict.fromkeys(versions, are_pixels)
+    # Columns in units of their own are a table, whatever they were before.
+    assert found == {**dict.fromkeys(versions, are_pixels), "in other units": False}
 
 
 @pytest.mark.parametrize(("name", "are_pixels"), [("digits", True), ("one factor", False)])
@@ -148,3 +149,18 @@ class TestEvenSample:
         sample = EvenSample()
         sample.add(torch.zeros(100, 2**18, dtype=torch.uint8))
         assert len(sample.rows) == 13
+
+
+@pytest.mark.parametrize(("n_variables", "n_times"), [(8, 12), (10, 24)])
+def test_variables_over_time_are_no_pixels(n_variables, n_times):
+    """They fall off in two directions, as pixels do, but differ in units."""
+
+    def autoregression(n, r):
+        return np.linalg.cholesky(r ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))))
+
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(400, n_variables, n_times))
+    panel = autoregression(n_variables, 0.7) @ noise @ autoregression(n_times, 0.8).T
+    units = 1000 * 0.3 ** np.arange(n_variables)[:, None]
+    X = torch.tensor((panel * units + 5 * units).reshape(400, -1))
+    assert not look_like_pixels(X)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 _SHORTEST_SIDE = 8
 _LEAST, _FALL = 0.2, 2.0
+_SMALL, _STILL, _FEW = 0.25, 0.75, 0.02
 _MOST_ROWS, _FEWEST_ROWS, _MOST_ELEMENTS = 1000, 16, 2**21
 
 
@@ -46,8 +47,10 @@ def look_like_pixels(rows):
     On a grid of at least 8 by 8 columns, the mean correlation of neighbours is at least 0.2 in
     both directions, twice that of columns half a side apart, and larger straight down than
     askew, once what all columns share, as the brightness of a photograph, is taken out. Columns
-    of tables go together in blocks, by lags or not at all, and do not fall off in two
-    directions. Neither units nor constants that are added to a column matter.
+    of tables go together in blocks, by lags or not at all, and hardly ever fall off in two
+    directions; those of variables over time do, but then differ in units. So no pixel may vary
+    little all the time: one whose spread is small, as in a corner that is seldom lit, has the same
+    value in most rows. Constants that are added to a column do not matter.
 
     Parameters
     ----------
@@ -76,8 +79,22 @@ def look_like_pixels(rows):
     ]
     if not widths:
         return False
+    if _hides_columns(rows):
+        return False
     pixels = _standardise(rows)
     return any(_is_grid(pixels.unflatten(1, (-1, width))) for width in widths)
+
+
+def _hides_columns(rows):
+    """Tell whether a shared scale would hide columns that are of use in most of the rows."""
+    low, high = rows.nan_to_num(torch.inf).amin(0), rows.nan_to_num(-torch.inf).amax(0)
+    std = (rows - rows.nanmean(0)).square().nanmean(0).sqrt().masked_fill(low >= high, 0.0)
+    if not (std > 0).any():
+        return False
+    is_small = (std > 0) & (std < _SMALL * std[std > 0].square().mean().sqrt())
+    n_at_end = torch.maximum((rows == low).sum(0), (rows == high).sum(0))
+    is_still = n_at_end >= _STILL * (~rows.isnan()).sum(0)
+    return bool((is_small & ~is_still).double().mean() > _FEW)
 
 
 def _standardise(rows):
