@@ -419,7 +419,9 @@ class LatentsMixin(TransformerMixin):
 
         onnxruntime, or any other runtime, then gives the same numbers, up to the rounding of
         float32, without torch or this library. Preprocessing is inside, as are the current
-        ``output_layers``; the number of rows is free. Needs ``pip install 'sk-hvae[onnx]'``.
+        ``output_layers``; the number of rows is free. X is not checked: check it before, since
+        an unknown category, say, is an error in ``transform`` but not in the graph. Needs
+        ``pip install 'sk-hvae[onnx]'``.
 
         Parameters
         ----------

@@ -32,9 +32,10 @@ class Gaussian(Likelihood):
         all by one number, so that pixels or other parts of one signal keep their relative
         size and almost constant ones are not blown up. "auto" is "shared" for images, and
         "columns" otherwise. Images are data with an ``image_shape``, and columns that fill a
-        grid of at least 8 by 8 on which neighbours go together in both directions, which the
-        columns of tables do not; units and offsets of the columns do not matter. Spectra and
-        other signals of one dimension look like tables of lags: say "shared" for them.
+        grid of at least 8 by 8 on which neighbours go together in both directions, unless one
+        scale would hide some that vary all the time; constants that are added do not matter.
+        Spectra and other signals of one dimension look like tables of lags: say "shared" for
+        them.
 
     Attributes
     ----------
