@@ -187,7 +187,7 @@ def test_impossible_training_data(small, X, error, said, method):
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_missing_cells_are_counted_by_the_name_of_their_column(small, iris):
-    frame = pd.DataFrame(iris, columns=list("abcd"))
+    frame = pd.DataFrame(iris.copy(), columns=list("abcd"))
     frame.loc[[3, 8, 9], "b"] = np.nan
     frame.loc[7, "d"] = np.nan
     said = r"^X contains NaN: 3 in column 'b', 1 in column 'd'\. missing='mask' takes NaN, None"
@@ -206,7 +206,7 @@ def test_missing_cells_are_counted_by_the_name_of_their_column(small, iris):
 
 @pytest.mark.parametrize("missing", ["error", "mask"])
 def test_an_infinite_cell_is_named_by_row_and_column(small, iris, missing):
-    frame = pd.DataFrame(iris, columns=list("abcd"))
+    frame = pd.DataFrame(iris.copy(), columns=list("abcd"))
     frame.loc[[5, 8], "c"] = -np.inf
     said = r"X contains infinity: -inf in row 5, column 'c' \(and 1 more such cells\)"
     with pytest.raises(ValueError, match=said):
@@ -216,7 +216,7 @@ def test_an_infinite_cell_is_named_by_row_and_column(small, iris, missing):
 
 
 def test_a_column_without_any_value_is_named(small, iris):
-    frame = pd.DataFrame(iris, columns=list("abcd")).assign(c=None)
+    frame = pd.DataFrame(iris.copy(), columns=list("abcd")).assign(c=None)
     with pytest.raises(ValueError, match="column 'c' of X has no value in any row; leave it out"):
         small(missing="mask").fit(frame)
     with pytest.raises(ValueError, match=r"columns \['a', 'c'\] of X have no value in any row"):
