@@ -80,7 +80,7 @@ KINDS = {
     "optimal": (Gaussian(sigma="optimal"), counts, (2024.0, 1e8)),
     "fixed, shared": (Gaussian(sigma=0.5, scaling="shared"), counts, (2024.0, -7.0)),
     "bernoulli": ("bernoulli", binary, (1.0, 0.0)),
-    "intensity": ("bernoulli", binary, (0.25, 1.0)),
+    "intensity": ("bernoulli", binary, (0.1, 1.0)),
     "poisson": ("poisson", counts, (0.0, 7.0)),
     "negative binomial": (NegativeBinomial(), counts, (0.0, 1000.0)),
     "shared dispersion": (NegativeBinomial(dispersion="shared"), counts, (0.0, 1000.0)),

@@ -115,7 +115,7 @@ def test_bernoulli_fits_end_finite(X, params):
     is_constant = (X[0] == X).all(0)
     assert set(np.unique(samples[:, ~is_constant])) <= {0.0, 1.0}
     expected = np.broadcast_to(X[0, is_constant], samples[:, is_constant].shape)
-    # Torch may flush to zero what is too small for a normal number.
+    # Torch may flush to zero what is too small for a normal number of 64 bits.
     np.testing.assert_allclose(samples[:, is_constant], expected, atol=1e-300)
 
 

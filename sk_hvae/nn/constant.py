@@ -48,8 +48,8 @@ class ConstantColumns(nn.Module):
         return torch.where(self.varies | x.isnan(), x, self.value.to(x.dtype))
 
     def put_into(self, decoded):
-        """Put the constants into what was decoded or sampled, (b, n_features)."""
-        return torch.where(self.varies, decoded, self.value.to(decoded.dtype))
+        """Put the constants into what was decoded or sampled, (b, n_features), in float64."""
+        return torch.where(self.varies, decoded.to(self.value.dtype), self.value)
 
     def hide(self, x):
         """Mark the cells of constant columns as missing in raw data (b, n_features)."""
