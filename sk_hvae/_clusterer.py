@@ -200,7 +200,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
     likelihood_ : sk_hvae.nn.Likelihood
-        The fitted likelihood, `module_.likelihood`; that of a list has its parts in
+        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
         ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
     device_ : str
         Device that the model was trained on.

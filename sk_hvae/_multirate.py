@@ -176,7 +176,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         What was measured over the plane; ``calibration_.find(layer_rates)`` tells condition,
         rates, distortion and betas of the point that comes closest.
     likelihood_ : sk_hvae.nn.Likelihood
-        The fitted likelihood, `module_.likelihood`; that of a list has its parts in
+        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
         ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
     device_ : str
         Device that the model was trained on.

@@ -111,7 +111,7 @@ class HierarchicalVAE(nn.Module):
     Notes
     -----
     Columns that were constant in the training data, whatever the likelihood, are decoded and
-    sampled as that constant, and play no other part: see `sk_hvae.nn.constant`.
+    sampled as that constant, and play no other part: see ``sk_hvae.nn.constant``.
 
     Examples
     --------

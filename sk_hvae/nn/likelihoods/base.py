@@ -170,7 +170,7 @@ class DataSummary(NamedTuple):
         """Whether the columns are parts of one signal, as pixels are.
 
         True if they are known to be pixels, or go together like these
-        (`sk_hvae.nn.likelihoods.pixels`), and any of them varies.
+        (``sk_hvae.nn.likelihoods.pixels``), and any of them varies.
         """
         if not (self.std > 0).any():
             return False
@@ -302,7 +302,7 @@ class Likelihood(nn.Module, ABC):
         return torch.empty(0, 2, dtype=torch.float64, device="cpu")
 
     def coded_columns(self, n_features):
-        """Return the numbers of the columns whose `DataSummary.codes` `learn` needs; none here."""
+        """Return the numbers of the columns whose codes `learn` needs: none here."""
         return []
 
     @abstractmethod
@@ -310,7 +310,7 @@ class Likelihood(nn.Module, ABC):
         """Take from a `DataSummary` what the likelihood needs."""
 
     def check(self, x):
-        """Raise `ColumnError` if raw data has values that the likelihood cannot produce."""
+        """Raise ``ColumnError`` if raw data has values that the likelihood cannot produce."""
 
     @abstractmethod
     def link(self, x):
