@@ -141,6 +141,7 @@ class TestTargets:
     def test_weights_are_scale_free(self, n_clusters):
         X, _ = scales()
         different, member = np.unique(X, axis=0, return_inverse=True)
+        member = member.ravel()  # numpy 2.0 gives it a second axis
         search = ClusterSearch(n_clusters, None, 4, 10, 0)
         stds = np.full(different.shape, 0.7)
         once = search.find(different, member, stds)
