@@ -268,7 +268,7 @@ def _column_numbers(columns):
 
 def _index(number):
     """Return an int; truth values are none, though Python takes them for 0 and 1."""
-    if isinstance(number, bool) or (isinstance(number, Tensor) and number.dtype == torch.bool):
+    if isinstance(number, bool) or str(getattr(number, "dtype", "")).endswith("bool"):
         raise TypeError
     return operator.index(number)
 
