@@ -82,8 +82,8 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
         Distribution of the columns of X given z_1. "gaussian" takes raw columns: they are
         standardised inside the model, and one standard deviation is learned. "bernoulli" is
-        for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for codes
-        0, 1, 2, ...; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for whole
+        numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
         values, 0 to 255 or those divided by 255. A list says what each column is, by number
         or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices, boolean
         masks and functions of X, as in ColumnTransformer. Datetimes and durations in X are
