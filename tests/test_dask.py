@@ -6,6 +6,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import dask
 import joblib
 import numpy as np
 import pandas as pd
@@ -32,8 +33,13 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Start two workers of one thread, whose number of threads this process does not set."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Start two workers of one thread, whose number of threads this process does not set.
+
+    Every two seconds, dask's active memory manager drops copies of rows that no task waits for, and
+    a later task fetches them anew: how often rows travel would depend on the time.
+    """
+    unmanaged = dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
+    with unmanaged, pytest.MonkeyPatch.context() as patch:
         for name in THREADS:
             patch.delenv(name, raising=False)
         started = LocalCluster(
