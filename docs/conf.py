@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import matplotlib as mpl
 
 import sk_hvae
-import sk_hvae._documentation
+import sk_hvae._sklearn.documentation
 
 mpl.use("agg")
 
@@ -94,7 +94,7 @@ sphinx_gallery_conf = {
 }
 
 # Estimators that the gallery shows link to the reference, a folder up from there.
-sk_hvae._documentation.SITE = "../"
+sk_hvae._sklearn.documentation.SITE = "../"
 
 # --- pages ---------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Hierarchical variational autoencoders for scikit-learn users: ask for bits, get bits."""
 
-from sk_hvae._clusterer import HVAEClusterer
-from sk_hvae._multirate import MultiRateHVAETransformer
-from sk_hvae._rate_grid import RateDistribution, rate_grid
-from sk_hvae._rate_map import RateMap, rate_map
-from sk_hvae._recommendation import RateRecommendation, recommend_rates
-from sk_hvae._search import RateSearchCV
-from sk_hvae._threads import set_num_threads
-from sk_hvae._transformer import HierarchicalVAETransformer
+from sk_hvae._data.threads import set_num_threads
+from sk_hvae._estimators.clusterer import HVAEClusterer
+from sk_hvae._estimators.multirate import MultiRateHVAETransformer
+from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._rates.grid import RateDistribution, rate_grid
+from sk_hvae._rates.map import RateMap, rate_map
+from sk_hvae._rates.recommendation import RateRecommendation, recommend_rates
+from sk_hvae._rates.search import RateSearchCV
 
 __version__ = "0.1.0"
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
 
-from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer, _plane_control
-from sk_hvae.nn import conditioning
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
 
 torch.set_num_threads(1)  # the tests run side by side, one process per core
 
@@ -60,12 +59,12 @@ def multi(iris):
 @pytest.fixture
 def coarse_plane(monkeypatch):
     """Start multi-rate models from few codes, and measure them at few nodes: quick, but rough."""
-    monkeypatch.setattr(conditioning, "_N_CODES", 6)
-    monkeypatch.setattr(conditioning, "_N_CODES_OF_ONE_LAYER", 6)
-    monkeypatch.setattr(_plane_control, "_N_NODES", {1: 4, 2: 3})
+    monkeypatch.setattr("sk_hvae.nn.conditioned._N_CODES", 6)
+    monkeypatch.setattr("sk_hvae.nn.conditioned._N_CODES_OF_ONE_LAYER", 6)
+    monkeypatch.setattr("sk_hvae._fit.plane_control._N_NODES", {1: 4, 2: 3})
 
 
 @pytest.fixture
 def always_shared(monkeypatch):
     """Share fits also where the searches are so small that single ones are less work."""
-    monkeypatch.setattr("sk_hvae._shared_fits._Group.is_cheaper", lambda group, sizes: True)
+    monkeypatch.setattr("sk_hvae._rates.shared_fits._Group.is_cheaper", lambda group, sizes: True)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from training_speed import PlainLoop, library
 
-from sk_hvae import _rows
+from sk_hvae._data import rows
 from sk_hvae.exceptions import RateTargetWarning
 
 
@@ -115,8 +115,8 @@ def rows_elsewhere(X, device, sizes, repeats):
     if device.type != "cuda":
         print("rows larger than the device: not run, rows are in memory anyway")
         return
-    share, speeds = _rows._SHARE_OF_GPU, []
-    for _rows._SHARE_OF_GPU in (share, 0.0):
+    share, speeds = rows._SHARE_OF_GPU, []
+    for rows._SHARE_OF_GPU in (share, 0.0):
         speeds.append(
             median_speed(
                 len(X) * sizes.epochs,
@@ -124,7 +124,7 @@ def rows_elsewhere(X, device, sizes, repeats):
                 lambda: library(X, sizes.epochs, 1024, sizes.widths[-1], "float32", device)[0],
             )
         )
-    _rows._SHARE_OF_GPU = share
+    rows._SHARE_OF_GPU = share
     print(
         f"rows on the device: {speeds[0]:,.0f} rows/s, read ahead from memory: "
         f"{speeds[1]:,.0f} ({speeds[1] / speeds[0]:.2f} of it)"

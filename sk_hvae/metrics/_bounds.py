@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._typing import Labels, Rows
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.typing import Labels, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 _UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
@@ -154,7 +154,7 @@ class RateBounds(NamedTuple):
     accuracy: NDArray[np.float64]
 
 
-def rate_bounds(estimator: LatentsMixin, X: Rows, y: Labels) -> RateBounds:
+def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds:
     """Bound what the layers of a model can tell about labels, by their rates.
 
     I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` says

@@ -7,9 +7,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._rows import as_rows
-from sk_hvae._tables import as_numbers
+from sk_hvae._data.rows import as_rows
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._input.tables import as_numbers
 
 
 def check_fitted_model(estimator):

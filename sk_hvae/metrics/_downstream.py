@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv, cross_val_score
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._typing import Labels, OutputLayers, Rows
-from sk_hvae._validation import import_pandas, resolve_output_layers
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import resolve_output_layers
+from sk_hvae._estimators.typing import Labels, MatrixLike, OutputLayers
+from sk_hvae._extras import import_pandas
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 CLASSIFIERS = ("logistic_regression", "linear_svm", "rbf_svm", "knn")
@@ -66,7 +67,7 @@ class DownstreamScores:
 
 def downstream_scores(
     estimator: LatentsMixin,
-    X: Rows,
+    X: MatrixLike,
     y: Labels,
     *,
     classifiers: str | Sequence[str] | Mapping[str, Any] = CLASSIFIERS,

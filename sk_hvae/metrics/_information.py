@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._measurement import module_device
-from sk_hvae._rows import ResidentRows, to_device
-from sk_hvae._threads import FixedThreads
-from sk_hvae._typing import Labels, RandomState, Rows
-from sk_hvae._validation import check_count
+from sk_hvae._data.devices import module_device
+from sk_hvae._data.rows import ResidentRows, to_device
+from sk_hvae._data.threads import FixedThreads
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import check_count
+from sk_hvae._estimators.typing import Labels, MatrixLike, RandomState
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
-from sk_hvae.nn.latents import GaussianPosterior, GaussianPrior
+from sk_hvae.nn.latents.gaussian import GaussianPosterior, GaussianPrior
 from sk_hvae.nn.noise import GeneratorNoise
 
 _LN2 = math.log(2)
@@ -85,7 +85,7 @@ class _Bounds(NamedTuple):
 
 def mutual_information(
     estimator: LatentsMixin,
-    X: Rows,
+    X: MatrixLike,
     y: Labels | None = None,
     *,
     n_rows: int = 1000,

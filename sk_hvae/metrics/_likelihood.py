@@ -6,14 +6,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._measurement import map_rows
-from sk_hvae._typing import Rows
-from sk_hvae._validation import check_count
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import check_count
+from sk_hvae._estimators.typing import MatrixLike
+from sk_hvae._fit.measurement import map_rows
 from sk_hvae.metrics._checks import check_fitted_model
 
 
-def log_likelihood(estimator: LatentsMixin, X: Rows, n_samples: int = 100) -> NDArray[np.float64]:
+def log_likelihood(
+    estimator: LatentsMixin, X: MatrixLike, n_samples: int = 100
+) -> NDArray[np.float64]:
     """Estimate ln p(x) of every row by importance weighting.
 
     ln of the mean of p(x, z) / q(z | x) over samples of all layers [1]_. Its expectation is at

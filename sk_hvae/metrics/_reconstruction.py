@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sk_hvae._typing import Rows
+from sk_hvae._estimators.typing import MatrixLike
 from sk_hvae.metrics._checks import dense_rows
 
 
-def psnr(X: Rows, reconstruction: Rows, data_range: float | None = None) -> float:
+def psnr(X: MatrixLike, reconstruction: MatrixLike, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio of a reconstruction.
 
     10 log10(range^2 / mean squared error), over all cells.
@@ -63,7 +63,7 @@ def psnr_of_error(squared_error, data_range):
     return 10 * math.log10(data_range**2 / squared_error) if squared_error else math.inf
 
 
-def gaussian_rate_distortion(X: Rows, rates: ArrayLike) -> Any:
+def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
     """Least squared error of linear-Gaussian codes at given total rates.
 
     Shannon's reverse water-filling on the eigenvalues of the covariance [1]_: the rate goes to

@@ -1,10 +1,10 @@
 """The torch half of the library: models, likelihoods and the objective, all in nats."""
 
 from sk_hvae.nn.building import Architecture, build_hierarchy
-from sk_hvae.nn.categorical import CategoricalLatent
-from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.hierarchy import HierarchicalVAE, HVAEOutput
-from sk_hvae.nn.latents import LadderLatent, TopDownLatent
+from sk_hvae.nn.latents.categorical import CategoricalLatent
+from sk_hvae.nn.latents.gaussian import LadderLatent, TopDownLatent
 from sk_hvae.nn.likelihoods import (
     Bernoulli,
     Categorical,
@@ -17,7 +17,7 @@ from sk_hvae.nn.likelihoods import (
     PerColumn,
     Poisson,
 )
-from sk_hvae.nn.networks import Networks
+from sk_hvae.nn.networks.skip import Networks
 from sk_hvae.nn.objective import LossTerms, objective
 
 __all__ = [

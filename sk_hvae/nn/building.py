@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import torch
 
-from sk_hvae.nn.categorical import top_latent
-from sk_hvae.nn.convolution import conv_networks
 from sk_hvae.nn.hierarchy import HierarchicalVAE, Parts
-from sk_hvae.nn.hit import PRESETS, hit_parts
-from sk_hvae.nn.latents import gaussian_latent
+from sk_hvae.nn.latents.categorical import top_latent
+from sk_hvae.nn.latents.gaussian import gaussian_latent
 from sk_hvae.nn.missing import MissingCells
-from sk_hvae.nn.networks import (
+from sk_hvae.nn.networks.convolution import conv_networks
+from sk_hvae.nn.networks.hit import PRESETS, hit_parts
+from sk_hvae.nn.networks.skip import (
     Networks,
     SkipDecoder,
     SkipEncoder,
@@ -22,7 +22,7 @@ from sk_hvae.nn.networks import (
     output_width,
     own_networks,
 )
-from sk_hvae.nn.spatial import layer_shapes, spatial_parts
+from sk_hvae.nn.networks.spatial import layer_shapes, spatial_parts
 
 _CONVOLUTIONAL = ("conv", "fully-conv", *PRESETS)
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.categorical import CategoricalLatent, CategoricalPrior
-from sk_hvae.nn.constant import ConstantColumns
-from sk_hvae.nn.latents import GaussianLatent, Latent
+from sk_hvae.nn.constant_columns import ConstantColumns
+from sk_hvae.nn.latents.categorical import CategoricalLatent, CategoricalPrior
+from sk_hvae.nn.latents.gaussian import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
 from sk_hvae.nn.noise import RowNoise, without_last_bits
@@ -98,7 +98,7 @@ class HierarchicalVAE(nn.Module):
     ----------
     encoder : nn.Module
         Maps what `inputs` gives to a tuple of tensors (b, ...), such as
-        `sk_hvae.nn.networks.Features`.
+        `sk_hvae.nn.networks.skip.Features`.
     layers : iterable of Latent
         The layers of latents, z_1 first.
     decoder : nn.Module
@@ -111,7 +111,7 @@ class HierarchicalVAE(nn.Module):
     Notes
     -----
     Columns that were constant in the training data, whatever the likelihood, are decoded and
-    sampled as that constant, and play no other part: see ``sk_hvae.nn.constant``.
+    sampled as that constant, and play no other part: see ``sk_hvae.nn.constant_columns``.
 
     Examples
     --------
@@ -267,7 +267,7 @@ class HierarchicalVAE(nn.Module):
 
     def measure(self, x, features, noise):
         """Do the part of `forward` that depends on the noise."""
-        inference, parameters = self.pass_on(features, noise)
+        inference, parameters = self.infer_and_decode(features, noise)
         x = inference.align(x)
         if self.likelihood.training and self.likelihood.fits_each_batch:
             drawn = slice(None)
@@ -278,7 +278,7 @@ class HierarchicalVAE(nn.Module):
         distortion = inference.expect(self.distortion(x, parameters))
         return HVAEOutput(distortion, inference.rates(), tuple(inference.latents))
 
-    def pass_on(self, features, noise):
+    def infer_and_decode(self, features, noise):
         """Sample the latents of encoded data and decode them.
 
         Parameters

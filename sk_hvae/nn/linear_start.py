@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sk_hvae.nn.categorical import CategoricalPosterior, CategoricalPrior
-from sk_hvae.nn.latents import GaussianLatent, LayerCode
+from sk_hvae.nn.latents.categorical import CategoricalPosterior, CategoricalPrior
+from sk_hvae.nn.latents.gaussian import GaussianLatent, LayerCode
 
 _MAX_NATS_PER_UNIT = 6.0
 _MAX_LOGIT_STD = 10.0

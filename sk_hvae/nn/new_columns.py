@@ -4,8 +4,8 @@ import copy
 
 import torch
 
-from sk_hvae.nn.latents import GaussianLatent, LayerCode
-from sk_hvae.nn.networks import zeroed
+from sk_hvae.nn.latents.gaussian import GaussianLatent, LayerCode
+from sk_hvae.nn.networks.skip import zeroed
 
 _FREE_NATS = 0.1
 _LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.5, 0.995, 1 - 1e-6

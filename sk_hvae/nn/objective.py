@@ -71,7 +71,7 @@ def balanced_objective(output, betas):
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae.nn.conditioning import ConditionedOutput
+    >>> from sk_hvae.nn.conditioned import ConditionedOutput
     >>> from sk_hvae.nn.objective import balanced_objective
     >>> distortion, rates = torch.tensor([1.0, 3.0]), torch.tensor([[1.0], [2.0]])
     >>> output = ConditionedOutput(distortion, rates, targets=torch.tensor([[1.5]]))

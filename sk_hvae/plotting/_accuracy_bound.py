@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._typing import Labels, Layer, LayerValues, Rows
-from sk_hvae._validation import resolve_layer, resolve_rate_range
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import resolve_layer, resolve_rate_range
+from sk_hvae._estimators.typing import Labels, Layer, LayerValues, MatrixLike
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
@@ -81,7 +81,7 @@ class AccuracyBoundDisplay(Display):
     def from_estimator(
         cls,
         estimator: LatentsMixin,
-        X: Rows,
+        X: MatrixLike,
         y: Labels,
         *,
         layer: Layer = "top",

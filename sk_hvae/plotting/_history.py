@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from sk_hvae._latents import LatentsMixin
+from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, split

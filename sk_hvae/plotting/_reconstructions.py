@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._measurement import measure
-from sk_hvae._rows import ResidentRows
-from sk_hvae._typing import ImageShape, Rows
+from sk_hvae._data.rows import ResidentRows
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.typing import ImageShape, MatrixLike
+from sk_hvae._fit.measurement import measure
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
@@ -85,7 +85,7 @@ class ReconstructionDisplay(Display):
     def from_estimator(
         cls,
         estimator: LatentsMixin,
-        X: Rows,
+        X: MatrixLike,
         *,
         n_images: int = 10,
         n_draws: int = 2,

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._typing import ImageShape, Rows
-from sk_hvae._validation import check_count
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import check_count
+from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
@@ -92,7 +92,7 @@ class SampleDisplay(Display):
     def from_estimator(
         cls,
         estimator: LatentsMixin,
-        X: Rows | None = None,
+        X: MatrixLike | None = None,
         *,
         n_samples: int = 50,
         image_shape: ImageShape | None = None,

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sk_hvae._latents import LatentsMixin
-from sk_hvae._measurement import map_rows
-from sk_hvae._rows import ResidentRows
-from sk_hvae._typing import ImageShape, Layer, Rows
-from sk_hvae._validation import check_count, resolve_layer
+from sk_hvae._data.rows import ResidentRows
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import check_count, resolve_layer
+from sk_hvae._estimators.typing import ImageShape, Layer, MatrixLike
+from sk_hvae._fit.measurement import map_rows
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.nn import CategoricalLatent
 from sk_hvae.plotting._display import Display
@@ -108,7 +108,7 @@ class TraversalDisplay(Display):
     def from_estimator(
         cls,
         estimator: LatentsMixin,
-        X: Rows,
+        X: MatrixLike,
         *,
         layer: Layer = "top",
         row: int | None = None,

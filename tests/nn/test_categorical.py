@@ -7,13 +7,13 @@ from scipy.stats import chisquare, entropy
 from torch.distributions import Categorical, kl_divergence
 
 from sk_hvae.nn import Architecture, Bernoulli, DataSummary, Gaussian, build_hierarchy
-from sk_hvae.nn.categorical import (
+from sk_hvae.nn.latents.categorical import (
     CategoricalLatent,
     CategoricalPosterior,
     CategoricalPrior,
     top_latent,
 )
-from sk_hvae.nn.latents import LadderLatent, TopDownLatent
+from sk_hvae.nn.latents.gaussian import LadderLatent, TopDownLatent
 
 INFERENCE = pytest.mark.parametrize("inference", ["top_down", "ladder"])
 

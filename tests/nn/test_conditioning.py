@@ -18,7 +18,7 @@ from sk_hvae.nn import (
     PerColumn,
     build_hierarchy,
 )
-from sk_hvae.nn.conditioning import ConditionedHierarchy, RateBox, RateFeatures
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox, RateFeatures
 from sk_hvae.nn.linear_start import PrincipalComponents, start_at_pca
 
 N_ROWS, N_TARGETS = 32, 4

@@ -1,10 +1,10 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from sk_hvae._batches import GuidedSelection, RowBatches
-from sk_hvae._rows import ResidentRows
+from sk_hvae._data.batches import GuidedSelection, RowBatches
+from sk_hvae._data.rows import ResidentRows
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
-from sk_hvae.nn.consistency import GuidedHierarchy
+from sk_hvae.nn.guided import GuidedHierarchy
 
 
 def guided(x, n_states=3):

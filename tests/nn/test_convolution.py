@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sk_hvae.nn import Architecture, Bernoulli, DataSummary, build_hierarchy
-from sk_hvae.nn.convolution import (
+from sk_hvae.nn.networks.convolution import (
     ConvDecoder,
     ConvEncoder,
     Doubling,

@@ -12,8 +12,8 @@ from sk_hvae.nn import (
     Gaussian,
     build_hierarchy,
 )
-from sk_hvae.nn.hit import PRESETS
-from sk_hvae.nn.latents import positive
+from sk_hvae.nn.latents.gaussian import positive
+from sk_hvae.nn.networks.hit import PRESETS
 
 MODELS = pytest.mark.parametrize(
     ("network", "inference"),

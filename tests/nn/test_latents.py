@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from sk_hvae.nn.latents import (
+from sk_hvae.nn.latents.gaussian import (
     GaussianPosterior,
     GaussianPrior,
     LadderLatent,
@@ -14,7 +14,7 @@ from sk_hvae.nn.latents import (
     inverse_positive,
     positive,
 )
-from sk_hvae.nn.networks import Features, SkipPosterior, SkipPrior
+from sk_hvae.nn.networks.skip import Features, SkipPosterior, SkipPrior
 
 KINDS = pytest.mark.parametrize("kind", [TopDownLatent, LadderLatent])
 

@@ -11,7 +11,7 @@ from sk_hvae.nn import (
     build_hierarchy,
 )
 from sk_hvae.nn import Categorical as CategoricalLikelihood
-from sk_hvae.nn.networks import (
+from sk_hvae.nn.networks.skip import (
     FadeIn,
     SkipDecoder,
     SkipEncoder,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
-from sk_hvae.nn.spatial import SpatialEncoder, layer_shapes
+from sk_hvae.nn.networks.spatial import SpatialEncoder, layer_shapes
 
 INFERENCE = pytest.mark.parametrize("inference", ["top_down", "ladder"])
 IMAGES = pytest.mark.parametrize(

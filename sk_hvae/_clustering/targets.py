@@ -1,0 +1,157 @@
+"""From latents of rows to the states that a categorical layer should learn for them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.utils import check_random_state
+
+from sk_hvae._clustering.graph import (
+    confusion_graph,
+    edge_shares,
+    find_clusters,
+    neighbour_shares,
+    shared_neighbour_graph,
+)
+from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
+
+MOST_CLUSTERS = 20
+_ROWS_PER_CLUSTER, _WEIGHTED_ROWS_PER_CLUSTER = 5, 2
+_MOST_GRAPH_ROWS = 70_000
+_DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
+
+
+class ClusterTargets(NamedTuple):
+    """Where the states of rows should go.
+
+    Attributes
+    ----------
+    shares : ndarray of shape (n, n_states), float32
+        Shares of the clusters among a row's neighbours; zeros for rows outside the graph.
+    information : float
+        What the rows in the graph tell about the states, in bits.
+    stability : float
+        As in `Clustering`.
+    """
+
+    shares: np.ndarray
+    information: float
+    stability: float
+
+
+class ClusterSearch(NamedTuple):
+    """How to look for clusters: parameters of `HVAEClusterer`, and the rate they are to carry.
+
+    Attributes
+    ----------
+    n_clusters : int or None
+        None chooses the number.
+    rate : float or None
+        Bits; None for what the neighbours agree on.
+    n_init, n_neighbors : int
+        As in `HVAEClusterer`.
+    seed : int
+        Of everything random.
+    """
+
+    n_clusters: int | None
+    rate: float | None
+    n_init: int
+    n_neighbors: int
+    seed: int
+
+    def find(self, latents, member=None, stds=None):
+        """Find the targets of rows by the latents of the different ones.
+
+        Parameters
+        ----------
+        latents : ndarray of shape (m, n_units)
+            Posterior means of the different rows.
+        member : ndarray of shape (n,), default=None
+            Which of the different rows each row is a copy of; None if none is one.
+        stds : ndarray of shape (m, n_units), default=None
+            Posterior standard deviations, if the numbers of copies are to count.
+
+        Returns
+        -------
+        ClusterTargets
+        """
+        random_state = check_random_state(self.seed)
+        index = np.arange(len(latents))
+        member = index if member is None else member
+        if self.n_clusters and len(index) <= self.n_clusters and len(index) < len(member):
+            return self._targets(np.eye(len(index)), index, member, 1.0)
+        if len(index) > _MOST_GRAPH_ROWS:
+            index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
+        if stds is None:
+            graph, weights = self._neighbours(latents[index]), None
+            most, walk = len(index) // _ROWS_PER_CLUSTER, {}
+        else:
+            weights = np.bincount(member)
+            graph = confusion_graph(latents, stds, weights, random_state)
+            most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
+        n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))
+        found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
+        if self.n_clusters is None and self.rate is None:
+            n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels), **walk))
+            found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
+        labels = found.labels
+        if self.rate is not None:
+            tree = merge_tree(edge_shares(graph, labels), **walk)
+            labels = merge_to_rate(labels, tree, self.rate, weights)
+        return self._targets(neighbour_shares(graph, labels), index, member, found.stability)
+
+    def _neighbours(self, points):
+        """Join rows to as many neighbours as suit the size of the clusters."""
+        if len(points) == 1:
+            return csr_array(np.ones((1, 1)))
+        widest = len(points) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
+        return shared_neighbour_graph(points, min(self.n_neighbors, max(1, widest)))
+
+    def _targets(self, known, index, member, stability):
+        """Hand shares of the rows in the graph, (m, k), on to all copies."""
+        every = np.full((member.max() + 1, known.shape[1]), np.nan)
+        every[index] = known
+        shares = every[member]
+        inside = ~np.isnan(shares[:, 0])
+        known = shares[inside]
+        if self.rate is not None:
+            known = temper(known, self.rate)
+        shares = np.zeros(shares.shape, np.float32)
+        shares[inside] = known
+        return ClusterTargets(shares, shared_information(known), stability)
+
+
+def shared_information(shares):
+    """Return what a node tells about its neighbours' clusters, in bits."""
+    return float(entropy(shares.mean(0), base=2) - entropy(shares, base=2, axis=1).mean())
+
+
+def temper(shares, rate):
+    """Sharpen or soften shares until they carry a rate.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n, k)
+        See `neighbour_shares`.
+    rate : float
+        Bits. Shares become certain where it is out of reach.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
+        Powers of the shares, normalised.
+    """
+    log_shares = np.log((1 - _DOUBT) * shares + _DOUBT / shares.shape[1])
+
+    def power(log_exponent):
+        return softmax(np.exp(log_exponent) * log_shares, axis=1)
+
+    low, high = _EXPONENTS
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        enough = shared_information(power(middle)) >= rate
+        low, high = (low, middle) if enough else (middle, high)
+    return power(high)

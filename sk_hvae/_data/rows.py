@@ -1,0 +1,369 @@
+"""Rows of X wherever they are: in memory, in a file, sparse, or made by a torch Dataset."""
+
+import copy
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch.utils.data import Dataset
+
+from sk_hvae._data.memmap import MappedPages, memory_map
+
+_CHUNK_ELEMENTS = 2**21
+_WINDOW_ELEMENTS = 2**21
+_READ_AT_ONCE_ELEMENTS = 2**24
+_SHARE_OF_GPU = 0.5
+EVEN_ROWS = 32
+_DIGESTED_ROWS = 1000
+_CPU = torch.device("cpu")
+_HELD_BY_FLOAT32 = {
+    *(torch.float32, torch.float16, torch.bfloat16),
+    *(torch.uint8, torch.int8, torch.int16, torch.bool),
+}
+TORCH_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
+
+
+class Rows(ABC):
+    """What training and measuring ask of data, (n_rows, n_features).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Numbers of rows and of columns.
+    device : torch.device
+        Where rows are when they are given out.
+    dtype : torch.dtype
+        Of the rows before they go to any device.
+    """
+
+    def __init__(self, shape, device=_CPU, dtype=torch.float32):
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.device = device
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def float_dtype(self):
+        """Name of the float dtype that holds all of their digits, "float32" or "float64"."""
+        return "float32" if self.dtype in _HELD_BY_FLOAT32 else "float64"
+
+    @abstractmethod
+    def on(self, device):
+        """Return these rows on a device."""
+
+    @abstractmethod
+    def check(self, function):
+        """Let a function look at all rows, in parts, and raise if they will not do."""
+
+    @abstractmethod
+    def take(self, index):
+        """Copy rows, in the order of a LongTensor of their numbers."""
+
+    def batches(self, parts):
+        """Give out batches, by a sequence of LongTensors of row numbers."""
+        return map(self.take, parts)
+
+    def chunks(self):
+        """Give out all rows in order, in parts of at most 2**21 numbers, or one row."""
+        return self.batches(torch.arange(len(self)).split(_chunk_rows(self.shape)))
+
+    def every(self, step):
+        """Give out every ``step``-th row."""
+        return self.take(torch.arange(0, len(self), step))
+
+    def digest(self):
+        """Hash a thousand of the rows, evenly spaced."""
+        some = self.every(-(-len(self) // _DIGESTED_ROWS)).cpu().contiguous()
+        return hashlib.sha256(some.numpy().tobytes()).hexdigest()[:16]
+
+    def fingerprint(self):
+        """Hash all rows in order, so that any change is found; None if they come anew each time."""
+        hashed = hashlib.sha256(str(self.shape).encode())
+        for chunk in self.chunks():
+            hashed.update(chunk.cpu().contiguous().numpy())
+        return hashed.hexdigest()
+
+
+class ResidentRows(Rows):
+    """Rows of a tensor on the device where they are used.
+
+    Parameters
+    ----------
+    tensor : Tensor of shape (n_rows, n_features)
+        Not copied.
+    """
+
+    def __init__(self, tensor):
+        super().__init__(tensor.shape, tensor.device, tensor.dtype)
+        self._tensor = tensor
+
+    def on(self, device):
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self._tensor.nbytes > _SHARE_OF_GPU * free:
+                return ArrayRows(self._tensor.numpy()).on(device)
+        there = ResidentRows(to_device(self._tensor, device))
+        there.dtype = self.dtype
+        return there
+
+    def check(self, function):
+        for chunk in self.chunks():
+            function(chunk)
+
+    def take(self, index):
+        return self._tensor.index_select(0, index.to(self.device))
+
+    def chunks(self):
+        return self._tensor.split(_chunk_rows(self.shape))
+
+    def every(self, step):
+        return self._tensor[::step]
+
+
+class StreamedRows(Rows):
+    """Rows that are read when they are needed.
+
+    Batches come out of windows of 2**21 numbers, whose rows are read in the order in which they
+    are stored. While one is used, a thread reads the next. Checks are made of what is read,
+    whenever it is read: a Dataset may give other items each time.
+    """
+
+    _checks: tuple = ()
+
+    def on(self, device):
+        twin = copy.copy(self)
+        twin.device = device
+        return twin
+
+    def check(self, function):
+        self._checks = (*self._checks, function)
+
+    @abstractmethod
+    def _read(self, index):
+        """Read rows by a sorted LongTensor of their numbers; returns a CPU tensor."""
+
+    def take(self, index):
+        return self._send(self._read_in_any_order(index))
+
+    def batches(self, parts):
+        # Copied at once: a copy in the reader's thread would wait for all that is queued.
+        parts = torch.cat(list(parts)).cpu().split([len(part) for part in parts])
+        windows = _windows(parts, _rows_in(_WINDOW_ELEMENTS, self.shape))
+        contents = self._read_each([torch.cat(window) for window in windows])
+        for window, rows in zip(windows, contents, strict=True):
+            for part in rows.split([len(part) for part in window]):
+                yield self._send(part)
+
+    def _read_each(self, indices):
+        """Give out the rows of each LongTensor of numbers; reads those of the next meanwhile."""
+        with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
+            ahead = reader.submit(self._read_pinned, indices[0])
+            for after in indices[1:]:
+                rows = ahead.result()
+                ahead = reader.submit(self._read_pinned, after)
+                yield rows
+            yield ahead.result()
+
+    def _read_pinned(self, index):
+        rows = self._read_in_any_order(index)
+        return rows.pin_memory() if self.device.type == "cuda" else rows
+
+    def _read_in_any_order(self, index):
+        index, order = index.cpu().sort()
+        rows = self._read(index)
+        for check in self._checks:
+            check(rows)
+        if (order.diff() == 1).all():
+            return rows
+        ordered = torch.empty_like(rows)
+        ordered[order] = rows
+        return ordered
+
+    def _send(self, rows):
+        return to_device(rows, self.device, non_blocking=True)
+
+
+class ArrayRows(StreamedRows):
+    """Rows of an array, which may be in a file.
+
+    For a model on the CPU there is no thread, which would take the cores from the model: the
+    system is told which parts of the file come next, and has them in its cache when they do.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_features)
+        Any real dtype; those that torch has not got become float64.
+    """
+
+    def __init__(self, array):
+        tensor = as_tensor(array) if array.dtype in TORCH_DTYPES else None
+        super().__init__(array.shape, dtype=torch.float64 if tensor is None else tensor.dtype)
+        self._array = array
+        self._pages = MappedPages(array)
+        self._tensor = tensor
+
+    def _read_each(self, indices):
+        if self.device.type != "cpu":
+            yield from super()._read_each(indices)
+            return
+        for index, after in zip_longest(indices, indices[1:]):
+            if after is not None:
+                self._pages.ask_for(after.sort().values)
+            yield self._read_in_any_order(index)
+
+    def _read(self, index):
+        rows = torch.empty(len(index), self.shape[1], dtype=self.dtype)
+        pieces = self._pages.pieces(index)
+        for piece, place in zip(pieces, rows.split([len(p) for p in pieces]), strict=True):
+            self._copy(piece, place)
+            self._pages.forget()
+        return rows
+
+    def _copy(self, index, place):
+        first, end = int(index[0]), int(index[-1]) + 1
+        at_once = end - first == len(index)
+        if self._tensor is None:
+            rows = self._array[first:end] if at_once else self._array[index.numpy()]
+            place.copy_(torch.from_numpy(rows.astype(np.float64)))
+        elif at_once:
+            place.copy_(self._tensor[first:end])
+        else:
+            torch.index_select(self._tensor, 0, index, out=place)
+
+
+class SparseRows(StreamedRows):
+    """Rows of a sparse matrix, made dense when they are needed.
+
+    Parameters
+    ----------
+    matrix : CSR matrix or array of shape (n_rows, n_features)
+        From scipy.
+    """
+
+    def __init__(self, matrix):
+        super().__init__(matrix.shape, dtype=as_tensor(matrix.data[:0]).dtype)
+        self._matrix = matrix
+
+    def _read(self, index):
+        return torch.from_numpy(self._matrix[index.numpy()].toarray())
+
+
+class DatasetRows(StreamedRows):
+    """Items of a torch Dataset as rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With a length. An item is a tensor or array, which is flattened, or a tuple that begins
+        with one; several are fetched at once by ``__getitems__`` if the dataset has that.
+    """
+
+    def __init__(self, dataset):
+        first = _flat(dataset[0]) if len(dataset) else torch.empty(0)
+        super().__init__((len(dataset), first.numel()), dtype=first.dtype)
+        self._dataset = dataset
+
+    def digest(self):
+        """Say that the items are unknown: they may be drawn anew each time."""
+        return "unknown"
+
+    def fingerprint(self):
+        return None
+
+    def _read(self, index):
+        numbers = index.tolist()
+        if hasattr(self._dataset, "__getitems__"):
+            items = self._dataset.__getitems__(numbers)
+        else:
+            items = [self._dataset[i] for i in numbers]
+        rows = [_flat(item) for item in items]
+        sizes = {row.numel() for row in rows} - {self.shape[1]}
+        if sizes:
+            raise ValueError(
+                f"the items of the Dataset differ in size: the first has {self.shape[1]} numbers, "
+                f"another {sizes.pop()}. A row of X is an item, flattened."
+            )
+        return torch.stack(rows) if rows else torch.empty(0, self.shape[1])
+
+
+def as_rows(X):
+    """Wrap checked data as rows on the CPU.
+
+    Small files and small sparse matrices are read at once; a Dataset never is, since its items
+    may be drawn anew each time.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or Dataset
+        Anything else has been refused or converted before.
+
+    Returns
+    -------
+    Rows
+    """
+    if isinstance(X, Dataset):
+        return DatasetRows(X)
+    if not sparse.issparse(X) and memory_map(X) is None:
+        return ResidentRows(as_tensor(X))
+    rows = SparseRows(X) if sparse.issparse(X) else ArrayRows(X)
+    is_small = len(rows) <= _rows_in(_READ_AT_ONCE_ELEMENTS, rows.shape)
+    return ResidentRows(rows.every(1)) if is_small else rows
+
+
+def as_tensor(X):
+    """Wrap an array as a CPU tensor without copying, also if it is read-only.
+
+    A negative stride, which a single reversed row may have, needs a copy.
+    """
+    if min(X.strides) < 0:
+        X = X.copy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(X)
+
+
+def to_device(rows, device, non_blocking=False):
+    """Move rows to a device; MPS has no float64, so it gets float32."""
+    if device.type == "mps" and rows.dtype == torch.float64:
+        rows = rows.float()
+    return rows.to(device, non_blocking=non_blocking)
+
+
+def _rows_in(n_elements, shape):
+    """Return the number of rows of so many numbers, at least one."""
+    return max(1, n_elements // max(1, shape[1]))
+
+
+def _chunk_rows(shape):
+    """Return the number of rows of a chunk, a multiple of `EVEN_ROWS` if that is not too many."""
+    n_rows = _rows_in(_CHUNK_ELEMENTS, shape)
+    return n_rows - n_rows % EVEN_ROWS if n_rows > EVEN_ROWS else n_rows
+
+
+def _windows(parts, n_rows):
+    """Group consecutive parts to windows of at most ``n_rows``, or one part."""
+    windows: list[list[torch.Tensor]] = []
+    free = 0
+    for part in parts:
+        if len(part) > free or not windows:
+            windows.append([])
+            free = n_rows
+        windows[-1].append(part)
+        free -= len(part)
+    return windows
+
+
+def _flat(item):
+    """Return an item of a Dataset as a flat tensor."""
+    if isinstance(item, (tuple, list)):
+        item = item[0]
+    if isinstance(item, np.ma.MaskedArray):
+        item = np.ma.filled(item.astype(float), np.nan)
+    return torch.as_tensor(item).flatten()

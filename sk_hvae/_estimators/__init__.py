@@ -1,0 +1,1 @@
+"""The estimators behind scikit-learn's conventions: parameters in, fitted attributes out."""

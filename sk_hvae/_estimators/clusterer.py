@@ -1,0 +1,679 @@
+"""HVAEClusterer: clusters as the top layer of the hierarchy."""
+
+import math
+import os
+import warnings
+from numbers import Integral, Real
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClusterMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._clustering.lost import ClusterOutcome
+from sk_hvae._clustering.targets import MOST_CLUSTERS, ClusterSearch
+from sk_hvae._clustering.tree import merge_tree
+from sk_hvae._data.batches import GuidedSelection
+from sk_hvae._estimators.base import BaseHierarchicalVAE
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import check_layer_values, resolve_sizes
+from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._estimators.typing import (
+    ImageShape,
+    InferenceKind,
+    LayerSizes,
+    LayerValues,
+    LikelihoodChoice,
+    MatrixLike,
+    MaxEpochs,
+    Missing,
+    Network,
+    OutputLayers,
+    Precision,
+    RandomState,
+)
+from sk_hvae._files.saving import SavedAttribute
+from sk_hvae._fit.control import Goal, GuidedController
+from sk_hvae._fit.measurement import map_rows
+from sk_hvae._input.repeats import Repeats
+from sk_hvae._sklearn.callbacks import with_callbacks
+from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
+from sk_hvae.exceptions import (
+    CategoryWarning,
+    ClusterWarning,
+    ImageShapeWarning,
+    OutlierWarning,
+    RateTargetWarning,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+    warn_caller,
+)
+from sk_hvae.nn.guided import GuidedHierarchy
+
+_MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
+_SHARE_OF_ENTROPY = 0.5
+_MOST_COPIED = 2**24
+_POOR_AGREEMENT = 0.5
+_BEFORE = "continuous"
+_SHARED = (
+    "hidden_layer_sizes",
+    "network",
+    "image_shape",
+    "missing",
+    "max_epochs",
+    "batch_size",
+    "lr",
+    "precision",
+    "device",
+    "verbose",
+)
+_TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
+
+
+class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
+    """Clusters as the top layer of a hierarchical variational autoencoder.
+
+    The top latent z_L is one of ``n_clusters`` states; its rate, at most log2(n_clusters)
+    bits, is what the cluster says about a sample. The Gaussian layers below carry the style
+    within a cluster, and ``layer_rates`` trades one for the other [1]_.
+
+    Fitting takes three steps, none of which sees a label:
+
+    1. A `HierarchicalVAETransformer` with the continuous layers alone. Its latents say which
+       rows are neighbours: edges of a graph, weighted by the neighbours that two rows share.
+    2. Spectral clustering [2]_ of that graph from ``n_init`` starts, each refined to the most
+       likely block model [3]_. Of the starts whose clusters are closed best, within 20%, that
+       one is kept in which the clusters of neighbours tell most, in bits, of each other.
+    3. The hierarchy with the categorical layer on top, trained for
+       D + sum_l beta_l R_l + ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the
+       shares of the clusters among the neighbours of x. Its posterior q(c | x) then gives the
+       labels, of training rows and of new ones alike.
+
+    Parameters
+    ----------
+    n_clusters : int or "auto", default=8
+        Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
+        different rows, merges those first that walks of 4 steps in the graph confuse most, and
+        stops before the largest step in how well they are told apart (``cluster_tree_``'s
+        heights).
+    layer_rates : sequence of float, default=None
+        Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
+        categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
+        that are hardest to tell apart are merged, until the entropy is just enough. None asks
+        for one continuous layer of 2 bits per column that varies, at most 32, which suits tables
+        and images alike (see the notes for fewer, where rows are repeated), and for as many bits
+        in the categorical layer as the neighbours agree on.
+    n_init : int, default=20
+        Starts of the spectral clustering. They cost little beside the training.
+    n_neighbors : int, default=30
+        Neighbours of a row in the graph; fewer where clusters of n_samples / n_clusters rows
+        would not have twice as many.
+    consistency : float, default=100.0
+        Weight of the agreement with the neighbours, in nats of distortion per nat. The default
+        keeps the clusters where the neighbours are, at hardly any price in distortion; 0 leaves
+        them to the reconstruction alone once they have started there.
+    n_components : int or sequence of int, default=16
+        Units of every continuous layer, or of each, z_1 first.
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+        Widths of the encoder's hidden layers; the decoder mirrors them.
+    network : {"auto", "mlp", "conv"} or (encoder, decoder), default="auto"
+        Kind of network, as in `HierarchicalVAETransformer`.
+    image_shape : tuple of int (channels, height, width), default=None
+        Shape of the images whose flattened pixels are the columns of X.
+    inference : {"ladder", "top_down"}, default="ladder"
+        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`. In a ladder the
+        priors learn from the rates, so that each cluster gets a prototype and samples of its
+        own; with "top_down" they hardly differ at high rates.
+    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
+        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
+    missing : {"error", "mask"}, default="error"
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
+        cells of a masked array.
+    output_layers : {"all", "top"}, int or list of int, default="all"
+        Layers that ``transform`` returns side by side; the last layer's columns are the
+        probabilities of the clusters. May be changed without fitting again.
+    max_epochs : int or "auto", default="auto"
+        Passes over the data in each of the two trainings, as in `HierarchicalVAETransformer`.
+    batch_size : int, default=256
+        Largest number of rows per optimiser step.
+    lr : float, default=2e-3
+        Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of matrix products in training, as in `HierarchicalVAETransformer`.
+    device : str or torch.device, default="auto"
+        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+    callbacks : list of skorch callbacks, default=None
+        Passed to the training of step 3, as they are.
+    checkpoint : str or path-like, default=None
+        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
+        long ones. A fit that was killed goes on from there when it is started again with the
+        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
+        end. One fit per folder. Callbacks of yours start anew.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With an int, fits on the same machine with the same versions
+        are identical.
+    verbose : int, default=0
+        1 shows progress lines on stderr.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each training row, 0 to the number of clusters - 1.
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Prototypes in data space: the cluster decoded, all layers below at their prior means.
+    cluster_sizes_ : ndarray of shape (n_clusters,)
+        Number of training rows of each cluster.
+    cluster_tree_ : ndarray of shape (n_clusters - 1, 4)
+        Tree over the clusters in scipy's linkage format. Those merge first which walks of 4
+        steps among neighbours confuse most; heights go from 0, alike, to 1, never confused.
+    stability_ : float
+        Mean adjusted Rand index between all pairs of the ``n_init`` starts.
+    rates_ : ndarray of shape (n_layers,)
+        Measured rates on the training rows, bits per sample, z_1 first.
+    betas_ : ndarray of shape (n_layers,)
+        Final multipliers, z_1 first.
+    distortion_ : float
+        Measured distortion on the training rows, bits per sample.
+    lower_bound_ : float
+        Lower bound on the mean ln p(x) of the training rows, nats.
+    converged_ : bool
+        Whether every layer is within 5% or 0.1 bit of its target, and training was not
+        interrupted.
+    n_iter_ : int
+        Number of epochs of step 3.
+    n_layers_ : int
+        Number of layers, the categorical one included.
+    n_components_ : tuple of int
+        Units of each layer, z_1 first; states of the last.
+    layer_slices_ : dict of str to slice
+        Columns of ``transform`` that belong to each layer.
+    history_ : dict of ndarray
+        Per epoch, as in `HierarchicalVAETransformer`.
+    module_ : sk_hvae.nn.HierarchicalVAE
+        The trained torch module.
+    likelihood_ : sk_hvae.nn.Likelihood
+        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
+        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
+    device_ : str
+        Device that the model was trained on.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names of X, if it had string names.
+
+    Warns
+    -----
+    ClusterWarning
+        If fewer clusters than asked for come out, with what they were lost to: the training,
+        too few different rows, too few bits, or neighbours that do not tell more apart; or if
+        the mean adjusted Rand index of the starts is below 0.5.
+    RateTargetWarning
+        If a layer ends up off a target of ``layer_rates``.
+
+    See Also
+    --------
+    HierarchicalVAETransformer : The same hierarchy without clusters.
+    sklearn.cluster.SpectralClustering : Clusters of a graph, without a model of the data.
+    sklearn.mixture.GaussianMixture : The linear relative.
+
+    Notes
+    -----
+    Copies of a row are one node of the graph. Where rows have about as many copies each, or
+    where most of them have a value of their own in some column, the number of copies does not
+    count. In other tables in which a row has at least one copy on average, as answers to a few
+    questions and small counts do, it says where the rows are dense: there the code below the
+    clusters has no more than half of the bits that it takes to tell the different rows apart,
+    rows are joined by how often samples of their codes are taken for each other, and
+    ``n_neighbors`` has no meaning.
+
+    The graph takes 70,000 rows at most; of larger data as many are drawn at random, and the
+    posterior learns their clusters for all. The prior of the clusters is learned, so that the
+    rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
+
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`. They hear of the last training,
+    not of that of the layers below the clusters, which comes first.
+
+    References
+    ----------
+    .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
+       Variational Autoencoders", ICLR 2023.
+    .. [2] Ng, Jordan and Weiss, "On Spectral Clustering: Analysis and an
+       Algorithm", NeurIPS 2001.
+    .. [3] Karrer and Newman, "Stochastic blockmodels and community structure in
+       networks", Physical Review E 83, 2011.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_hvae import HVAEClusterer
+    >>> X = load_wine().data
+    >>> clusterer = HVAEClusterer(n_clusters=3, max_epochs=50, random_state=0).fit(X)
+    >>> clusterer.cluster_sizes_.sum()
+    np.int64(178)
+    >>> clusterer.cluster_centers_.shape
+    (3, 13)
+    """
+
+    top_layer = "mixture"
+
+    labels_: NDArray[np.intp]
+    cluster_centers_: NDArray[np.floating]
+    cluster_sizes_: NDArray[np.intp]
+    cluster_tree_: NDArray[np.float64]
+    stability_: float
+    _states: np.ndarray
+    _transient: ClassVar = (*BaseHierarchicalVAE._transient, "_outcome")
+    _kept: ClassVar = {
+        **BaseHierarchicalVAE._kept,
+        "cluster_sizes_": SavedAttribute("i", ("n_clusters",)),
+        "labels_": SavedAttribute("i", ("n_rows",), below="n_clusters"),
+        "cluster_centers_": SavedAttribute("f", ("n_clusters", "n_features")),
+        "cluster_tree_": SavedAttribute("f", ("n_merges", 4)),
+        "stability_": SavedAttribute("f"),
+        "_states": SavedAttribute("i", ("n_clusters",), below="n_top"),
+    }
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "layer_rates": ["array-like", None],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "consistency": [Interval(Real, 0, None, closed="left")],
+        "network": [StrOptions({"auto", "mlp", "conv"}), tuple, list],
+        **{
+            name: _TRANSFORMER[name]
+            for name in (
+                *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
+                *("missing", "output_layers", "max_epochs", "batch_size", "lr", "precision"),
+                *("device", "callbacks", "checkpoint", "random_state", "verbose"),
+            )
+        },
+    }
+
+    def __init__(
+        self,
+        n_clusters: int | Literal["auto"] = 8,
+        *,
+        layer_rates: LayerValues | None = None,
+        n_init: int = 20,
+        n_neighbors: int = 30,
+        consistency: float = 100.0,
+        n_components: LayerSizes = 16,
+        hidden_layer_sizes: LayerSizes = (256, 256),
+        network: Network = "auto",
+        image_shape: ImageShape | None = None,
+        inference: InferenceKind = "ladder",
+        likelihood: LikelihoodChoice = "gaussian",
+        missing: Missing = "error",
+        output_layers: OutputLayers = "all",
+        max_epochs: MaxEpochs = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        precision: Precision = "auto",
+        device: str | torch.device = "auto",
+        callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.layer_rates = layer_rates
+        self.n_init = n_init
+        self.n_neighbors = n_neighbors
+        self.consistency = consistency
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.inference = inference
+        self.likelihood = likelihood
+        self.missing = missing
+        self.output_layers = output_layers
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Find clusters and train the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
+
+        Returns
+        -------
+        HVAEClusterer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not make sense, X does not suit the likelihood, or there are
+            fewer rows than clusters.
+        TrainingDivergedError
+            If training turns non-finite; the last finite weights are kept, unless it is that
+            of the layers below the clusters, which leaves the clusterer as it was.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
+        np.int64(1)
+        """
+        self._fit(X, y)
+        self._warn_of_clusters()
+        return self
+
+    if TYPE_CHECKING:  # scikit-learn has no types
+
+        def fit_predict(self, X: MatrixLike, y: object = None) -> NDArray[np.intp]: ...
+
+    def predict(self, X: MatrixLike) -> NDArray[np.intp]:
+        """Find the most probable cluster of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            0 to the number of clusters - 1; on the training rows, ``labels_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> bool((clusterer.predict(X) == clusterer.labels_).all())
+        True
+        """
+        return self.predict_proba(X).argmax(1)
+
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.float32]:
+        """Compute the posterior probabilities of the clusters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, with the columns seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters), float32
+            q(c | x); a row sums to 1.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> clusterer.predict_proba(X).shape
+        (150, 2)
+        """
+        return self._probabilities(self._check_new(X))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        cluster: int | None = None,
+        *,
+        mean: bool = False,
+        random_state: RandomState = None,
+    ) -> NDArray[np.floating]:
+        """Draw data from the model, or from one of its clusters.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        cluster : int, default=None
+            Cluster to draw from; None draws clusters as frequent as they are.
+        mean : bool, default=False
+            Whether to return the mean of the data given the sampled latents, without the
+            noise of the likelihood.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None takes the estimator's own: if that is an int, every call
+            draws the same.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
+            holds all of their digits.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is less than 1, there is no such cluster, or ``random_state`` is
+            no seed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HVAEClusterer
+        >>> X = load_iris().data
+        >>> clusterer = HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X)
+        >>> clusterer.sample(5, cluster=1).shape
+        (5, 4)
+        """
+        check_is_fitted(self, "module_")
+        n_clusters = len(self.cluster_sizes_)
+        if cluster is None:
+            return self._sample(n_samples, random_state, mean=mean)
+        if not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
+            raise ValueError(
+                f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
+                f"None; got {cluster!r}."
+            )
+        state = torch.zeros(self.n_components_[-1])
+        state[self._states[cluster]] = 1.0
+        return self._sample(n_samples, random_state, state, mean)
+
+    def _goal(self):
+        """Return the rates asked for; without any, `_prepare` sets them."""
+        if self.layer_rates is None:
+            return Goal((_MOST_BITS, 1.0), ())
+        rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
+        if len(rates) < 2:
+            raise ValueError(
+                "layer_rates needs an entry for each continuous layer, z_1 first, and a last one "
+                f"for the clusters, for example (32, 2); got {self.layer_rates!r}."
+            )
+        most = math.log2(MOST_CLUSTERS if self.n_clusters == "auto" else self.n_clusters)
+        if rates[-1] > most:
+            raise ValueError(
+                f"the last entry of layer_rates asks for {rates[-1]:g} bits, but "
+                f"n_clusters={self.n_clusters!r} carries at most {most:.3g}; ask for less, or for "
+                "more clusters."
+            )
+        return Goal(rates, ())
+
+    def _layer_sizes(self, goal):
+        return (*resolve_sizes(self.n_components, goal.n_layers - 1), 1)
+
+    def _prepare(self, X, first, keep=None):
+        """Check X and the parameters, and find where the clusters should be."""
+        plan = super()._prepare(X, first, keep)
+        n_rows = len(plan.rows)
+        n_clusters = None if self.n_clusters == "auto" else self.n_clusters
+        if n_clusters is not None and n_clusters > n_rows:
+            raise ValueError(
+                f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
+            )
+        repeats = Repeats.among(plan.rows)
+        below, rate = list(plan.goal.layer_rates[:-1]), plan.goal.layer_rates[-1]
+        coarse = _SHARE_OF_ENTROPY * repeats.entropy if repeats.are_density else math.inf
+        if self.layer_rates is None:
+            bits = _BITS_PER_COLUMN * max(1, plan.n_varying)
+            below, rate = [min(_MOST_BITS, bits, coarse)], None
+        scale = min(1.0, coarse / sum(below))
+        search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
+        transformer = self._embed(X, plan, [scale * bits for bits in below], repeats)
+        means, stds = _codes(transformer._module_in_place(), plan.rows, repeats)
+        targets = search.find(means, repeats.member, stds)
+        self.stability_ = targets.stability
+        sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
+        return plan._replace(
+            goal=Goal((*below, targets.information if rate is None else rate), ()),
+            architecture=plan.architecture._replace(n_components=sizes),
+            targets=torch.from_numpy(targets.shares).to(plan.device),
+            n_different=len(repeats.first),
+        )
+
+    def _embed(self, X, plan, rates, repeats):
+        """Fit the continuous layers alone; returns their `HierarchicalVAETransformer`."""
+        params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
+        transformer = HierarchicalVAETransformer(
+            tuple(rates),
+            n_components=plan.architecture.n_components[:-1],
+            likelihood=plan.likelihood,
+            random_state=plan.seed,
+            checkpoint=self.checkpoint and os.path.join(self.checkpoint, _BEFORE),
+            **params,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RateTargetWarning)
+            # These have been said of the same rows and parameters, or will be.
+            warnings.simplefilter("ignore", OutlierWarning)
+            warnings.simplefilter("ignore", ImageShapeWarning)
+            warnings.simplefilter("ignore", CategoryWarning)
+            warnings.simplefilter("error", TrainingInterruptedWarning)
+            try:
+                return transformer.fit(_without_copies(X, plan.rows, repeats))
+            except TrainingInterruptedWarning as interrupted:
+                raise KeyboardInterrupt from interrupted
+            except TrainingDivergedError as error:
+                raise TrainingDivergedError(
+                    f"{error} These are weights of the layers below the clusters, which are "
+                    "trained first; the clusterer is as it was before."
+                ) from error
+
+    def _split(self, plan):
+        return GuidedSelection(plan.rows, plan.targets), None
+
+    def _start(self, plan, n_steps, warm):
+        module, control = super()._start(plan, n_steps, warm)
+        return GuidedHierarchy(module), control
+
+    def _controller(self, *args):
+        return GuidedController(self.consistency, *args)
+
+    def _trained_module(self, net):
+        return net.module_.model
+
+    def _conclude(self, net, plan):
+        """Measure the trained model, and set the fitted attributes of a clusterer."""
+        super()._conclude(net, plan)
+        n_states = self.n_components_[-1]
+        self._states = np.arange(n_states)
+        self._states = np.unique(self._probabilities(plan.rows).argmax(1))
+        self.labels_ = self._probabilities(plan.rows).argmax(1)
+        self.cluster_sizes_ = np.bincount(self.labels_)
+        with torch.inference_mode():
+            states = torch.eye(n_states, device=plan.device)[self._states]
+            centres = self.module_.decode(states, self.n_layers_).cpu().numpy()
+        self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
+        found = self._states[self.labels_]
+        self._outcome = ClusterOutcome.of(plan, found, bool(self._wild_cells))
+        neighbours = plan.targets.cpu().numpy()[:, self._states]
+        joint = np.eye(len(self._states))[self.labels_].T @ neighbours
+        self.cluster_tree_ = merge_tree(joint + joint.T)
+
+    def _probabilities(self, rows):
+        """Compute the posterior probabilities of the clusters that came out."""
+        module = self._module_in_place()
+
+        def states(x):
+            return module.layers[-1].posterior(module.features(x), None).mean
+
+        probabilities = map_rows(module, rows, states, self.n_components_[-1])[:, self._states]
+        return probabilities / probabilities.sum(1, keepdims=True)
+
+    def _warn_off_target(self, goal):
+        if self.layer_rates is not None:
+            super()._warn_off_target(goal)
+
+    def _warn_of_clusters(self):
+        """Say if fewer clusters came out than were asked for, or if the starts disagree."""
+        n_found = len(self.cluster_sizes_)
+        if self.n_clusters != "auto" and n_found < self.n_clusters:
+            warn_caller(
+                f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
+                f"{self.rates_[-1]:.3g} bits. "
+                f"{self._outcome.why_fewer(self.n_clusters, n_found, self)}",
+                ClusterWarning,
+            )
+        if self.stability_ < _POOR_AGREEMENT:
+            warn_caller(
+                f"the {self.n_init} starts agree poorly (mean pairwise ARI "
+                f"{self.stability_:.2f}); the labels are not stable. Try another n_clusters or "
+                "more rows.",
+                ClusterWarning,
+            )
+
+
+def _without_copies(X, rows, repeats):
+    """Return the different rows, if the copies mean nothing and would be learnt by heart."""
+    n = len(repeats.first)
+    few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
+    if repeats.are_density or not few:
+        return X
+    return rows.take(torch.from_numpy(repeats.first)).cpu().numpy()
+
+
+def _codes(module, rows, repeats):
+    """Return posterior means of the different rows, and standard deviations or None."""
+    width = sum(layer.n_units for layer in module.layers)
+    if not repeats.are_density:
+
+        def means(x):
+            return torch.cat(module.encode(x), 1)
+
+        return map_rows(module, rows, means, width)[repeats.first], None
+
+    def moments(x):
+        posteriors = module.infer(module.features(x)).posteriors
+        return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
+
+    both = map_rows(module, rows, moments, 2 * width)[repeats.first].astype(np.float64)
+    return both[:, :width], both[:, width:]

@@ -1,0 +1,404 @@
+"""HierarchicalVAETransformer: state the bits per layer, get latents that carry them."""
+
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import torch
+
+from sk_hvae._estimators.base import BaseHierarchicalVAE
+from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.typing import (
+    ImageShape,
+    InferenceKind,
+    LayerSizes,
+    LayerValues,
+    LikelihoodChoice,
+    MatrixLike,
+    MaxEpochs,
+    Missing,
+    Network,
+    OutputLayers,
+    Precision,
+    RandomState,
+    TopLayer,
+)
+from sk_hvae._sklearn.callbacks import with_callbacks
+from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
+from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
+
+
+class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
+    """Latent representation with a stated number of bits per layer.
+
+    A hierarchical variational autoencoder has layers of latents, from z_1, nearest the data,
+    to z_L, the top. Inference in the order of generation splits its bit rate into one rate
+    per layer, R_l = E KL(q(z_l | z_{l+1}, x) || p(z_l | z_{l+1})) [1]_. You state the rates
+    in bits; a controller finds the multipliers beta_l of the training objective
+    D + sum_l beta_l R_l that give them, where D = E[-log2 p(x | z_1)] is the distortion.
+
+    Training starts at probabilistic PCA: linear paths through encoder, priors and decoder
+    hold the best linear-Gaussian code at the target rates (reverse water-filling on the
+    principal components [2]_), and networks that start at zero add what is not linear; only
+    the presets and "fully-conv" have no linear paths and start at random. The
+    targets start at up to twice their value and come down over the first 30% of the steps,
+    which finds structure that a poor code does not see; the networks' weights decay, the more
+    the fewer rows there are.
+
+    Parameters
+    ----------
+    layer_rates : float or sequence of float, default=(2, 8)
+        Target rate of each layer in bits per sample, z_1 first. A number asks for a one-layer
+        model. The length sets the number of layers. None if ``betas`` are given.
+    betas : float or sequence of float, default=None
+        Fixed multipliers of the rates, z_1 first, instead of targets, as in [1]_; the rates
+        then come out as they may, and layers with unequal multipliers tend to collapse.
+    n_components : int or sequence of int, default=16
+        Number of units of every layer, or of each, z_1 first. Units that a rate does not pay
+        for stay unused, so that more than needed costs time but not quality. States of a
+        categorical top layer, and maps of "fully-conv", count as units.
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+        Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its
+        convolutions before and after; the other convolutional networks do without.
+    network : str or (encoder, decoder), default="auto"
+        Kind of network. "mlp": multi-layer perceptrons. "conv": convolutions before and after
+        the perceptrons, for ``image_shape``. "fully-conv": every layer of latents is a stack
+        of ``n_components`` maps, z_1 at a quarter of the image's height and width, each layer
+        above at half of the one below; for large images. "hit-mnist" and "hit-cifar": the
+        two-layer models of [1]_ for images of (1, 28, 28) and (3, 32, 32), with their own
+        ``n_components``. Or a pair of your own torch modules or functions that build them,
+        see `sk_hvae.nn.Networks`. "auto" is "conv" if ``image_shape`` is given, else "mlp".
+    image_shape : tuple of int (channels, height, width), default=None
+        Shape of the images whose flattened pixels are the columns of X.
+    inference : {"top_down", "ladder"}, default="top_down"
+        Posterior of a layer below the top: a network of its own, q(z_l | z_{l+1}, x), or the
+        precision-weighted product of the prior and a Gaussian read off x [3]_.
+    top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
+        Kind of z_L. "categorical" has one of ``n_components`` states, whose rate is at most
+        log2(n_components) bits; training takes the exact expectation over them, so that a
+        step costs as many passes through the layers below as there are states. "gumbel"
+        trains on one sampled state with straight-through gradients, which is cheaper and
+        noisier.
+    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
+        Distribution of the columns of X given z_1. "gaussian" takes raw columns: they are
+        standardised inside the model, and one standard deviation is learned. "bernoulli" is
+        for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for whole
+        numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        values, 0 to 255 or those divided by 255. A list says what each column is, by number
+        or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices, boolean
+        masks and functions of X, as in ColumnTransformer. Datetimes and durations in X are
+        seconds, datetimes since 1970. See `sk_hvae.nn` for variants of each.
+    missing : {"error", "mask"}, default="error"
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
+        cells of a masked array. They are left out of the distortion, and the encoder reads
+        their expectation under a factor analysis of the training rows, and which they are;
+        ``reconstruct`` imputes them.
+    output_layers : {"all", "top"}, int or list of int, default="all"
+        Layers that ``transform`` returns side by side, by number, 1 for z_1. It may be
+        changed without fitting again.
+    max_epochs : int or "auto", default="auto"
+        Passes over the data. "auto" makes 2,000 optimiser steps, but at most 100 passes,
+        after which small data are learnt by heart; unless 100 passes are fewer than 200
+        steps, which are then made.
+    batch_size : int, default=256
+        Largest number of rows per optimiser step.
+    lr : float, default=2e-3
+        Peak learning rate of AdamW; it rises over the first 5% of the steps, stays until
+        half of them, and falls to zero as a cosine.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of matrix products in training; everything else is float32. "auto" takes
+        bfloat16 where the hardware is made for it and every hidden layer has 256 units or
+        more, below which it gains nothing.
+    device : str or torch.device, default="auto"
+        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+    early_stopping : bool, default=False
+        Whether to hold out ``validation_fraction`` of the rows, stop when their objective
+        has not improved for ``n_iter_no_change`` epochs, and keep the best weights. It begins
+        after 30% of the steps, when the targets have come down.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int, default=10
+        Epochs without improvement before ``early_stopping`` ends training.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted model, also to new ``layer_rates``.
+    callbacks : list of skorch callbacks, default=None
+        Passed to skorch's training loop, as they are. The learning rate follows its own
+        schedule, which an LRScheduler does not change.
+    checkpoint : str or path-like, default=None
+        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
+        long ones. A fit that was killed goes on from there when it is started again with the
+        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
+        end. One fit per folder. Callbacks of yours start anew.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initialisation, shuffling, noise and splits. With an int, fits on the same
+        machine with the same versions are identical; global generators are not touched.
+    verbose : int, default=0
+        1 shows a progress line on stderr, with the rates beside their targets.
+
+    Attributes
+    ----------
+    rates_ : ndarray of shape (n_layers,)
+        Measured rates on the training rows, bits per sample, z_1 first.
+    betas_ : ndarray of shape (n_layers,)
+        Final multipliers, z_1 first.
+    distortion_ : float
+        Measured distortion on the training rows, bits per sample. It may be negative for
+        continuous data, whose densities may exceed 1.
+    lower_bound_ : float
+        Lower bound on the mean ln p(x) of the training rows, nats:
+        ``-lower_bound_ / ln(2) = distortion_ + sum(rates_)``.
+    converged_ : bool
+        Whether every layer is within 5% or 0.1 bit of its target, and training was not
+        interrupted from the keyboard.
+    n_iter_ : int
+        Number of epochs run.
+    n_layers_ : int
+        Number of layers.
+    n_components_ : tuple of int
+        Units of each layer, z_1 first.
+    layer_slices_ : dict of str to slice
+        Columns of ``transform`` that belong to each layer, such as "z1".
+    history_ : dict of ndarray
+        Per epoch: "train_distortion" (n_iter_,) and "train_rates" (n_iter_, n_layers) in
+        bits per sample, "betas" (n_iter_, n_layers), with ``layer_rates`` the "target_rates"
+        of the moment, and with ``early_stopping`` "valid_distortion" and "valid_rates"; then
+        single numbers that ``callbacks`` recorded.
+    module_ : sk_hvae.nn.HierarchicalVAE
+        The trained torch module.
+    likelihood_ : sk_hvae.nn.Likelihood
+        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
+        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
+    device_ : str
+        Device that the model was trained on.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names of X, if it had string names.
+
+    Warns
+    -----
+    RateTargetWarning
+        If a layer ends up off its target; says which, by how much, and what to try.
+    ScaleWarning
+        If a fitted model goes on, by ``warm_start`` or ``partial_fit``, with rows many scales
+        off those that it was first fitted on.
+    TrainingInterruptedWarning
+        If training was stopped from the keyboard.
+
+    See Also
+    --------
+    MultiRateHVAETransformer : One fit for all rates.
+    RateSearchCV : Choose rates by cross-validation.
+    sklearn.decomposition.PCA : The linear model that training starts from.
+
+    Notes
+    -----
+    Only samples of a latent are limited by its rate. ``transform`` returns posterior means,
+    which are functions of x and may tell more; take ``latents(X, sample=True)`` where the
+    limit matters, as for bounds, privacy or compression.
+
+    Columns are scaled so that one with signal-to-noise ratio s has a standard deviation of
+    about sqrt(s): half-way between whitening and noise of 1 everywhere. Units that carry
+    nothing have means near zero, so do not standardise the columns of ``transform``: it blows
+    up their noise.
+
+    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
+
+    References
+    ----------
+    .. [1] Xiao and Bamler, "Trading Information between Latents in Hierarchical
+       Variational Autoencoders", ICLR 2023.
+    .. [2] Cover and Thomas, "Elements of Information Theory", section 10.3.3.
+    .. [3] Sonderby et al., "Ladder Variational Autoencoders", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import HierarchicalVAETransformer
+    >>> X = load_iris().data
+    >>> hvae = HierarchicalVAETransformer(layer_rates=(2, 4), random_state=0).fit(X)
+    >>> hvae.rates_.round()
+    array([2., 4.])
+    >>> hvae.transform(X).shape
+    (150, 32)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "layer_rates": ["array-like", Interval(Real, 0, None, closed="neither"), None],
+        "betas": ["array-like", Interval(Real, 0, None, closed="neither"), None],
+        "n_components": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "network": [
+            StrOptions({"auto", "mlp", "conv", "fully-conv", "hit-mnist", "hit-cifar"}),
+            tuple,
+            list,
+        ],
+        "image_shape": ["array-like", None],
+        "inference": [StrOptions({"top_down", "ladder"})],
+        "top_layer": [StrOptions({"gaussian", "categorical", "gumbel"})],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list, tuple],
+        "missing": [StrOptions({"error", "mask"})],
+        "output_layers": [
+            "array-like",
+            StrOptions({"all", "top"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "device": [str, torch.device],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, None],
+        "checkpoint": [str, PathLike, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        layer_rates: LayerValues | None = (2, 8),
+        *,
+        betas: LayerValues | None = None,
+        n_components: LayerSizes = 16,
+        hidden_layer_sizes: LayerSizes = (256, 256),
+        network: Network = "auto",
+        image_shape: ImageShape | None = None,
+        inference: InferenceKind = "top_down",
+        top_layer: TopLayer = "gaussian",
+        likelihood: LikelihoodChoice = "gaussian",
+        missing: Missing = "error",
+        output_layers: OutputLayers = "all",
+        max_epochs: MaxEpochs = "auto",
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        precision: Precision = "auto",
+        device: str | torch.device = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        callbacks: list[Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
+        self.layer_rates = layer_rates
+        self.betas = betas
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.network = network
+        self.image_shape = image_shape
+        self.inference = inference
+        self.top_layer = top_layer
+        self.likelihood = likelihood
+        self.missing = missing
+        self.output_layers = output_layers
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.precision = precision
+        self.device = device
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Train the model until its layers carry the target rates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+            float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
+        y : array-like of shape (n_samples,), default=None
+            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
+            may need it.
+
+        Returns
+        -------
+        HierarchicalVAETransformer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not make sense or X does not suit the likelihood.
+        TrainingDivergedError
+            If training turns non-finite; the last finite weights are kept.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> hvae = HierarchicalVAETransformer(layer_rates=3, random_state=0)
+        >>> hvae.fit(load_wine().data).converged_
+        True
+        """
+        return self._fit(X, y, warm=self.warm_start and hasattr(self, "module_"))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Train for one pass over a batch of data.
+
+        The first call standardises by, and starts at the principal components of, its own
+        rows: let it hold a few hundred that are like all others. A column that was constant so
+        far is learned from the first rows in which it varies. The betas keep moving towards the
+        targets from call to call, and the learning rate stays up. ``n_iter_`` and ``history_`` go
+        on from what the model has behind it, also after a pickle or new parameters.
+
+        Whether a call ended on target, ``converged_`` says: few steps on rows unlike the first
+        may leave the rates far off, so go on until it does. Rates that are still off after
+        1,000 steps, which new targets may take, are warned of, but not at every call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers, at least 2 rows in the first call.
+        y : None
+            Ignored; here for scikit-learn's interface.
+
+        Returns
+        -------
+        HierarchicalVAETransformer
+            The estimator; its attributes are measured on X.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not make sense, X does not suit the likelihood, or the sizes
+            of the layers have changed.
+        TrainingDivergedError
+            If training turns non-finite; the last finite weights are kept.
+
+        Warns
+        -----
+        ScaleWarning
+            If columns lie, or spread, ten scales off those of the first call; names them.
+        RateTargetWarning
+            If layers are over 20% and half a bit off their targets, on average over the last
+            quarter of the calls, after 1,000 optimiser steps with the same parameters; once.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_digits().data
+        >>> hvae = HierarchicalVAETransformer(random_state=0)
+        >>> for first in range(0, 1500, 500):
+        ...     hvae = hvae.partial_fit(X[first : first + 500])
+        >>> hvae.n_iter_
+        3
+        """
+        return self._partial_fit(X)

@@ -1,0 +1,1 @@
+"""What leaves the process: files of fitted estimators, torch modules and ONNX graphs."""

@@ -1,0 +1,135 @@
+"""Write fitted estimators to ONNX files, for use without torch and without this library."""
+
+import importlib
+import json
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from sk_hvae._files.torch_modules import ClusterEncoder, check_part, frozen_part
+
+_LARGEST_FILE = 2**31 - 1
+_N_EXAMPLES = 3
+_ROWS = "rows"
+_CHATTY = (
+    "torch.onnx._internal.exporter._registration",
+    "onnxscript.optimizer._constant_folding",
+)
+
+
+def export_estimator(estimator, path, part):
+    """Write what an estimator does in ``transform`` or ``inverse_transform`` to a file.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    path : str or path-like
+        Where to write; the file appears whole or not at all.
+    part : {"encoder", "decoder"}
+        Which of the two.
+    """
+    check_part(part)
+    _check_installed()
+    module = frozen_part(estimator, part, "cpu")
+    graph = _encoder if part == "encoder" else _decoder
+    program = _trace(*graph(estimator, module))
+    weights = program.model.graph.initializers.values()
+    n_bytes = sum(weight.const_value.nbytes for weight in weights)
+    if n_bytes > _LARGEST_FILE:
+        raise ValueError(
+            f"the {part} takes {n_bytes / 2**30:.3g} GiB, but an ONNX file holds less than 2. Fit "
+            "smaller hidden_layer_sizes, or pickle the estimator."
+        )
+    proto = program.model_proto
+    _describe(proto, estimator, part)
+    _write(proto.SerializeToString(), path)
+
+
+def _encoder(estimator, module):
+    """Return the graph's module, an example of its input, and the names of in- and outputs."""
+    example = torch.zeros(_N_EXAMPLES, estimator.n_features_in_, dtype=torch.float64)
+    states = getattr(estimator, "_states", None)
+    if states is None:
+        return module, example, ["X"], ["Z"]
+    clusters = ClusterEncoder(module.module, module.layers, states)
+    return clusters, example, ["X"], ["Z", "probabilities"]
+
+
+def _decoder(estimator, module):
+    return module, torch.zeros(_N_EXAMPLES, estimator._n_features_out), ["Z"], ["X"]
+
+
+def _trace(module, example, inputs, outputs):
+    """Trace a module; returns a ``torch.onnx.ONNXProgram`` for any number of rows."""
+    try:
+        with _quiet(), torch.no_grad():
+            # Traced here, because the exporter itself fixes the number of rows where it has to.
+            rows = torch.export.Dim(_ROWS, min=1)
+            program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: rows},))
+            return torch.onnx.export(
+                program,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=({0: _ROWS},),
+                verbose=False,
+            )
+    except Exception as error:
+        raise ValueError(
+            "torch cannot export this model. Networks and likelihoods of your own must compute "
+            "with tensor operations that ONNX has, for any number of rows: write x.shape[0] for "
+            f"len(x), and do not branch on values. torch says: {error}"
+        ) from error
+
+
+def _describe(proto, estimator, part):
+    """Say what the file is, and take out where on this machine each operation was written."""
+    proto.producer_name, proto.producer_version = "sk_hvae", version("sk-hvae")
+    proto.graph.name = f"{type(estimator).__name__} {part}"
+    described = (proto.graph.node, proto.graph.value_info, proto.graph.input, proto.graph.output)
+    for item in (proto, proto.graph, *(item for items in described for item in items)):
+        del item.metadata_props[:]
+    metadata = {"latent_names": estimator.get_feature_names_out()}
+    if hasattr(estimator, "feature_names_in_"):
+        metadata["feature_names"] = estimator.feature_names_in_
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=json.dumps(list(value)))
+
+
+def _write(content, path):
+    unfinished = Path(f"{os.fspath(path)}.unfinished")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet():
+    """Silence what the exporter says of itself: no torchvision here, nothing to fold there."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch copies trees of its own in a way that it has deprecated.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _check_installed():
+    try:
+        for name in ("onnx", "onnxscript"):
+            importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError("export_onnx needs onnx: pip install 'sk-hvae[onnx]'.") from error

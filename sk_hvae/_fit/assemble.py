@@ -1,0 +1,96 @@
+"""Module, batches, optimiser and callbacks put together to a net that trains."""
+
+import torch
+from skorch.helper import predefined_split
+
+from sk_hvae._data.batches import RowBatches, Share
+from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
+from sk_hvae._fit.distributed import SharedHVAENet
+from sk_hvae._fit.loop import HVAENet
+from sk_hvae.nn.noise import GeneratorNoise
+
+_NOT_DECAYED = (
+    "*linear.*",
+    "*.bias",
+    "*.gain",
+    "*likelihood.*",
+    "*prior_logits",
+    "features.*",
+    "coefficients",
+    "scales.*",
+)
+
+
+def build_net(
+    module, control, settings, generator, validation=None, checkpoint=None, accelerator=None
+):
+    """Put module, batches, optimiser and callbacks together, ready for ``partial_fit``.
+
+    Parameters
+    ----------
+    module : HierarchicalVAE
+        On the device of the settings, started.
+    control : RateController or FixedMultipliers
+        Gives the betas.
+    settings : TrainingSettings
+        What the user chose.
+    generator : torch.Generator
+        On the same device; shuffles the rows and draws the noise.
+    validation : Selection, default=None
+        Rows to watch for early stopping.
+    checkpoint : Checkpoint, default=None
+        Where to keep the state, and where to go on from.
+    accelerator : accelerate.Accelerator, default=None
+        Joins this process to others.
+
+    Returns
+    -------
+    HVAENet
+        Initialised.
+    """
+    share = Share()
+    if accelerator is not None:
+        share = Share(accelerator.process_index, accelerator.num_processes)
+    callbacks = list(settings.callbacks)
+    if settings.on_epoch is not None:
+        callbacks.append(EpochHook(settings.on_epoch))
+    if settings.verbose and share.number == 0:
+        callbacks.append(ProgressLine())
+    if validation is not None:
+        callbacks.append(
+            EarlyStoppingPastRamp(
+                patience=settings.patience,
+                threshold=0,
+                threshold_mode="abs",
+                load_best=True,
+            )
+        )
+    params = {
+        "control": control,
+        "noise": GeneratorNoise(generator, *share),
+        "autocast": settings.autocast,
+        "n_steps": settings.n_steps,
+        "checkpoint": checkpoint,
+        "criterion": control.loss,
+        "optimizer": torch.optim.AdamW,
+        "optimizer__fused": True,
+        "optimizer__weight_decay": settings.weight_decay,
+        "optimizer__param_groups": [(name, {"weight_decay": 0.0}) for name in _NOT_DECAYED],
+        "lr": settings.lr,
+        "max_epochs": settings.max_epochs,
+        "batch_size": settings.batch_size,
+        "iterator_train": RowBatches,
+        "iterator_train__generator": generator,
+        "iterator_train__share": share,
+        "iterator_valid": RowBatches,
+        "train_split": None if validation is None else predefined_split(validation),
+        "callbacks": callbacks,
+        "verbose": 0,
+    }
+    if accelerator is None:
+        net = HVAENet(module, device=str(settings.device), **params)
+    else:
+        net = SharedHVAENet(
+            module, accelerator=accelerator, device=None, unwrap_after_train=False, **params
+        )
+    return net.initialize()

@@ -1,0 +1,66 @@
+"""Several processes that train one model together, by accelerate."""
+
+import sys
+
+import torch
+from skorch.hf import AccelerateMixin
+
+from sk_hvae._fit.loop import HVAENet
+
+
+class SharedHVAENet(AccelerateMixin, HVAENet):
+    """An `HVAENet` that several processes train together, each on its share of every batch.
+
+    Gradients are averaged by torch's DistributedDataParallel. The rates that the control and the
+    history see are those of whole batches, so that betas are the same everywhere.
+    """
+
+    @property
+    def model(self):
+        return self.accelerator.unwrap_model(self.module_)
+
+    @property
+    def torch_optimizer(self):
+        return getattr(self.optimizer_, "optimizer", self.optimizer_)
+
+    def partial_fit(self, *args, **kwargs):
+        self._initialize_accelerator()
+        try:
+            return super().partial_fit(*args, **kwargs)
+        finally:
+            self._unwrap_accelerator()
+
+    def train_step_single(self, batch, **fit_params):
+        return HVAENet.train_step_single(self, batch, **fit_params)
+
+    def _backward(self, loss):
+        self.accelerator.backward(loss)
+
+    def _of_all(self, output):
+        names = [name for name in ("distortion", "rates", "targets") if hasattr(output, name)]
+        parts = {name: getattr(output, name).detach() for name in names}
+        return output._replace(**self.accelerator.gather(parts))
+
+    def _total(self, tensor):
+        return self.accelerator.reduce(tensor, "sum")
+
+
+def joined_accelerator():
+    """Return an Accelerator if this process trains together with others, else None.
+
+    It does once an ``accelerate.Accelerator`` was made in a script that was launched in several
+    processes. Workers of joblib and dask are none of these.
+    """
+    state = sys.modules.get("accelerate.state")
+    if state is None or not state.is_initialized():
+        return None
+    accelerator = sys.modules["accelerate"].Accelerator()
+    return accelerator if accelerator.num_processes > 1 else None
+
+
+def broadcast_from_first(value, accelerator):
+    """Return a number on which all processes agree: that of the first."""
+    if accelerator is None:
+        return value
+    number = torch.tensor([value], device=accelerator.device)
+    return int(sys.modules["accelerate.utils"].broadcast(number))

@@ -1,0 +1,63 @@
+"""What the machine does to a fit, in words that help."""
+
+from contextlib import contextmanager
+
+import torch
+
+from sk_hvae.exceptions import LostProcessError, TrainingMemoryError
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_NO_PARTNER = (
+    "connection closed by peer",
+    "connection reset by peer",
+    "connection refused",
+    "broken pipe",
+    "nccl",
+    "gloo",
+)
+
+
+@contextmanager
+def translate_errors(batch_size):
+    """Turn errors of memory and of lost processes into ours; others pass.
+
+    Parameters
+    ----------
+    batch_size : int
+        As in the estimators, for the advice.
+
+    Raises
+    ------
+    TrainingMemoryError
+        If memory ran out, on the host or on an accelerator.
+    LostProcessError
+        If one of the processes that train together is gone.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise _memory_error(error, batch_size) from error
+    except RuntimeError as error:
+        said = str(error).lower()
+        if isinstance(error, torch.OutOfMemoryError) or any(part in said for part in _NO_MEMORY):
+            raise _memory_error(error, batch_size) from error
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if together and any(part in said for part in _NO_PARTNER):
+            raise LostProcessError(
+                f"one of the processes that train together is gone ({_first_line(error)}). Look "
+                "at its own output for the reason, and launch all anew; with checkpoint= they go "
+                "on where they were."
+            ) from error
+        raise
+
+
+def _memory_error(error, batch_size):
+    return TrainingMemoryError(
+        f"memory ran out ({_first_line(error)}). Lower batch_size ({batch_size} now), "
+        "hidden_layer_sizes or n_components; rows in a file (numpy.memmap) or in a torch Dataset "
+        "are read part by part. If training had begun, the estimator holds the weights so far."
+    )
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

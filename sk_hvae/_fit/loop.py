@@ -1,0 +1,292 @@
+"""The training loop: skorch's, with batches cut from rows by index and no host sync."""
+
+import copy
+import itertools
+import json
+import math
+from typing import Any, NamedTuple
+
+import torch
+from skorch import NeuralNet
+from skorch.history import History
+
+from sk_hvae._fit.checkpoint import Checkpointed
+from sk_hvae._fit.optimise import GradientGuard, lr_factor
+from sk_hvae._fit.pass_sums import PassSums
+from sk_hvae.exceptions import TrainingDivergedError
+from sk_hvae.nn.new_columns import take_in
+
+_LN2 = math.log(2)
+_STEPS_PER_SNAPSHOT = 50
+
+
+class StoppedNet(NamedTuple):
+    """What an `HVAENet` has come to; further training does not change it."""
+
+    module_: torch.nn.Module
+    control: Any
+    history: History
+    autocast: torch.dtype | None
+    interrupted_: bool = False
+
+
+class HVAENet(Checkpointed, NeuralNet):
+    """skorch's loop over a built hierarchical VAE.
+
+    Overrides the single training and validation step, to pass noise and betas, and the
+    epoch, because skorch reads every loss back to the host.
+
+    Parameters
+    ----------
+    module : HierarchicalVAE
+        On its device, started.
+    control : RateController or FixedMultipliers
+        Gives the betas.
+    noise : callable
+        Source of the latents' noise in training.
+    autocast : torch.dtype or None
+        Lower precision for matrix products.
+    n_steps : int or None
+        Number of optimiser steps to come; None if there is no end.
+    checkpoint : Checkpoint or None
+        Where to keep the state, and where to go on from.
+    **kwargs
+        As in `skorch.NeuralNet`.
+    """
+
+    _CHECKPOINTED = ("n_steps_done_", "betas_after_ramp_", "_n_broken_batches", "_last_means")
+
+    def __init__(
+        self, module, *, control, noise, autocast=None, n_steps=None, checkpoint=None, **kwargs
+    ):
+        self.control = control
+        self.noise = noise
+        self.autocast = autocast
+        self.n_steps = n_steps
+        self.checkpoint = checkpoint
+        super().__init__(module, **kwargs)
+
+    @property
+    def model(self):
+        """The module, without what other processes need to have around it."""
+        return self.module_
+
+    @property
+    def torch_optimizer(self):
+        """The optimiser itself, likewise."""
+        return self.optimizer_
+
+    @property
+    def _default_callbacks(self):
+        return []
+
+    def initialize_criterion(self):
+        self.criterion_ = self.criterion
+        return self
+
+    def initialize_history(self):
+        super().initialize_history()
+        self.guard_ = GradientGuard(self.module_.parameters())
+        self.n_steps_done_ = 0
+        self.interrupted_ = False
+        self.betas_after_ramp_ = None
+        self._n_broken_batches = 0
+        self._last_means = [math.nan] * (1 + len(self.control.betas))
+        self._unfinished = None
+        self._take_snapshot()
+
+    def train_step_single(self, batch, **fit_params):
+        peak = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
+        for group in self.torch_optimizer.param_groups:
+            group["lr"] = peak
+        with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
+            output = self.module_(batch, self.noise)
+        terms = self.criterion_(output)
+        self._backward(terms.loss)
+        self.guard_.inspect(self.torch_optimizer)
+        self.control.observe(self._of_all(output))
+        self.n_steps_done_ += 1
+        return {"loss": terms.loss, "y_pred": terms}
+
+    def validation_step(self, batch, **fit_params):
+        with torch.no_grad():
+            output = self.model(batch, self.model.row_noise(batch))
+            terms = self.criterion_(output)
+        return {"loss": terms.loss, "y_pred": terms}
+
+    def _backward(self, loss):
+        loss.backward()
+
+    def _of_all(self, output):
+        """Return the output of the whole batch, of which this process may have a part."""
+        return output
+
+    def _total(self, tensor):
+        """Return the sum of a tensor over all processes."""
+        return tensor
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        self._set_training(training)
+        sums = PassSums(len(self.control.betas), self.control.betas.device)
+        for batch in self._begin(iterator, sums) if training else iterator:
+            if training:
+                self._keep(sums)
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            sums.add(step["y_pred"], len(batch))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        means, broken = sums.read(self._total if training else lambda tensor: tensor)
+        if training:
+            self._n_broken_batches = 0 if means else self._n_broken_batches + len(iterator)
+            self._guard(broken)
+        self._last_means = means or self._last_means
+        self._record(prefix, *self._last_means)
+
+    def _begin(self, iterator, sums):
+        """Begin a pass over the training rows, or the rest of one that was cut short."""
+        kept, self._unfinished = self._unfinished, None
+        if self.checkpoint is None:
+            return iterator.begin()
+        generator = iterator.generator
+        if kept is None:
+            self._before_pass = generator.get_state()
+            return iterator.begin()
+        self._before_pass = kept["before"]
+        sums.load_state_dict(kept["sums"])
+        generator.set_state(kept["before"])
+        batches = iterator.begin(sums.n_batches)
+        generator.set_state(kept["now"])
+        return batches
+
+    def _keep(self, sums):
+        """Write a checkpoint if one is due."""
+        if self.checkpoint is None or not self.n_steps_done_:
+            return
+        if not self.checkpoint.is_due(between_passes=sums.n_batches == 0):
+            return
+        rows = [{**row, "batches": []} for row in self.history[:-1]]
+        state = {name: part.state_dict() for name, part in self._moving_parts().items()}
+        state["history"] = json.dumps(rows, default=float)
+        state["pass"] = {
+            "before": self._before_pass,
+            "now": self.noise.generator.get_state(),
+            "sums": sums.state_dict(),
+        }
+        self.checkpoint.write(state)
+
+    def _resume(self, epochs):
+        """Go on from a checkpoint, if there is one; returns the number of passes to come."""
+        if self.checkpoint is None or self.checkpoint.training is None:
+            return epochs
+        state, self.checkpoint.training = self.checkpoint.training, None
+        for name, part in self._moving_parts().items():
+            part.load_state_dict(state[name])
+        self.history_ = History(json.loads(state["history"]))
+        self._unfinished = state["pass"]
+        self._take_snapshot()
+        return self.max_epochs - len(self.history)
+
+    def _moving_parts(self):
+        """Return what has a state of its own, by name."""
+        parts = {
+            "module": self.model,
+            "optimizer": self.torch_optimizer,
+            "control": self.control,
+            "guard": self.guard_,
+            "net": self,
+        }
+        ours = [callback for _, callback in self.callbacks_ if isinstance(callback, Checkpointed)]
+        return parts | {type(callback).__name__: callback for callback in ours}
+
+    def _record(self, prefix, distortion, *rates):
+        betas, targets = self.control.betas.tolist(), self.control.targets.tolist()
+        if self.betas_after_ramp_ is None and not self.control.is_ramping:
+            self.betas_after_ramp_ = betas
+        pairs = zip(self.betas_after_ramp_ or betas, rates, targets, strict=True)
+        loss = distortion + sum(beta * (rate - target) for beta, rate, target in pairs)
+        self.history.record(prefix + "_loss", loss)
+        self.history.record(prefix + "_distortion", distortion / _LN2)
+        self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
+        if prefix == "train":
+            self.history.record("betas", betas)
+            if self.control.current_targets is not None:
+                nats = self.control.current_targets.tolist()
+                self.history.record("target_rates", [rate / _LN2 for rate in nats])
+
+    def _guard(self, broken):
+        if self._n_broken_batches > 1 or self.guard_.is_exhausted():
+            self.restore_snapshot()
+            distortion, *rates = broken
+            raise TrainingDivergedError(divergence(len(self.history), distortion, rates))
+        if self.n_steps_done_ - self._snapshot_step >= _STEPS_PER_SNAPSHOT:
+            self._guard_weights()
+            self._take_snapshot()
+
+    def _guard_weights(self):
+        if not self.weights_are_finite():
+            self.restore_snapshot()
+            raise TrainingDivergedError(divergence(len(self.history), 0.0, []))
+
+    def weights_are_finite(self):
+        """Tell whether training can be trusted so far."""
+        norms = [p.detach().norm() for p in self.module_.parameters()]
+        return bool(torch.stack(norms).isfinite().all())
+
+    def take_in(self, summary, some):
+        """Let the model take in columns that are constant no more; see `nn.new_columns`."""
+        if take_in(self.model, summary, some):
+            self._take_snapshot()
+
+    def _take_snapshot(self):
+        self._snapshot_step = self.n_steps_done_
+        self._snapshot = [tensor.detach().clone() for tensor in self._state()]
+
+    def _state(self):
+        return itertools.chain(self.module_.parameters(), self.module_.buffers())
+
+    def stopped(self):
+        """Return a `StoppedNet`, with a copy of the module."""
+        module = copy.deepcopy(self.model)
+        return StoppedNet(module, self.control, self.history, self.autocast)
+
+    @torch.no_grad()
+    def restore_snapshot(self):
+        """Go back to the last weights that were known to be finite."""
+        for tensor, kept in zip(self._state(), self._snapshot, strict=True):
+            tensor.copy_(kept)
+
+    def notify(self, method_name, **cb_kwargs):
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:
+            if method_name in ("on_train_begin", "on_train_end"):
+                raise
+            raise _StopRequest from stop
+
+    def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        try:
+            super().fit_loop(X, y, self._resume(epochs), **kwargs)
+            self._guard_weights()
+        except _StopRequest:
+            pass
+        except KeyboardInterrupt:
+            self.interrupted_ = True
+        return self
+
+
+class _StopRequest(Exception):  # noqa: N818
+    """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
+
+
+def divergence(epoch, distortion, rates):
+    """Say what turned non-finite, and what to try."""
+    broken = [f"rate of z_{i}" for i, rate in enumerate(rates, 1) if not math.isfinite(rate)]
+    if not math.isfinite(distortion):
+        broken.append("distortion")
+    return (
+        f"training diverged in epoch {epoch}: non-finite {', '.join(broken) or 'weights'}. The "
+        "estimator keeps the last finite weights. Lower lr, or look for extreme values in X "
+        "(a clipped or quantile-transformed X trains more easily)."
+    )

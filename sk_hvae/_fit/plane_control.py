@@ -1,0 +1,166 @@
+"""Find the multipliers of all target rates in a box at once."""
+
+import math
+
+import torch
+
+from sk_hvae._fit.checkpoint import Checkpointed
+from sk_hvae._fit.control import (
+    AVERAGE_FROM,
+    MAX_LOG_BETA,
+    MAX_PUSHED_ERROR,
+    OFFSET,
+    SETTLE_AT,
+    ramp_ahead,
+)
+from sk_hvae.nn.objective import balanced_objective
+
+_N_NODES = {1: 12, 2: 8, 3: 5, 4: 3, 5: 3}
+_FEWEST_NODES = 2
+_SMOOTHING = 0.95
+_ROUGHNESS_PRICE = 0.02
+_MIN_LOG_BETA = math.log(1e-3)
+_INTEGRAL_GAIN = 0.05
+_PROPORTIONAL_GAIN = 2.0
+
+
+def nodes_per_axis(n_layers):
+    """Return how many nodes the grid has along the rates of each layer."""
+    return _N_NODES.get(n_layers, _FEWEST_NODES)
+
+
+class TargetGrid:
+    """Nodes spread evenly over a box of rates, and multilinear interpolation between them.
+
+    Parameters
+    ----------
+    box : RateBox
+        On the device where it is needed.
+    """
+
+    def __init__(self, box):
+        self.box = box
+        n_layers = box.n_layers
+        self.n_per_axis = nodes_per_axis(n_layers)
+        self.axis = torch.linspace(0, 1, self.n_per_axis, device=box.log_low.device)
+        nodes = torch.cartesian_prod(*[self.axis] * n_layers).view(-1, n_layers)
+        self.rates = box.rates(nodes)
+
+    def smoother(self, price):
+        """Return the matrix that smooths values at the nodes, (n_nodes, n_nodes).
+
+        As in a P-spline (Eilers & Marx, 1996), squared second differences along every axis
+        are paid for; what is linear along the axes is kept as it is.
+        """
+        eye = torch.eye(self.n_per_axis, device=self.axis.device)
+        bends = eye[:-2] - 2 * eye[1:-1] + eye[2:]
+        roughness = torch.zeros_like(eye[:1, :1])
+        for _ in range(self.box.n_layers):
+            along, across = eye.new_ones(len(roughness)).diag(), bends.T @ bends
+            roughness = torch.kron(roughness, eye) + torch.kron(along, across)
+        return torch.linalg.inv(eye.new_ones(len(roughness)).diag() + price * roughness)
+
+    def weights(self, rates):
+        """Return the weight of every node at given rates in nats, (n, n_nodes)."""
+        places = self.box.places(rates).clamp(0, 1) * (self.n_per_axis - 1)
+        hats = (1 - (places[..., None] - self.axis * (self.n_per_axis - 1)).abs()).clamp(min=0)
+        weights = hats[:, 0]
+        for of_axis in hats.unbind(1)[1:]:
+            weights = (weights[:, :, None] * of_axis[:, None]).flatten(1)
+        return weights
+
+
+class PlaneController(Checkpointed):
+    """Hold every layer at every target in a box, by multipliers on a grid of targets.
+
+    At each node of the grid a proportional-integral controller like `RateController` moves
+    log beta by the ratio of the rates measured around the node to the targets there; between
+    nodes, log beta is interpolated. The ratio is that of two moving sums, so that it is
+    unbiased however few rows of a batch are near the node.
+
+    Parameters
+    ----------
+    grid : TargetGrid
+        Nodes.
+    betas : Tensor of shape (n_nodes, n_layers)
+        Multipliers to start from.
+    n_steps : int
+        Number of optimiser steps to come.
+    ramps : Tensor of shape (n_nodes, n_layers)
+        Multiples of the nodes' targets to begin with, as in `RateController`.
+    """
+
+    _CHECKPOINTED = ("_step", "_log_betas", "_push", "_measured", "_wanted", "_sum", "_n_summed")
+
+    current_targets = None
+
+    def __init__(self, grid, betas, n_steps, ramps):
+        self.grid = grid
+        self._n_steps = n_steps
+        self._step = 0
+        self._smoother = grid.smoother(_ROUGHNESS_PRICE)
+        self._ramps = ramps
+        self._has_ramp = bool((ramps > 1).any())
+        self._log_betas = betas.log()
+        self._push = torch.zeros_like(betas)
+        self._measured = torch.zeros_like(betas)
+        self._wanted = torch.zeros_like(betas)
+        self._sum = torch.zeros_like(betas)
+        self._n_summed = 0
+        low, high = grid.box.log_low, grid.box.log_high
+        self.targets = (high.exp() - low.exp()) / (high - low)
+        """Means of the targets over the box, (n_layers,)."""
+
+    @property
+    def is_ramping(self):
+        """Whether the targets are still coming down."""
+        return self._has_ramp and ramp_ahead(self._step, self._n_steps) > 0
+
+    @property
+    def betas(self):
+        """Geometric mean of the multipliers over the box, (n_layers,)."""
+        return self._log_betas.mean(0).exp()
+
+    @property
+    def node_betas(self):
+        """Multipliers at the nodes, (n_nodes, n_layers)."""
+        return self._log_betas.exp()
+
+    def loss(self, output):
+        """Weigh distortion and rates of a `ConditionedOutput`, each target by its own betas."""
+        return balanced_objective(output, self.betas_at(output.targets))
+
+    def betas_at(self, targets):
+        """Return the multipliers for targets in nats, (n, n_layers)."""
+        return (self.grid.weights(targets) @ (self._log_betas + self._push)).exp()
+
+    def observe(self, output):
+        """Move the betas after a batch, given its `ConditionedOutput`."""
+        self._step += 1
+        if self._step >= SETTLE_AT * self._n_steps:
+            self._settle()
+            return
+        rates, targets = output.mean_rates().detach(), output.targets
+        weights = self.grid.weights(targets)
+        ramps = (weights @ self._ramps) ** ramp_ahead(self._step, self._n_steps)
+        finite = rates.isfinite()
+        measured = weights.T @ torch.where(finite, rates + OFFSET, 0.0)
+        wanted = weights.T @ torch.where(finite, ramps * targets + OFFSET, 0.0)
+        self._measured = torch.lerp(measured, self._measured, _SMOOTHING)
+        self._wanted = torch.lerp(wanted, self._wanted, _SMOOTHING)
+        seen = self._wanted > 0
+        error = torch.where(seen, self._measured / self._wanted.where(seen, 1.0), 1.0).log()
+        error = self._smoother @ error
+        log_betas = self._smoother @ (self._log_betas + _INTEGRAL_GAIN * error)
+        self._log_betas = log_betas.clamp(_MIN_LOG_BETA, MAX_LOG_BETA)
+        bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
+        self._push = _PROPORTIONAL_GAIN * bounded
+        if self._step >= AVERAGE_FROM * self._n_steps:
+            self._sum = self._sum + self._log_betas
+            self._n_summed += 1
+
+    def _settle(self):
+        if self._n_summed:
+            self._log_betas = self._sum / self._n_summed
+            self._push = torch.zeros_like(self._push)
+            self._n_summed = 0

@@ -1,0 +1,159 @@
+"""X as users pass it, checked: numbers, names and missing cells."""
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
+from torch.utils.data import Dataset
+
+from sk_hvae._data.memmap import memory_map
+from sk_hvae._data.rows import TORCH_DTYPES, as_rows
+from sk_hvae._input.tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
+
+_COUNTED_AT_MOST = 5
+
+
+def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
+    """Validate X without changing its dtype where torch knows it, or reading it into memory.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``.
+    X : array-like, frame, sparse matrix or Dataset of shape (n_samples, n_features)
+        Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
+        they are; anything else becomes float64. Datetimes become seconds since 1970, durations
+        seconds.
+    reset : bool
+        True in fit, False afterwards.
+    min_rows : int, default=1
+        Fewest rows allowed.
+    allow_nan : bool, default=False
+        Whether there may be missing cells: NaN, None, NA, NaT, and masked ones.
+
+    Returns
+    -------
+    Rows
+        On the CPU.
+    """
+    X = as_table(X)
+    if isinstance(X, Dataset):
+        rows = _dataset_rows(X)
+        few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
+        _validate(estimator, few, reset, min_rows)
+    elif _is_file_of_numbers(X):
+        refuse_more_axes(X.shape)
+        # Copies are what a file is to be spared.
+        rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
+    else:
+        array = _as_checked_array(estimator, X, reset, min_rows)
+        names = getattr(estimator, "feature_names_in_", None)
+        _check_finite(array, allow_nan, names, np.ma.is_masked(X))
+        if reset and allow_nan and not sparse.issparse(array):
+            _refuse_empty_columns(array, names)
+        return as_rows(array)
+    rows.check(lambda part: _check_finite(part.cpu().numpy(), allow_nan, is_part=True))
+    return rows
+
+
+def _is_file_of_numbers(X):
+    """Tell whether X is a memory-mapped file that can be read as it is."""
+    is_masked = isinstance(X, np.ma.MaskedArray)
+    return not is_masked and memory_map(X) is not None and X.dtype.kind in "biuf"
+
+
+def _as_checked_array(estimator, X, reset, min_rows):
+    """Return X as an array or CSR matrix; sets or checks what its columns are."""
+    names = None if reset else getattr(estimator, "feature_names_in_", None)
+    turned = as_numbers(X, names)
+    if turned is X or isinstance(X, (list, tuple, np.ndarray)):
+        return _validate(estimator, turned, reset, min_rows)
+    # The names of the columns are the frame's.
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return check_array(turned, input_name="X", estimator=estimator, **_format(min_rows))
+
+
+def _validate(estimator, X, reset, min_rows, **kwargs):
+    return validate_data(estimator, X, reset=reset, **{**_format(min_rows), **kwargs})
+
+
+def _format(min_rows):
+    """Say to scikit-learn what arrays are to be; what is finite, `_check_finite` looks at."""
+    return {
+        "accept_sparse": "csr",
+        "ensure_min_samples": min_rows,
+        "ensure_all_finite": False,
+        "dtype": TORCH_DTYPES,
+        "order": "C",
+    }
+
+
+def _dataset_rows(dataset):
+    try:
+        return as_rows(dataset)
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(
+            "a Dataset as X needs a length and items by number, which are tensors, arrays, or "
+            f"tuples that begin with one; got {type(dataset).__name__}: {error}. Pass the batches "
+            "of an IterableDataset to partial_fit one by one."
+        ) from error
+
+
+def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
+    """Raise ValueError if cells are infinite, or missing where none may be.
+
+    Of a part of the rows, which these are and how many more there are is not known.
+    """
+    try:
+        assert_all_finite(array.data if sparse.issparse(array) else array, allow_nan=allow_nan)
+    except ValueError:
+        _, missing, _ = _cells(array, np.isnan)
+        if len(missing) and not allow_nan:
+            kind = "masked cells" if is_masked else "NaN"
+            where = name_columns(np.unique(missing), names) if is_part else _count(missing, names)
+            raise ValueError(
+                f"X contains {kind}: {where}. missing='mask' takes NaN, None, NA, NaT and masked "
+                "cells as missing: set it before fit, or fill the cells in."
+            ) from None
+        rows, columns, values = _cells(array, np.isinf)
+        others = f" (and {len(rows) - 1} more such cells)" if len(rows) > 1 else ""
+        raise ValueError(
+            f"X contains infinity: {values[0]} in {'' if is_part else f'row {rows[0]}, '}column "
+            f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN and "
+            "set missing='mask'."
+        ) from None
+
+
+def _cells(array, is_sought):
+    """Return rows, columns and values of the cells that are sought."""
+    if sparse.issparse(array):
+        array = array.tocoo()
+        found = is_sought(array.data)
+        return array.row[found], array.col[found], array.data[found]
+    rows, columns = np.nonzero(is_sought(array))
+    return rows, columns, array[rows, columns]
+
+
+def _count(columns, names):
+    """Say how many cells there are in each column, given the column of each cell."""
+    columns, counts = np.unique(columns, return_counts=True)
+    shown = [
+        f"{count} in column {name_column(column, names)}"
+        for column, count in zip(columns[:_COUNTED_AT_MOST], counts, strict=False)
+    ]
+    if len(columns) > len(shown):
+        rest = counts[len(shown) :]
+        shown.append(f"{rest.sum()} in {len(rest)} more columns")
+    return ", ".join(shown)
+
+
+def _refuse_empty_columns(array, names):
+    """Raise ValueError if a column has no value at all."""
+    suspects = np.flatnonzero(np.isnan(array[0]))
+    empty = suspects[np.isnan(array[:, suspects]).all(axis=0)]
+    if len(empty):
+        found = "has no value in any row; leave it out"
+        if len(empty) > 1:
+            found = "have no value in any row; leave them out"
+        raise ValueError(f"{name_columns(empty, names)} of X {found}.")

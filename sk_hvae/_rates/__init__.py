@@ -1,0 +1,1 @@
+"""Choosing rates: grids, searches, maps of the rate plane, and recommendations."""

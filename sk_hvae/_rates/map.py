@@ -1,0 +1,387 @@
+"""rate_map: metrics over the rate plane, of one multi-rate model or of a fit for each point."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from sk_hvae._estimators.multirate import MultiRateHVAETransformer
+from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
+from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
+from sk_hvae._extras import import_pandas
+from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
+from sk_hvae.exceptions import RateTargetWarning, warn_caller
+from sk_hvae.plotting import RateMapDisplay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
+_POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
+_FEWEST_PER_AXIS = 3
+_STRETCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class RateMap:
+    """Metrics over the rate plane, as `rate_map` returns them.
+
+    Parameters
+    ----------
+    layer_rates : ndarray of shape (n_points, n_layers)
+        Targets in bits per sample, z_1 first.
+    rates : ndarray of shape (n_points, n_layers)
+        Measured rates, bits per sample.
+    metrics : dict of str to ndarray of shape (n_points,)
+        Values of every metric.
+    n_samples : int, default=None
+        Number of rows that they were measured on, if known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_hvae import RateMap
+    >>> targets = np.array([[1.0], [2.0], [4.0]])
+    >>> surface = RateMap(targets, 1.01 * targets, {"accuracy": np.array([0.5, 0.8, 0.7])})
+    >>> surface.best("accuracy")
+    1
+    >>> surface.to_frame()["rate_z1"].tolist()
+    [1.01, 2.02, 4.04]
+    """
+
+    layer_rates: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
+    n_samples: int | None = None
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for every point.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns "target_z1", ..., "rate_z1", ..., then the metrics.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pd = import_pandas("RateMap.to_frame")
+        numbers = range(1, self.rates.shape[1] + 1)
+        columns = {f"target_z{n}": self.layer_rates[:, n - 1] for n in numbers}
+        columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
+        return pd.DataFrame(columns | self.metrics)
+
+    def best(self, metric: str) -> int:
+        """Find the best point.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric. The lowest "distortion" is best; of all others the highest.
+
+        Returns
+        -------
+        int
+            Number of the point: a row of ``layer_rates``, ``rates`` and the metrics.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, or it is finite nowhere.
+        """
+        values = self.values(metric)
+        values = np.where(np.isfinite(values), values, np.nan)
+        if np.isnan(values).all():
+            raise ValueError(f"the metric {metric!r} is finite at no point of the map.")
+        return int(np.nanargmin(values) if metric == "distortion" else np.nanargmax(values))
+
+    def plot(self, metric: str, ax: "Axes | None" = None) -> RateMapDisplay:
+        """Draw a metric over the rates.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw one layer's curve or two layers' map; None makes a figure. Maps of
+            more layers make their own.
+
+        Returns
+        -------
+        RateMapDisplay
+            What was drawn, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric, it is finite nowhere, or ``ax`` is given for more than
+            two layers.
+        ImportError
+            If matplotlib is not installed.
+        """
+        return RateMapDisplay.from_map(self, metric).plot(ax=ax)
+
+    def label(self, metric: str) -> str:
+        """Name a metric with its unit.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+
+        Returns
+        -------
+        str
+            Such as "psnr (dB)".
+        """
+        return f"{metric} ({UNITS[metric]})" if metric in UNITS else metric
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """Look a metric up.
+
+        Parameters
+        ----------
+        metric : str
+            Name of a metric.
+
+        Returns
+        -------
+        ndarray of shape (n_points,)
+            Its values.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
+        """
+        if metric not in self.metrics:
+            raise ValueError(f"the map has the metrics {list(self.metrics)}; got {metric!r}.")
+        return self.metrics[metric]
+
+
+def rate_map(
+    estimator: MultiRateHVAETransformer | HierarchicalVAETransformer,
+    X: MatrixLike,
+    y: Labels | None = None,
+    *,
+    layer_rates: Iterable[LayerValues] | None = None,
+    metrics: Metrics = ("distortion", "psnr"),
+    X_fit: MatrixLike | None = None,
+    cv: Any = 3,
+    n_jobs: int | None = None,
+) -> RateMap:
+    """Measure how metrics depend on the rates of the layers.
+
+    Parameters
+    ----------
+    estimator : MultiRateHVAETransformer or HierarchicalVAETransformer
+        A fitted multi-rate model is evaluated at every point; of a single-rate estimator, a
+        clone is fitted for every point. Either stays as it is.
+    X : array-like of shape (n_samples, n_features)
+        Rows to measure on.
+    y : array-like of shape (n_samples,), default=None
+        Labels, for metrics that need them. No fit of a hierarchical VAE sees them.
+    layer_rates : sequence of (float or tuple of float), default=None
+        Points of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
+        them. None takes a grid over the ``rate_range`` of a multi-rate model, with 13, 7, 4
+        or 3 rates per layer for one, two, three or more layers.
+    metrics : str, callable, or sequence or dict of them, default=("distortion", "psnr")
+        What to measure, besides the rates:
+
+        - "distortion": bits per sample.
+        - "lower_bound": mean lower bound on ln p(x), nats.
+        - "psnr": peak signal-to-noise ratio, dB, of the mean of the data given sampled
+          latents, which the rates limit; the peak is the range of X. Missing cells and the
+          codes of categorical columns do not count; nan if there are no others.
+        - "accuracy:logistic_regression", "accuracy:knn", "accuracy:linear_svm" and
+          "accuracy:rbf_svm": cross-validated accuracy on ``transform(X)``.
+        - "adjusted_rand:kmeans": adjusted Rand index, against y, of k-means on
+          ``transform(X)`` with as many clusters as there are classes.
+        - "inception_score", "diversity" and "sharpness": `sk_hvae.metrics.generation_score`
+          of 2,000 samples, by logistic regression on the standardised columns of X.
+        - A function that takes the fitted estimator, X and y, and returns a number.
+
+        The keys of a dict name its metrics; functions go by their own names otherwise.
+    X_fit : array-like of shape (m, n_features), default=None
+        Rows to fit single-rate estimators to; None takes X.
+    cv : int or cross-validation generator, default=3
+        How to split rows for accuracies.
+    n_jobs : int, default=None
+        Number of processes; None is one, unless ``joblib.parallel_config`` says otherwise. It
+        does not change the results.
+
+    Returns
+    -------
+    RateMap
+        Targets, measured rates and metrics, in the order of ``layer_rates``.
+
+    Raises
+    ------
+    NotFittedError
+        If a multi-rate model is not fitted.
+    TypeError
+        If ``estimator`` is of another class.
+    ValueError
+        If there is no such metric, y is missing for one that needs it, or a parameter does
+        not make sense.
+
+    Warns
+    -----
+    RateTargetWarning
+        If some points are out of reach; the measured rates say where they are instead.
+
+    See Also
+    --------
+    rate_grid : All combinations of given rates.
+    RateSearchCV : Choose rates by cross-validation of a whole pipeline.
+
+    Notes
+    -----
+    Rates, "distortion", "lower_bound" and "psnr" come from one pass over the rows, with one
+    draw of the latents whose noise is derived from each row, in the precision of training.
+
+    Single-rate fits follow a path through the points, and start from the point before. The
+    path is cut into stretches of at most 4 points, which do not know of each other, however
+    many processes there are to share them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_hvae import MultiRateHVAETransformer, rate_grid, rate_map
+    >>> X, y = load_iris(return_X_y=True)
+    >>> multi = MultiRateHVAETransformer(
+    ...     (0.5, 4), layer_rates=(1, 2), max_epochs=200, random_state=0
+    ... ).fit(X)
+    >>> points = rate_grid([0.5, 2], [0.5, 2])
+    >>> surface = rate_map(multi, X, y, layer_rates=points, metrics=["psnr", "accuracy:knn"])
+    >>> surface.layer_rates[surface.best("psnr")]
+    array([2., 2.])
+    """
+    named = resolve_metrics(metrics, y)
+    measure: Callable[..., list]
+    rows: tuple
+    if isinstance(estimator, MultiRateHVAETransformer):
+        check_is_fitted(estimator, "calibration_")
+        points = _resolve_points(layer_rates, estimator)
+        order, measure, rows = np.arange(len(points)), _measure_shared, (X, y)
+        n_stretches = min(effective_n_jobs(n_jobs), len(points))
+    elif isinstance(estimator, HierarchicalVAETransformer):
+        points = _resolve_points(layer_rates)
+        order, measure = np.array(path_through(points)), _measure_fits
+        rows = (X, y, X if X_fit is None else X_fit)
+        n_stretches = math.ceil(len(points) / _STRETCH)
+        estimator = clone(estimator).set_params(betas=None)
+    else:
+        raise TypeError(
+            "estimator must be a fitted MultiRateHVAETransformer or a "
+            f"HierarchicalVAETransformer; got {type(estimator).__name__}."
+        )
+    # Rows are arguments of their own, which clusters get once, not with every stretch.
+    results = Parallel(n_jobs=n_jobs)(
+        delayed(measure)(estimator, points[stretch], named, cv, *rows)
+        for stretch in np.array_split(order, n_stretches)
+    )
+    table = np.concatenate(results)[np.argsort(order)]
+    rates, values = np.split(table, [points.shape[1]], axis=1)
+    _warn_if_off(points, rates)
+    return RateMap(points, rates, dict(zip(named, values.T, strict=True)), _n_rows(X))
+
+
+def _n_rows(X):
+    return X.shape[0] if sparse.issparse(X) else len(X)
+
+
+def path_through(points):
+    """Order points so that neighbours are close: to and fro, row by row.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_layers)
+        Rates.
+
+    Returns
+    -------
+    list of int
+        Numbers of the points.
+    """
+
+    def snake(numbers, layer):
+        if layer == points.shape[1]:
+            return numbers
+        rows = [
+            snake([n for n in numbers if points[n, layer] == rate], layer + 1)
+            for rate in np.unique(points[numbers, layer])
+        ]
+        return [n for i, row in enumerate(rows) for n in (row[::-1] if i % 2 else row)]
+
+    return snake(list(range(len(points))), 0)
+
+
+def _measure_shared(multi, points, metrics, cv, X, y):
+    """Measure a multi-rate model at every point."""
+    task, survey, results = MapTask(metrics, X, y, cv), None, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RateTargetWarning)
+        for point in points:
+            if survey is None or not task.is_survey:
+                single = multi.at(point)
+            else:
+                single.module_ = multi._plain(multi.calibration_.find(point), single.module_)
+            survey = survey or task.survey(single)
+            results.append(task.measure(single, survey))
+    return results
+
+
+def _measure_fits(single, points, metrics, cv, X, y, X_fit):
+    """Fit a single-rate estimator to every point, each from the one before, and measure it."""
+    task, single, results = MapTask(metrics, X, y, cv), clone(single), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RateTargetWarning)
+        for number, point in enumerate(points):
+            single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X_fit)
+            results.append(task.measure(single, task.survey(single)))
+    return results
+
+
+def _warn_if_off(points, rates):
+    off = np.abs(rates - points) > np.maximum(_RELATIVE_TOLERANCE * points, _ABSOLUTE_TOLERANCE)
+    if off.any():
+        warn_caller(
+            f"{off.any(1).sum()} of {len(points)} points are off their targets by over 10% and "
+            "0.2 bit in some layer; the rates of the map say where they are.",
+            RateTargetWarning,
+        )
+
+
+def _resolve_points(layer_rates, multi=None):
+    """Return the points of the map, (n_points, n_layers)."""
+    if layer_rates is not None:
+        points = [check_layer_values("layer_rates", p, "bits per sample") for p in layer_rates]
+        if not points or len({len(point) for point in points}) > 1:
+            raise ValueError(
+                "layer_rates must hold one point or more, all of the same number of layers; "
+                f"got {layer_rates!r}."
+            )
+        return np.array(points)
+    if multi is None:
+        raise ValueError(
+            "layer_rates are needed to fit a single-rate estimator: a list of points such as "
+            "rate_grid([1, 4, 16], [1, 4, 16])."
+        )
+    n_points = _POINTS_PER_AXIS.get(multi.n_layers_, _FEWEST_PER_AXIS)
+    low, high = resolve_rate_range(multi.rate_range, multi.n_layers_)
+    axes = np.geomspace(low, high, n_points).T
+    return np.array(list(itertools.product(*axes)))

@@ -1,0 +1,138 @@
+"""What `rate_map` measures at every point: metrics by name, or functions."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import check_cv, cross_val_score
+
+from sk_hvae._data.devices import module_device, resolve_autocast
+from sk_hvae._fit.plane_survey import PlaneSurvey
+from sk_hvae._sklearn.inner_fits import k_means
+from sk_hvae.metrics import generation_score
+from sk_hvae.metrics._checks import dense_rows
+from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
+from sk_hvae.metrics._reconstruction import psnr_of_error
+
+_LN2 = math.log(2)
+_N_GENERATED = 2000
+_SURVEYED = ("distortion", "lower_bound", "psnr")
+_GENERATION = ("inception_score", "diversity", "sharpness")
+_CLUSTERING = "adjusted_rand:kmeans"
+ACCURACIES = tuple(f"accuracy:{name}" for name in CLASSIFIERS)
+_NEED_LABELS = (*ACCURACIES, *_GENERATION, _CLUSTERING)
+NAMES = (*_SURVEYED, *_NEED_LABELS)
+UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
+
+
+def resolve_metrics(metrics, y):
+    """Return metrics, names or functions, by the names that they have in the result."""
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    if not isinstance(metrics, Mapping):
+        metrics = {name_of(metric): metric for metric in metrics}
+    for metric in metrics.values():
+        if not callable(metric) and metric not in NAMES:
+            raise ValueError(
+                f"there is no metric {metric!r}; pass a function of (estimator, X, y), or one of "
+                f"{', '.join(map(repr, NAMES))}."
+            )
+        if y is None and metric in _NEED_LABELS:
+            raise ValueError(f"the metric {metric!r} needs labels; pass y.")
+    return dict(metrics)
+
+
+def name_of(metric):
+    """Return the name of a metric, or of a function that computes one."""
+    return getattr(metric, "__name__", repr(metric)) if callable(metric) else metric
+
+
+class MapTask:
+    """What to measure, by the names in the result, and on what.
+
+    Parameters
+    ----------
+    metrics : dict of str to (str or callable)
+        As `resolve_metrics` returns them.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    y : array-like of shape (n_samples,) or None
+        Labels.
+    cv : int or cross-validation generator
+        How to split the rows for accuracies.
+    """
+
+    def __init__(self, metrics: dict[str, str | Callable], X: Any, y: Any, cv: Any):
+        self.metrics = metrics
+        self.X = X
+        self.y = y
+        self.cv = cv
+
+    @property
+    def is_survey(self):
+        """Whether all metrics come from passes over the rows."""
+        return set(self.metrics.values()) <= set(_SURVEYED)
+
+    def survey(self, single):
+        """Prepare passes of models with the encoder of a fitted estimator."""
+        autocast = resolve_autocast(
+            single.precision,
+            module_device(single.module_),
+            single._architecture.hidden_layer_sizes,
+        )
+        rows = single._check_new(self.X).every(1)
+        with_error = "psnr" in self.metrics.values()
+        return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
+
+    def measure(self, single, survey):
+        """Measure a fitted estimator; returns its rates, then the metrics."""
+        measured = survey.measure(single.module_)
+        generated = None
+        if set(self.metrics.values()) & set(_GENERATION):
+            generated = generation_score(single.sample(_N_GENERATED, mean=True), self._classifier)
+        values = [
+            getattr(generated, metric)
+            if metric in _GENERATION
+            else self._value(metric, single, survey, measured)
+            for metric in self.metrics.values()
+        ]
+        return [*measured.rates, *values]
+
+    def _value(self, metric, single, survey, measured):
+        if callable(metric):
+            return float(metric(single, self.X, self.y))
+        if metric == "distortion":
+            return measured.distortion
+        if metric == "lower_bound":
+            return -_LN2 * (measured.distortion + measured.rates.sum())
+        if metric == "psnr":
+            return psnr_of_error(measured.squared_error, survey.data_range)
+        latents = single.transform(self.X)
+        if metric == _CLUSTERING:
+            _, labels = k_means(np.asarray(latents), len(np.unique(self.y)), 10, 0)
+            return adjusted_rand_score(self.y, labels)
+        classifier = make_classifier(metric.partition(":")[2])
+        return cross_val_score(classifier, latents, self.y, cv=self._splits).mean()
+
+    @cached_property
+    def _splits(self):
+        """Split the rows in the same way for all points and classifiers."""
+        return list(check_cv(self.cv, self.y, classifier=True).split(self.X, self.y))
+
+    @cached_property
+    def _classifier(self):
+        """Classify the rows themselves, to judge samples by."""
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        classifier = make_pipeline(
+            SimpleImputer(keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(max_iter=1000),
+        )
+        return classifier.fit(dense_rows(self.X, "X"), self.y)

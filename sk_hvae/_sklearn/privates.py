@@ -1,0 +1,35 @@
+"""The one place for scikit-learn's privates."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, InvalidParameterError
+from sklearn.utils._param_validation import StrOptions as UnorderedStrOptions
+from sklearn.utils.metaestimators import _safe_split as safe_split
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _check_method_params as check_method_params
+
+__all__ = [
+    "Interval",
+    "InvalidParameterError",
+    "StrOptions",
+    "check_feature_names_in",
+    "check_method_params",
+    "fit_context",
+    "safe_split",
+]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """Check an estimator's parameters before a fit; the type of the method stays."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+class StrOptions(UnorderedStrOptions):
+    """Names to choose from, which messages list in one order, whatever the order of the set."""
+
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"

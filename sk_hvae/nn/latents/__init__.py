@@ -1,0 +1,1 @@
+"""Layers of latents: Gaussian units and categorical states."""

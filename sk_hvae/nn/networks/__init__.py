@@ -1,0 +1,1 @@
+"""Networks between data and latents."""

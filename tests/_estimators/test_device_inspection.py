@@ -1,0 +1,239 @@
+"""What can be proved of CUDA without one: all tensors on one device, no wait between batches."""
+
+import numpy as np
+import pytest
+import torch
+from cuda_stand_in import CUDA, CudaTensor, pretend
+from every_kind import KINDS, make, rows_for, uses
+from scipy import sparse
+from skorch.callbacks import Callback
+from torch.utils.data import TensorDataset
+
+pytestmark = [
+    pytest.mark.usefixtures("coarse_plane"),
+    pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
+    pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
+    pytest.mark.filterwarnings("ignore:CUDA is not available or torch_xla"),
+]
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    return pretend(monkeypatch)
+
+
+class WaitsBetweenBatches(Callback):
+    """Note what waits between the first and the last moment of a pass over the batches."""
+
+    def __init__(self, stand_in):
+        self.stand_in = stand_in
+
+    def on_train_begin(self, net, **kwargs):
+        self.moments = {}
+
+    def on_batch_begin(self, net, training, **kwargs):
+        first_and_last = self.moments.setdefault((len(net.history), training), [None, None])
+        first_and_last[first_and_last[0] is not None] = len(self.stand_in.waits)
+
+    def on_batch_end(self, net, training, **kwargs):
+        self.on_batch_begin(net, training)
+
+    def found(self):
+        return [name for a, b in self.moments.values() for name in self.stand_in.waits[a:b]]
+
+
+def assert_same(found, expected):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+# The stand-in itself.
+
+
+def test_the_stand_in_is_as_strict_as_cuda(stand_in):
+    with stand_in:
+        x = torch.arange(3.0, device=CUDA)
+        assert isinstance(x, CudaTensor)
+        for broken in (
+            lambda: x + torch.ones(3),
+            lambda: torch.cat((x, torch.ones(3))),
+            lambda: torch.where(torch.ones(3, dtype=torch.bool), x, x),
+            lambda: torch.ones(3)[torch.zeros(2, dtype=torch.long, device=CUDA)],
+            lambda: x.index_put_((torch.tensor([0, 1]),), torch.ones(2)),
+            lambda: x.clone().add_(torch.ones(3)),
+        ):
+            with pytest.raises(RuntimeError, match="on cuda:0 and on the CPU"):
+                broken()
+        with pytest.raises((RuntimeError, TypeError)):
+            x.numpy()
+        assert (2 * x + 1).tolist() == [1, 3, 5]
+
+
+def test_the_stand_in_notes_what_waits(stand_in):
+    with stand_in:
+        x = torch.arange(3.0, device=CUDA)
+        read_ahead = torch.ones(3).pin_memory()
+        for waits in (
+            lambda: x.cpu(),
+            lambda: x.sum().item(),
+            lambda: float(x[0]),
+            lambda: bool((x > 0).all()),
+            lambda: x.tolist(),
+            lambda: x.nonzero(),
+            lambda: x[x > 0],
+            lambda: x[torch.tensor([0, 1])],
+            lambda: torch.ones(3).to(CUDA),
+            lambda: torch.ones(3).to(CUDA, non_blocking=True),
+            lambda: torch.tensor([1.0], device=CUDA),
+            lambda: x.new_tensor([1.0]),
+            lambda: x.copy_(torch.ones(3)),
+            lambda: torch.linalg.solve(torch.eye(3, device=CUDA), x),
+        ):
+            stand_in.waits.clear()
+            waits()
+            assert len(stand_in.waits) == 1
+        stand_in.waits.clear()
+        read_ahead.to(CUDA, non_blocking=True)
+        torch.linalg.solve_ex(torch.eye(3, device=CUDA), x)
+        torch.zeros(3, device=CUDA).add_(x).cumsum(0)[1:].double()
+        torch.where(x > 0, x, 0.0).clamp(min=1)
+        assert stand_in.waits == []
+
+
+def test_the_stand_in_has_gradients(stand_in):
+    with stand_in:
+        weight = torch.nn.Parameter(torch.tensor([1.0, 2.0], device=CUDA))
+        (weight.square().sum() * 3).backward()
+        assert isinstance(weight.grad, CudaTensor)
+        assert weight.grad.tolist() == [6, 12]
+
+
+# Every kind of model.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_fit_is_that_on_the_cpu_and_never_waits_between_batches(stand_in, name):
+    params = KINDS[name]
+    X = rows_for(params)
+    # Autocast knows that there is no CUDA, and computes in float32.
+    expected = uses(make(**{**params, "device": "cpu", "precision": "float32"}).fit(X), X)
+    with stand_in:
+        waits = WaitsBetweenBatches(stand_in)
+        model = make(device="cuda:0", callbacks=[waits], **params).fit(X)
+        found = uses(model, X)
+        assert all(isinstance(p, CudaTensor) for p in model.module_.state_dict().values())
+    assert model.device_ == "cuda:0"
+    n_passes = model.n_iter_ * (2 if params.get("early_stopping") else 1)
+    assert len(waits.moments) == n_passes > 0
+    assert waits.found() == []
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["default", "optimal sigma", "mixture of levels", "missing, by column", "multi-rate"]
+)
+def test_constant_columns(stand_in, name):
+    params = KINDS[name]
+    X = rows_for(params)
+    X[:, [2, 5, 7]] = 1.0
+    expected = uses(make(**{**params, "device": "cpu"}).fit(X), X)
+    with stand_in:
+        waits = WaitsBetweenBatches(stand_in)
+        found = uses(make(device="cuda:0", callbacks=[waits], **params).fit(X), X)
+    assert waits.found() == []
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "optimal sigma", "by column", "categorical top"])
+def test_columns_that_come_alive(stand_in, name):
+    X = rows_for(KINDS[name])
+    first = X.copy()
+    first[:, [0, 5]] = 1.0
+
+    def train(device):
+        return make(**{**KINDS[name], "device": device}).partial_fit(first).partial_fit(X)
+
+    expected = uses(train("cpu"), X)
+    with stand_in:
+        found = uses(train("cuda:0"), X)
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "early stopping"])
+def test_a_pass_over_twice_as_many_batches_waits_as_often(stand_in, name):
+    X = rows_for(KINDS[name])
+    n_waits = []
+    with stand_in:
+        for batch_size in (10, 5):
+            n_at_epochs = []
+
+            class CountAtEpochs(Callback):
+                def on_epoch_end(self, net, counts=n_at_epochs, **kwargs):
+                    counts.append(len(stand_in.waits))
+
+            params = {**KINDS[name], "batch_size": batch_size, "max_epochs": 3}
+            make(device="cuda:0", callbacks=[CountAtEpochs()], **params).fit(X)
+            n_waits.append(np.diff(n_at_epochs).tolist())
+    assert n_waits[0] == n_waits[1]
+    assert min(n_waits[0]) > 0
+
+
+# Ways of training, and rows that stay on the CPU.
+
+
+@pytest.mark.slow
+def test_partial_fit_and_warm_start(stand_in, iris):
+    def train(device):
+        model = make(device=device, batch_size=50, warm_start=True).fit(iris)
+        return model.partial_fit(iris).partial_fit(iris[:30]).fit(iris)
+
+    expected = uses(train("cpu"), iris)
+    with stand_in:
+        found = uses(train("cuda:0"), iris)
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+def test_rates_of_a_multi_rate_model(stand_in, iris):
+    def fine_tuned(device):
+        params = {**KINDS["multi-rate"], "layer_rates": 1, "device": device, "batch_size": 50}
+        multi = make(**params).fit(iris)
+        return multi.at(2), multi.fine_tune(2, max_epochs=1)
+
+    expected = [uses(model, iris) for model in fine_tuned("cpu")]
+    with stand_in:
+        found = [uses(model, iris) for model in fine_tuned("cuda:0")]
+    for pair in zip(found, expected, strict=True):
+        assert_same(*pair)
+
+
+SOURCES = {
+    "array larger than the device": lambda X: X,
+    "CSR": sparse.csr_array,
+    "Dataset": lambda X: TensorDataset(torch.from_numpy(X)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_rows_read_ahead_are_sent_without_a_wait(stand_in, monkeypatch, iris, source):
+    X = iris[::3]
+    monkeypatch.setattr("sk_hvae._data.rows._WINDOW_ELEMENTS", 160)
+    monkeypatch.setattr("sk_hvae._data.rows._READ_AT_ONCE_ELEMENTS", 160)
+    monkeypatch.setattr("sk_hvae._data.rows._CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr("sk_hvae._data.batches._SHUFFLED_ELEMENTS", 200)
+    monkeypatch.setattr("sk_hvae._data.batches._BLOCK_ELEMENTS", 20)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
+    params = {"early_stopping": True, "max_epochs": 1}
+    expected = uses(make(device="cpu", **params).fit(X), X)
+    with stand_in:
+        waits = WaitsBetweenBatches(stand_in)
+        model = make(device="cuda:0", callbacks=[waits], **params).fit(SOURCES[source](X))
+        found = uses(model, X)
+    assert len(waits.moments) == 2
+    assert waits.found() == []
+    assert_same(found, expected)
