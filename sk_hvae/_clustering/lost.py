@@ -29,13 +29,15 @@ class ClusterOutcome(NamedTuple):
     has_wild_cells: bool = False
 
     @classmethod
-    def of(cls, plan, states, has_wild_cells):
-        """Compare the states of all rows (n,) with the clusters of their neighbours in a plan."""
-        targets = plan.targets.cpu().numpy()
-        known = targets.any(1)
-        sought = targets[known].argmax(1)
+    def of(cls, shares, states, n_different, has_wild_cells):
+        """Compare the states of all rows (n,) with the clusters among their neighbours.
+
+        ``shares`` are those of the clusters, (n, n_states), zeros where they are not known.
+        """
+        known = shares.any(1)
+        sought = shares[known].argmax(1)
         agreement = float(np.mean(states[known] == sought))
-        return cls(plan.n_different, len(np.unique(sought)), agreement, has_wild_cells)
+        return cls(n_different, len(np.unique(sought)), agreement, has_wild_cells)
 
     def why_fewer(self, asked, found, estimator):
         """Say what the missing clusters were lost to, and what to do.

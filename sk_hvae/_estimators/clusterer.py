@@ -1,8 +1,7 @@
 """HVAEClusterer: clusters as the top layer of the hierarchy."""
 
 import math
-import os
-import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -11,15 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
-from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._clustering.lost import ClusterOutcome
 from sk_hvae._clustering.targets import MOST_CLUSTERS, ClusterSearch
-from sk_hvae._clustering.tree import merge_tree
-from sk_hvae._data.batches import GuidedSelection
+from sk_hvae._data.rows import ResidentRows
+from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.parameters import check_layer_values, resolve_sizes
+from sk_hvae._estimators.meeting import meet_rows
+from sk_hvae._estimators.model import check_new_rows
+from sk_hvae._estimators.parameters import (
+    check_count,
+    check_layer_values,
+    draw_seed,
+    resolve_output_layers,
+    resolve_sizes,
+)
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import (
     ImageShape,
@@ -35,41 +41,30 @@ from sk_hvae._estimators.typing import (
     Precision,
     RandomState,
 )
-from sk_hvae._files.saving import SavedAttribute
-from sk_hvae._fit.control import Goal, GuidedController
-from sk_hvae._fit.measurement import map_rows
+from sk_hvae._fit.clusters import Clusters, TowardsClusters
+from sk_hvae._fit.control import Goal
+from sk_hvae._fit.fit import fit
+from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._input.repeats import Repeats
 from sk_hvae._sklearn.callbacks import with_callbacks
+from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
 from sk_hvae.exceptions import (
     CategoryWarning,
     ClusterWarning,
     ImageShapeWarning,
     OutlierWarning,
-    RateTargetWarning,
     TrainingDivergedError,
-    TrainingInterruptedWarning,
+    muted,
     warn_caller,
 )
-from sk_hvae.nn.guided import GuidedHierarchy
+from sk_hvae.nn.likelihoods import resolve as new_likelihood
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
 _SHARE_OF_ENTROPY = 0.5
 _MOST_COPIED = 2**24
 _POOR_AGREEMENT = 0.5
-_BEFORE = "continuous"
-_SHARED = (
-    "hidden_layer_sizes",
-    "network",
-    "image_shape",
-    "missing",
-    "max_epochs",
-    "batch_size",
-    "lr",
-    "precision",
-    "device",
-    "verbose",
-)
 _TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
 
 
@@ -260,22 +255,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     top_layer = "mixture"
 
-    labels_: NDArray[np.intp]
-    cluster_centers_: NDArray[np.floating]
-    cluster_sizes_: NDArray[np.intp]
-    cluster_tree_: NDArray[np.float64]
-    stability_: float
-    _states: np.ndarray
-    _transient: ClassVar = (*BaseHierarchicalVAE._transient, "_outcome")
-    _kept: ClassVar = {
-        **BaseHierarchicalVAE._kept,
-        "cluster_sizes_": SavedAttribute("i", ("n_clusters",)),
-        "labels_": SavedAttribute("i", ("n_rows",), below="n_clusters"),
-        "cluster_centers_": SavedAttribute("f", ("n_clusters", "n_features")),
-        "cluster_tree_": SavedAttribute("f", ("n_merges", 4)),
-        "stability_": SavedAttribute("f"),
-        "_states": SavedAttribute("i", ("n_clusters",), below="n_top"),
-    }
+    _kind: ClassVar = Clusters
 
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -345,6 +325,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
+    @FixedThreads()
     def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Find clusters and train the model.
 
@@ -378,9 +359,44 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
         np.int64(1)
         """
-        self._fit(X, y)
-        self._warn_of_clusters()
+        plan, columns = self._plan(X, TowardsClusters.auto_epochs)
+        plan.begin()
+        search, repeats = self._search(plan), Repeats.among(plan.rows)
+        rates = self._rates_below(plan, repeats)
+        below = self._fit_below(plan, rates, repeats)
+        targets = search.find(*_codes(below, plan.rows, repeats))
+        plan = self._aim_at(targets, plan, rates)
+        recipe = TowardsClusters(targets, self.consistency)
+        outcome = self._run(plan, columns, recipe, X, y)
+        if self.layer_rates is not None and not (outcome.interrupted or self.converged_):
+            self._warn_off_target(plan)
+        self._warn_of_clusters(plan, targets, len(repeats.first))
         return self
+
+    @property
+    def labels_(self) -> NDArray[np.intp]:
+        """Cluster of each training row, (n_samples,)."""
+        return fitted_of(self).labels
+
+    @property
+    def cluster_sizes_(self) -> NDArray[np.intp]:
+        """Number of training rows of each cluster, (n_clusters,)."""
+        return fitted_of(self).sizes
+
+    @property
+    def cluster_centers_(self) -> NDArray[np.floating]:
+        """Clusters decoded, (n_clusters, n_features)."""
+        return fitted_of(self).centers
+
+    @property
+    def cluster_tree_(self) -> NDArray[np.float64]:
+        """Tree over the clusters in scipy's linkage format, (n_clusters - 1, 4)."""
+        return fitted_of(self).tree
+
+    @property
+    def stability_(self) -> float:
+        """Mean adjusted Rand index between pairs of starts."""
+        return fitted_of(self).stability
 
     if TYPE_CHECKING:  # scikit-learn has no types
 
@@ -448,7 +464,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         >>> clusterer.predict_proba(X).shape
         (150, 2)
         """
-        return self._probabilities(self._check_new(X))
+        rows = check_new_rows(self, X)
+        return fitted_of(self).probabilities(rows)
 
     def sample(
         self,
@@ -496,21 +513,23 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         >>> clusterer.sample(5, cluster=1).shape
         (5, 4)
         """
-        check_is_fitted(self, "module_")
-        n_clusters = len(self.cluster_sizes_)
-        if cluster is None:
-            return self._sample(n_samples, random_state, mean=mean)
-        if not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
+        model = fitted_of(self)
+        n_clusters = len(model.sizes)
+        known = isinstance(cluster, Integral) and 0 <= cluster < n_clusters
+        if cluster is not None and not known:
             raise ValueError(
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
                 f"None; got {cluster!r}."
             )
-        state = torch.zeros(self.n_components_[-1])
-        state[self._states[cluster]] = 1.0
-        return self._sample(n_samples, random_state, state, mean)
+        check_count("n_samples", n_samples)
+        top = None if cluster is None else model.one_hot(cluster)
+        return model.sample(n_samples, model.noise(self._seed(random_state)), top, mean)
+
+    def __hvae_model__(self) -> Fitted:
+        return fitted_of(self)
 
     def _goal(self):
-        """Return the rates asked for; without any, `_prepare` sets them."""
+        """Return the rates asked for; without any, `_aim_at` sets them."""
         if self.layer_rates is None:
             return Goal((_MOST_BITS, 1.0), ())
         rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
@@ -531,116 +550,86 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def _layer_sizes(self, goal):
         return (*resolve_sizes(self.n_components, goal.n_layers - 1), 1)
 
-    def _prepare(self, X, first, keep=None):
-        """Check X and the parameters, and find where the clusters should be."""
-        plan = super()._prepare(X, first, keep)
-        n_rows = len(plan.rows)
-        n_clusters = None if self.n_clusters == "auto" else self.n_clusters
+    def _check_usable(self):
+        self._goal()
+        resolve_output_layers(self.output_layers, self.n_layers_)
+
+    def _rates_below(self, plan, repeats):
+        """Return the rates of the continuous layers while clusters are looked for."""
+        coarse = _SHARE_OF_ENTROPY * repeats.entropy if repeats.are_density else math.inf
+        if self.layer_rates is None:
+            return (min(_MOST_BITS, _BITS_PER_COLUMN * max(1, plan.n_varying), coarse),)
+        rates = plan.goal.layer_rates[:-1]
+        scale = min(1.0, coarse / sum(rates))
+        return tuple(scale * rate for rate in rates)
+
+    def _fit_below(self, plan, rates, repeats):
+        """Fit the continuous layers alone; returns a `Fitted`."""
+        rows = _without_copies(plan.rows, repeats)
+        architecture = plan.architecture._replace(
+            n_components=plan.architecture.n_components[:-1],
+            inference="top_down",
+            top_layer="gaussian",
+        )
+        settings = self._settings(SingleRate.auto_epochs, len(rows), plan.device)
+        below = plan._replace(
+            goal=Goal(rates, ()),
+            architecture=architecture,
+            likelihood=new_likelihood(plan.likelihood),
+            settings=replace(settings, callbacks=[]),
+            rows=rows,
+            training=rows,
+            seed=draw_seed(plan.seed),
+            checkpoint=plan.checkpoint and plan.checkpoint.part("continuous"),
+        )
+        # All that is odd about the rows has been said.
+        with muted(CategoryWarning, ImageShapeWarning, OutlierWarning):
+            below = meet_rows(below)
+        below.begin()
+        outcome = fit(below, SingleRate())
+        if isinstance(outcome.error, TrainingDivergedError):
+            raise TrainingDivergedError(
+                f"{outcome.error} These are weights of the layers below the clusters, which are "
+                "trained first; the clusterer is as it was before."
+            ) from outcome.error
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return outcome.fitted
+
+    def _search(self, plan):
+        """Say how to look for clusters; raises ValueError for more clusters than rows."""
+        n_clusters, n_rows = None if self.n_clusters == "auto" else self.n_clusters, len(plan.rows)
         if n_clusters is not None and n_clusters > n_rows:
             raise ValueError(
                 f"n_clusters={n_clusters} needs at least as many rows; X has {n_rows}."
             )
-        repeats = Repeats.among(plan.rows)
-        below, rate = list(plan.goal.layer_rates[:-1]), plan.goal.layer_rates[-1]
-        coarse = _SHARE_OF_ENTROPY * repeats.entropy if repeats.are_density else math.inf
-        if self.layer_rates is None:
-            bits = _BITS_PER_COLUMN * max(1, plan.n_varying)
-            below, rate = [min(_MOST_BITS, bits, coarse)], None
-        scale = min(1.0, coarse / sum(below))
-        search = ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
-        transformer = self._embed(X, plan, [scale * bits for bits in below], repeats)
-        means, stds = _codes(transformer._module_in_place(), plan.rows, repeats)
-        targets = search.find(means, repeats.member, stds)
-        self.stability_ = targets.stability
+        rate = None if self.layer_rates is None else plan.goal.layer_rates[-1]
+        return ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
+
+    def _aim_at(self, targets, plan, rates):
+        """Return the plan with as many states as there are clusters, at the rates asked for.
+
+        Without any, the categorical layer gets the bits on which the neighbours agree.
+        """
         sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
-        return plan._replace(
-            goal=Goal((*below, targets.information if rate is None else rate), ()),
-            architecture=plan.architecture._replace(n_components=sizes),
-            targets=torch.from_numpy(targets.shares).to(plan.device),
-            n_different=len(repeats.first),
-        )
+        goal = plan.goal
+        if self.layer_rates is None:
+            goal = Goal((*rates, targets.information), ())
+        architecture = plan.architecture._replace(n_components=sizes)
+        return plan._replace(goal=goal, architecture=architecture)
 
-    def _embed(self, X, plan, rates, repeats):
-        """Fit the continuous layers alone; returns their `HierarchicalVAETransformer`."""
-        params: dict[str, Any] = {name: getattr(self, name) for name in _SHARED}
-        transformer = HierarchicalVAETransformer(
-            tuple(rates),
-            n_components=plan.architecture.n_components[:-1],
-            likelihood=plan.likelihood,
-            random_state=plan.seed,
-            checkpoint=self.checkpoint and os.path.join(self.checkpoint, _BEFORE),
-            **params,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RateTargetWarning)
-            # These have been said of the same rows and parameters, or will be.
-            warnings.simplefilter("ignore", OutlierWarning)
-            warnings.simplefilter("ignore", ImageShapeWarning)
-            warnings.simplefilter("ignore", CategoryWarning)
-            warnings.simplefilter("error", TrainingInterruptedWarning)
-            try:
-                return transformer.fit(_without_copies(X, plan.rows, repeats))
-            except TrainingInterruptedWarning as interrupted:
-                raise KeyboardInterrupt from interrupted
-            except TrainingDivergedError as error:
-                raise TrainingDivergedError(
-                    f"{error} These are weights of the layers below the clusters, which are "
-                    "trained first; the clusterer is as it was before."
-                ) from error
-
-    def _split(self, plan):
-        return GuidedSelection(plan.rows, plan.targets), None
-
-    def _start(self, plan, n_steps, warm):
-        module, control = super()._start(plan, n_steps, warm)
-        return GuidedHierarchy(module), control
-
-    def _controller(self, *args):
-        return GuidedController(self.consistency, *args)
-
-    def _trained_module(self, net):
-        return net.module_.model
-
-    def _conclude(self, net, plan):
-        """Measure the trained model, and set the fitted attributes of a clusterer."""
-        super()._conclude(net, plan)
-        n_states = self.n_components_[-1]
-        self._states = np.arange(n_states)
-        self._states = np.unique(self._probabilities(plan.rows).argmax(1))
-        self.labels_ = self._probabilities(plan.rows).argmax(1)
-        self.cluster_sizes_ = np.bincount(self.labels_)
-        with torch.inference_mode():
-            states = torch.eye(n_states, device=plan.device)[self._states]
-            centres = self.module_.decode(states, self.n_layers_).cpu().numpy()
-        self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
-        found = self._states[self.labels_]
-        self._outcome = ClusterOutcome.of(plan, found, bool(self._wild_cells))
-        neighbours = plan.targets.cpu().numpy()[:, self._states]
-        joint = np.eye(len(self._states))[self.labels_].T @ neighbours
-        self.cluster_tree_ = merge_tree(joint + joint.T)
-
-    def _probabilities(self, rows):
-        """Compute the posterior probabilities of the clusters that came out."""
-        module = self._module_in_place()
-
-        def states(x):
-            return module.layers[-1].posterior(module.features(x), None).mean
-
-        probabilities = map_rows(module, rows, states, self.n_components_[-1])[:, self._states]
-        return probabilities / probabilities.sum(1, keepdims=True)
-
-    def _warn_off_target(self, goal):
-        if self.layer_rates is not None:
-            super()._warn_off_target(goal)
-
-    def _warn_of_clusters(self):
+    def _warn_of_clusters(self, plan, targets, n_different):
         """Say if fewer clusters came out than were asked for, or if the starts disagree."""
         n_found = len(self.cluster_sizes_)
         if self.n_clusters != "auto" and n_found < self.n_clusters:
+            states = fitted_of(self).states[self.labels_]
+            outcome = ClusterOutcome.of(targets.shares, states, n_different, plan.has_wild_cells)
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
                 f"{self.rates_[-1]:.3g} bits. "
-                f"{self._outcome.why_fewer(self.n_clusters, n_found, self)}",
+                f"{outcome.why_fewer(self.n_clusters, n_found, self)}",
                 ClusterWarning,
             )
         if self.stability_ < _POOR_AGREEMENT:
@@ -652,28 +641,27 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             )
 
 
-def _without_copies(X, rows, repeats):
+def _without_copies(rows, repeats):
     """Return the different rows, if the copies mean nothing and would be learnt by heart."""
     n = len(repeats.first)
     few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
     if repeats.are_density or not few:
-        return X
-    return rows.take(torch.from_numpy(repeats.first)).cpu().numpy()
+        return rows
+    return ResidentRows(rows.take(torch.from_numpy(repeats.first)))
 
 
-def _codes(module, rows, repeats):
-    """Return posterior means of the different rows, and standard deviations or None."""
-    width = sum(layer.n_units for layer in module.layers)
+def _codes(model, rows, repeats):
+    """Return what a search for clusters is told of the codes of rows.
+
+    Returns
+    -------
+    tuple of (ndarray (m, n_units), ndarray (n,), ndarray (m, n_units) or None)
+        Posterior means of the different rows, which of these each row is, and standard deviations
+        if the numbers of copies are to count.
+    """
     if not repeats.are_density:
-
-        def means(x):
-            return torch.cat(module.encode(x), 1)
-
-        return map_rows(module, rows, means, width)[repeats.first], None
-
-    def moments(x):
-        posteriors = module.infer(module.features(x)).posteriors
-        return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
-
-    both = map_rows(module, rows, moments, 2 * width)[repeats.first].astype(np.float64)
-    return both[:, :width], both[:, width:]
+        means = model.encode(rows, range(1, model.n_layers + 1))
+        return means[repeats.first], repeats.member, None
+    moments = model.posterior_moments(rows)
+    means, stds = (part[repeats.first].astype(np.float64) for part in moments)
+    return means, repeats.member, stds

@@ -1,33 +1,28 @@
-"""What fitted estimators do with rows: latents, reconstructions, samples, rates and scores."""
+"""What fitted estimators do with rows: latents, reconstructions, rates and scores."""
 
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.metadata_routing import UNUSED
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
-from sk_hvae._data.devices import module_device, usable_device
-from sk_hvae._data.rows import ResidentRows, as_tensor
-from sk_hvae._data.threads import FixedThreads
+from sk_hvae._data.devices import usable_device
+from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import (
-    check_count,
     check_out,
     draw_seed,
     resolve_layer,
     resolve_output_layers,
 )
 from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
-from sk_hvae._files.onnx import export_estimator
+from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
-from sk_hvae._fit.measurement import map_rows, measure
-from sk_hvae._input.checks import check_rows
+from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae._sklearn.privates import check_feature_names_in
-from sk_hvae.nn.likelihoods.refusal import told_by_name
-from sk_hvae.nn.noise import GeneratorNoise
 
 
 class LatentsMixin(TransformerMixin):
@@ -80,16 +75,9 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.transform(X[:5]).shape
         (5, 32)
         """
-        rows = self._check_new(X)
-        module = self._module_in_place()
-        layers = self._output_numbers()
-
-        def means(x):
-            latents = module.encode(x)
-            return torch.cat([latents[n - 1] for n in layers], 1)
-
+        rows = check_new_rows(self, X)
         check_out(out, (len(rows), self._n_features_out))
-        return map_rows(module, rows, means, self._n_features_out, out)
+        return model_of(self).encode(rows, self._output_numbers(), out=out)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
@@ -124,15 +112,15 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.inverse_transform(hvae.transform(X[:5])).shape
         (5, 4)
         """
-        check_is_fitted(self, "module_")
+        model = model_of(self)
         Z = check_array(X, dtype=np.float32)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but transform returns {self._n_features_out} with "
                 f"output_layers={self.output_layers!r}."
             )
-        lowest = self._output_numbers()[0]
-        return self._decode(Z[:, self.layer_slices_[f"z{lowest}"]], lowest)
+        layers = self._output_numbers()
+        return model.decode(Z[:, model.layer_slices(layers)[layers[0]]], layers[0])
 
     def latents(
         self, X: MatrixLike, sample: bool = False, *, random_state: RandomState = None
@@ -172,13 +160,10 @@ class LatentsMixin(TransformerMixin):
         >>> [z.shape for z in hvae.latents(X, sample=True, random_state=1)]
         [(150, 16), (150, 16)]
         """
-        rows = self._check_new(X)
-        module = self._module_in_place()
-        noise = self._noise(random_state) if sample else None
-        columns = map_rows(
-            module, rows, lambda x: torch.cat(module.encode(x, noise), 1), sum(self.n_components_)
-        )
-        return np.split(columns, np.cumsum(self.n_components_)[:-1], axis=1)
+        rows, model = check_new_rows(self, X), model_of(self)
+        noise = model.noise(self._seed(random_state)) if sample else None
+        columns = model.encode(rows, range(1, model.n_layers + 1), noise)
+        return np.split(columns, np.cumsum(model.n_components)[:-1], axis=1)
 
     def reconstruct(
         self,
@@ -227,50 +212,10 @@ class LatentsMixin(TransformerMixin):
         >>> bool(abs(hvae.reconstruct(X) - X).mean() < 0.3)
         True
         """
-        rows = self._check_new(X)
-        number = resolve_layer(layer, self.n_layers_)
-        noise = self._noise(random_state) if resample else None
-        return self._reconstruct(rows, number, noise)
-
-    def sample(
-        self, n_samples: int = 1, *, mean: bool = False, random_state: RandomState = None
-    ) -> NDArray[np.floating]:
-        """Draw data from the model: latents from the top down, then the likelihood.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        mean : bool, default=False
-            Whether to return the mean of the data given the sampled latents, without the
-            noise of the likelihood, as pictures of samples usually are.
-        random_state : int, RandomState instance or None, default=None
-            Seed of the samples. None takes the estimator's own: if that is an int, every call
-            draws the same.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
-            holds all of their digits.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            If ``n_samples`` is less than 1, or ``random_state`` is no seed.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sk_hvae import HierarchicalVAETransformer
-        >>> X = load_iris().data
-        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
-        >>> hvae.sample(3, random_state=1).shape
-        (3, 4)
-        """
-        return self._sample(n_samples, random_state, mean=mean)
+        rows, model = check_new_rows(self, X), model_of(self)
+        number = resolve_layer(layer, model.n_layers)
+        noise = model.noise(self._seed(random_state)) if resample else None
+        return model.reconstruct(rows, number, noise)
 
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
@@ -305,7 +250,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.rates(X).mean(axis=0).round()
         array([1., 3.])
         """
-        return measure(self._module_in_place(), self._check_new(X)).rates
+        return model_of(self).measure(check_new_rows(self, X)).rates
 
     def distortion(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the distortion of every row.
@@ -340,7 +285,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.distortion(X).shape
         (150,)
         """
-        return measure(self._module_in_place(), self._check_new(X)).distortion
+        return model_of(self).measure(check_new_rows(self, X)).distortion
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Bound the log-likelihood of every row from below.
@@ -375,7 +320,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.score_samples(X).shape
         (150,)
         """
-        return measure(self._module_in_place(), self._check_new(X)).lower_bound
+        return model_of(self).measure(check_new_rows(self, X)).lower_bound
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Bound the mean log-likelihood per row from below.
@@ -464,8 +409,12 @@ class LatentsMixin(TransformerMixin):
         >>> np.allclose(Z, hvae.transform(X), rtol=1e-5, atol=1e-5)
         True
         """
-        check_is_fitted(self, "module_")
-        export_estimator(self, path, part)
+        about = {
+            "name": type(self).__name__,
+            "latent_names": self.get_feature_names_out(),
+            "feature_names": getattr(self, "feature_names_in_", None),
+        }
+        export_model(model_of(self), path, part, self._output_numbers(), about)
 
     def to_torch(self, part: Literal["encoder", "decoder"] = "encoder") -> torch.nn.Module:
         """Make a torch module of ``transform`` or ``inverse_transform``.
@@ -522,8 +471,8 @@ class LatentsMixin(TransformerMixin):
         >>> program.module()(x.detach()[:7]).shape
         torch.Size([7, 32])
         """
-        check_is_fitted(self, "module_")
-        return frozen_part(self, part, usable_device(self.device_))
+        model = model_of(self)
+        return frozen_part(model, part, self._output_numbers(), usable_device(model.device))
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[np.object_]:
         """Name the columns of ``transform``.
@@ -552,73 +501,34 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.get_feature_names_out()[[0, 15, 16, 31]]
         array(['z1_0', 'z1_15', 'z2_0', 'z2_15'], dtype=object)
         """
-        check_is_fitted(self, "module_")
+        n_components = model_of(self).n_components
         check_feature_names_in(self, input_features, generate_names=False)
         names = [
-            f"z{n}_{i}" for n in self._output_numbers() for i in range(self.n_components_[n - 1])
+            f"z{number}_{unit}"
+            for number in self._output_numbers()
+            for unit in range(n_components[number - 1])
         ]
         return np.array(names, dtype=object)
 
     @property
     def layer_slices_(self) -> dict[str, slice]:
         """Columns of ``transform`` that belong to each layer: dict of "z1" to slice."""
-        check_is_fitted(self, "module_")
-        numbers = self._output_numbers()
-        ends = np.cumsum([self.n_components_[n - 1] for n in numbers]).tolist()
-        return {
-            f"z{n}": slice(first, end)
-            for n, first, end in zip(numbers, [0, *ends], ends, strict=False)
-        }
+        slices = model_of(self).layer_slices(self._output_numbers())
+        return {f"z{number}": columns for number, columns in slices.items()}
 
     @property
     def _n_features_out(self) -> int:
-        return sum(self.n_components_[n - 1] for n in self._output_numbers())
+        n_components = fitted_of(self).n_components
+        return sum(n_components[number - 1] for number in self._output_numbers())
 
+    @final
     def _output_numbers(self):
-        return resolve_output_layers(self.output_layers, self.n_layers_)
+        return resolve_output_layers(self.output_layers, fitted_of(self).n_layers)
 
-    def _check_new(self, X):
-        check_is_fitted(self, "module_")
-        allow_nan = self.module_.missing is not None
-        rows = check_rows(self, X, reset=False, allow_nan=allow_nan)
-        names = getattr(self, "feature_names_in_", None)
-        rows.check(told_by_name(names)(self.module_.likelihood.check))
-        return rows
-
-    def _reconstruct(self, rows, layer, noise=None):
-        """Decode a layer of checked rows, with the layers below drawn if there is noise."""
-        module = self._module_in_place()
-
-        def decode(x):
-            return module.decode(module.encode(x)[layer - 1], layer, noise)
-
-        return map_rows(module, rows, decode, self.n_features_in_, self._new_data(len(rows)))
-
-    def _decode(self, z, layer):
-        """Decode latents (n, n_units), float32, of one layer."""
-        module = self._module_in_place()
-        rows = ResidentRows(as_tensor(np.ascontiguousarray(z)))
-        out = self._new_data(len(rows))
-        return map_rows(module, rows, lambda z: module.decode(z, layer), self.n_features_in_, out)
-
-    def _new_data(self, n_rows):
-        """Make room for rows on the scale of the data, in the precision that was fitted."""
-        return np.empty((n_rows, self.n_features_in_), self._data_dtype)
-
-    def _sample(self, n_samples, random_state, top=None, mean=False):
-        """Draw rows, below the states or units ``top`` (n_units,) if these are given."""
-        module = self._module_in_place()
-        check_count("n_samples", n_samples)
-        with FixedThreads(), torch.inference_mode():
-            top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            drawn = module.sample(n_samples, self._noise(random_state), top, mean).cpu().numpy()
-        return drawn.astype(self._data_dtype, copy=False)
-
-    def _noise(self, random_state=None):
-        """Make noise by a seed, or by the estimator's own for None."""
-        seed = draw_seed(self.random_state if random_state is None else random_state)
-        generator = torch.Generator(module_device(self.module_)).manual_seed(seed)
-        return GeneratorNoise(generator)
+    @final
+    def _seed(self, random_state):
+        """Draw a seed from what a method was given, or from the estimator's own for None."""
+        return draw_seed(self.random_state if random_state is None else random_state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

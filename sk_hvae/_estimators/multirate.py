@@ -1,22 +1,22 @@
 """MultiRateHVAETransformer: one fit for all rates."""
 
 import copy
-import math
 from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._data.batches import Selection
-from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.threads import FixedThreads
-from sk_hvae._estimators.base import KEPT_OF_TRAINING, BaseHierarchicalVAE
-from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.parameters import check_layer_values, resolve_epochs, resolve_rate_range
+from sk_hvae._estimators.base import BaseHierarchicalVAE
+from sk_hvae._estimators.model import model_of
+from sk_hvae._estimators.parameters import (
+    check_layer_values,
+    resolve_output_layers,
+    resolve_rate_range,
+    resolve_sizes,
+)
+from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import (
     ImageShape,
@@ -34,41 +34,22 @@ from sk_hvae._estimators.typing import (
     RandomState,
     TopLayer,
 )
-from sk_hvae._files.saving import SavedAttribute
-from sk_hvae._fit.calibration import Calibration, PlanePoint
+from sk_hvae._fit.calibration import Calibration
 from sk_hvae._fit.control import Goal
-from sk_hvae._fit.plane_control import PlaneController, TargetGrid
-from sk_hvae._fit.plane_survey import PlaneSurvey
-from sk_hvae._fit.start import START_ROWS, build_seeded, start_plane
-from sk_hvae._input.kept import KeptRows
+from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.off_target import Reached
+from sk_hvae._fit.plane import Plane, RatePlane
+from sk_hvae._input.kept import keep_rows, unchanged_rows
 from sk_hvae._sklearn.callbacks import with_callbacks
+from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae._sklearn.privates import Interval, fit_context
 from sk_hvae.exceptions import RateTargetWarning, warn_caller
-from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
-from sk_hvae.nn.hierarchy import HierarchicalVAE
+from sk_hvae.nn.conditioned import ConditionedHierarchy
 
-_LN2 = math.log(2)
-_MARGIN = 1.2
-_MOST_OF_STATES = 0.97
-_STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 1000, 300
-_UNIT_ROWS, _MOST_DRAWS = 512, 4
 _SINGLE = HierarchicalVAETransformer._parameter_constraints
-_OF_THE_FIT = (
-    *("n_features_in_", "feature_names_in_", "n_iter_", "device_", "_architecture"),
-    "_data_dtype",
-)
 
 
-def _at_current(name, what) -> Any:
-    """Return a property that reads a fitted attribute at the current ``layer_rates``."""
-
-    def read(self):
-        return getattr(self._current(), name)
-
-    return property(read, doc=f"{what} At the current ``layer_rates``.")
-
-
-class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
+class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     """Latent representation whose bits per layer are chosen after the fit.
 
     One network is trained for all target rates within ``rate_range`` at once: every eight rows
@@ -252,20 +233,9 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         },
     }
 
-    conditioned_: ConditionedHierarchy
-    calibration_: Calibration
-    _at: dict[tuple[float, ...], HierarchicalVAETransformer] = {}  # noqa: RUF012
-    _empty: HierarchicalVAE | None = None
-    _rows_of_fit: KeptRows | None = None
-    _model_name: ClassVar = "conditioned_"
-    _transient: ClassVar = (*BaseHierarchicalVAE._transient, "_rows_of_fit", "_at", "_empty")
-    _kept: ClassVar = {
-        **KEPT_OF_TRAINING,
-        "_completed": SavedAttribute("b"),
-        "calibration_.low": SavedAttribute("f", ("n_layers",)),
-        "calibration_.high": SavedAttribute("f", ("n_layers",)),
-        "calibration_.table": SavedAttribute("f", ("n_nodes", "n_measured")),
-    }
+    _kind: ClassVar = Plane
+    _transient: ClassVar = ("_at_current",)
+    _at_current: tuple[Plane, tuple[float, ...], Fitted] | None = None
 
     def __init__(
         self,
@@ -314,6 +284,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
+    @FixedThreads()
     def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Train for all rates, then measure which rates come out.
 
@@ -348,8 +319,13 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> multi.fit(load_wine().data).converged_
         True
         """
-        self._fit(X, y)
-        self._rows_of_fit = KeptRows.of(self, X)
+        plan, columns = self._plan(X, RatePlane.auto_epochs)
+        plan.begin()
+        recipe = RatePlane(*resolve_rate_range(self.rate_range, plan.goal.n_layers))
+        outcome = self._run(plan, columns, recipe, X, y)
+        keep_rows(outcome.fitted, self, X)
+        if not outcome.interrupted:
+            model_of(self)  # warns if the current rates are out of reach
         return self
 
     def at(self, layer_rates: LayerValues) -> HierarchicalVAETransformer:
@@ -391,36 +367,15 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> type(hvae).__name__, hvae.rates(X).mean(axis=0).round()
         ('HierarchicalVAETransformer', array([1., 2.]))
         """
-        check_is_fitted(self, "calibration_")
-        rates = self._check_rates(layer_rates)
-        point = self.calibration_.find(rates)
+        plane = fitted_of(self)
+        model = self._reach(plane, self._check_rates(layer_rates))
         shared = {
             name: copy.copy(value)
             for name, value in self.get_params(deep=False).items()
             if name in _SINGLE and name != "checkpoint"
         }
         single = HierarchicalVAETransformer(**{**shared, "layer_rates": copy.copy(layer_rates)})
-        for name in _OF_THE_FIT:
-            if hasattr(self, name):
-                setattr(single, name, getattr(self, name))
-        single.n_layers_, single.n_components_ = self.n_layers_, self.n_components_
-        single.history_, single._session = self.history_, None
-        single._wild_cells, single._is_off_scale = (), False
-        single.rates_, single.betas_ = point.rates, point.betas
-        single.distortion_ = point.distortion
-        single.lower_bound_ = -_LN2 * (point.distortion + float(point.rates.sum()))
-        misses = single._reached(Goal(rates, ())).misses
-        single.converged_ = self._completed and not any(misses)
-        single.module_ = self._plain(point)
-        if any(misses):
-            nearest = ", ".join(f"{rate:.3g}" for rate in point.rates)
-            warn_caller(
-                f"the model does not reach {rates} bits; nearest are ({nearest}). Ask for "
-                f"these, or fit with another rate_range ({self.rate_range} now) or longer "
-                "(max_epochs); data may have no more bits to give.",
-                RateTargetWarning,
-            )
-        return single
+        return set_fitted(single, model, columns_of(self))
 
     def fine_tune(
         self, layer_rates: LayerValues, X: MatrixLike | None = None, *, max_epochs: MaxEpochs = 10
@@ -463,35 +418,41 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         True
         """
         single = self.at(layer_rates)
-        X = self._unchanged_rows() if X is None else X
+        X = unchanged_rows(fitted_of(self), self) if X is None else X
         single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
         return single.set_params(warm_start=False, max_epochs=self.max_epochs)
 
-    module_: HierarchicalVAE = _at_current("module_", "Plain torch module.")
-    rates_: NDArray[np.float64] = _at_current("rates_", "Rates, bits per sample, (n_layers,).")
-    betas_: NDArray[np.float64] = _at_current("betas_", "Multipliers, (n_layers,).")
-    distortion_: float = _at_current("distortion_", "Distortion, bits per sample.")
-    lower_bound_: float = _at_current("lower_bound_", "Lower bound on the mean ln p(x), nats.")
-    converged_: bool = _at_current("converged_", "Whether the rates were reached.")
+    @property
+    def conditioned_(self) -> ConditionedHierarchy:
+        """The trained torch module, for all rates."""
+        return fitted_of(self).conditioned
 
-    def _current(self):
-        """Return the single-rate estimator at the current ``layer_rates``."""
-        if not hasattr(self, "calibration_"):
-            raise AttributeError("this MultiRateHVAETransformer is not fitted yet; call fit.")
+    @property
+    def calibration_(self) -> Calibration:
+        """What was measured over the rate plane."""
+        return fitted_of(self).calibration
+
+    def __hvae_model__(self) -> Fitted:
+        plane = fitted_of(self)
         rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
-        if rates not in self._at:
-            self._at = {rates: self.at(rates)}
-        return self._at[rates]
+        known = self._at_current
+        if known is None or known[0] is not plane or known[1] != rates:
+            known = plane, rates, self._reach(plane, self._check_rates(rates))
+            self._at_current = known
+        return known[2]
 
-    def _unchanged_rows(self):
-        """Return the X of ``fit``, once it is sure to be as it was."""
-        check_is_fitted(self, "calibration_")
-        if self._rows_of_fit is None:
-            raise ValueError(
-                "the rows of fit are not there: copies, pickles and files do not hold them, and a "
-                "torch Dataset, whose items may be drawn anew, is not kept. Pass X."
+    def _reach(self, plane, rates):
+        """Return the model at rates; warns if it does not reach them."""
+        model = plane.at(rates)
+        if any(Reached(rates, model.rates, model.betas).misses):
+            nearest = ", ".join(f"{rate:.3g}" for rate in model.rates)
+            warn_caller(
+                f"the model does not reach {rates} bits; nearest are ({nearest}). Ask for "
+                f"these, or fit with another rate_range ({self.rate_range} now) or longer "
+                "(max_epochs); data may have no more bits to give.",
+                RateTargetWarning,
             )
-        return self._rows_of_fit.unchanged(self)
+        return model
 
     def _check_rates(self, layer_rates):
         """Return rates in bits as a tuple, one for each layer of the fitted model."""
@@ -503,99 +464,14 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             )
         return rates
 
-    def _check_usable(self):
-        super()._check_usable()
-        self._check_rates(self.layer_rates)
-        if not np.isfinite(self.calibration_.arrays["table"]).all():
-            raise ValueError("what was measured over the rate plane is not finite; fit anew.")
-
     def _goal(self):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
 
-    def _n_epochs(self, steps_per_epoch):
-        limits = _STEPS, _FEWEST_STEPS, _MOST_EPOCHS
-        return resolve_epochs(self.max_epochs, steps_per_epoch, *limits)
+    def _layer_sizes(self, goal):
+        return resolve_sizes(self.n_components, goal.n_layers)
 
-    def _split(self, plan):
-        return Selection(plan.rows), None
-
-    def _start(self, plan, n_steps, warm):
-        def ramp(targets):
-            goals = [Goal(tuple(nats / _LN2 for nats in target), ()) for target in targets]
-            ramps = [self._ramp(plan._replace(goal=goal), n_steps) for goal in goals]
-            return torch.tensor(ramps, dtype=torch.float32, device=plan.device)
-
-        low, high = (ends * _LN2 for ends in self._ends(plan))
-        module, betas = start_plane(plan, RateBox(low.tolist(), high.tolist()), ramp)
-        grid = TargetGrid(module.box)
-        control = PlaneController(grid, betas(grid.rates), n_steps, ramp(grid.rates.tolist()))
-        return module, control
-
-    def _ends(self, plan):
-        """Return the ends of the conditions in bits: wider than the targets, to hit them all."""
-        low, high = map(np.array, resolve_rate_range(self.rate_range, plan.goal.n_layers))
-        low, high = low / _MARGIN, high * _MARGIN
-        if plan.architecture.has_categorical_top:
-            n_states = plan.architecture.layer_sizes[-1]
-            if n_states < 2:
-                raise ValueError(
-                    f"top_layer={self.top_layer!r} with one state has no bits to choose from; the "
-                    "last entry of n_components must be at least 2."
-                )
-            most = _MOST_OF_STATES * math.log2(n_states)
-            high[-1] = min(high[-1], most)
-            low[-1] = min(low[-1], most / _MARGIN)
-        return low, high
-
-    def _mark_diverged(self, betas):
-        self._completed, self._at = False, {}
-
-    def _warn_off_target(self, goal):
-        """Do nothing: `at` has warned."""
-
-    def _conclude(self, net, plan):
-        """Measure the trained model over the plane, and set the fitted attributes."""
-        self._set_common(net, plan)
-        self.conditioned_ = net.module_.eval()
-        self._completed, self._at, self._empty = not net.interrupted_, {}, None
-        self._rows_of_fit = None
-        some = plan.rows.every(math.ceil(len(plan.rows) / START_ROWS))
-        n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
-        grid, module = net.control.grid, self._build()
-        module.load_state_dict(self.conditioned_.state_at(grid.rates[0].tolist()))
-        survey = PlaneSurvey(module, some, n_draws, net.autocast)
-        points = []
-        for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
-            module.load_state_dict(self.conditioned_.state_at(rates))
-            module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
-            measured = survey.measure(module)
-            points.append(
-                PlanePoint(
-                    condition=np.array(rates) / _LN2,
-                    rates=measured.rates,
-                    distortion=measured.distortion,
-                    betas=np.array(betas),
-                    units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
-                )
-            )
-        self.calibration_ = Calibration.of(points)
-
-    def _build(self):
-        """Build a plain module on the device of the conditioned one."""
-        if self._empty is None:
-            likelihood = copy.deepcopy(self.conditioned_.model.likelihood)
-            self._empty = build_seeded(self._architecture, likelihood, 0).eval()
-        return place(copy.deepcopy(self._empty), module_device(self.conditioned_))
-
-    @FixedThreads()
-    def _plain(self, point, module=None):
-        """Return a plain module at a `PlanePoint`: a new one, or the one given."""
-        if module is None:
-            self.conditioned_ = place(self.conditioned_, usable_device(self.device_))
-            module = self._build()
-        module.load_state_dict(self.conditioned_.state_at((point.condition * _LN2).tolist()))
-        sizes = [layer.n_units for layer in module.layers]
-        units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)
-        for layer, unit in zip(module.layers, units, strict=True):
-            layer.unit.copy_(unit)
-        return module
+    def _check_usable(self):
+        self._check_rates(self.layer_rates)
+        resolve_output_layers(self.output_layers, self.n_layers_)
+        if not fitted_of(self).is_finite:
+            raise ValueError("what was measured over the rate plane is not finite; fit anew.")

@@ -15,7 +15,6 @@ from sk_hvae.nn.networks.hit import PRESETS
 from sk_hvae.nn.networks.skip import Networks
 from sk_hvae.nn.spelling import did_you_mean
 
-_STEPS, _FEWEST_STEPS, _MOST_EPOCHS = 2000, 200, 100
 # What the values of parameters are called elsewhere, in small letters.
 _SYNONYMS = {
     "likelihood": LIKELIHOOD_SYNONYMS,
@@ -32,13 +31,12 @@ _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
 
 
 @contextmanager
-def hints(estimator):
+def hints(constraints, parameters):
     """Add to the message about a parameter what the value was probably meant to be."""
     try:
         yield
     except InvalidParameterError as error:
         message = str(error)
-        constraints = estimator._parameter_constraints
         name = next(name for name in constraints if f"The {name!r} parameter" in message)
         known = [
             option
@@ -46,7 +44,7 @@ def hints(estimator):
             if isinstance(constraint, StrOptions)
             for option in constraint.options
         ]
-        hint = did_you_mean(getattr(estimator, name), sorted(known), _SYNONYMS.get(name, {}))
+        hint = did_you_mean(parameters[name], sorted(known), _SYNONYMS.get(name, {}))
         raise InvalidParameterError(f"{message}{hint}{_EXPLAINED.get(name, '')}") from None
 
 
@@ -281,17 +279,3 @@ def check_out(out, shape):
         if out.shape == shape and out.dtype.kind == "f" and out.flags.writeable:
             return
     raise ValueError(f"out must be a writable float array of shape {shape}; got {found}.")
-
-
-def resolve_epochs(
-    max_epochs, steps_per_epoch, steps=_STEPS, fewest=_FEWEST_STEPS, most_epochs=_MOST_EPOCHS
-):
-    """Return the number of passes.
-
-    "auto" is as many as make 2,000 optimiser steps, but at most 100, after which small data
-    are learnt by heart; unless these make fewer than 200 steps.
-    """
-    if max_epochs != "auto":
-        return int(max_epochs)
-    n_steps = min(steps, max(fewest, most_epochs * steps_per_epoch))
-    return math.ceil(n_steps / steps_per_epoch)

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
-from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.parameters import resolve_output_layers, resolve_sizes, resolve_targets
+from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.typing import (
     ImageShape,
     InferenceKind,
@@ -23,12 +25,20 @@ from sk_hvae._estimators.typing import (
     RandomState,
     TopLayer,
 )
+from sk_hvae._fit.control import Goal
+from sk_hvae._fit.early_stopping import EarlyStopping
+from sk_hvae._fit.fit import train
+from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.session import Session
+from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._sklearn.callbacks import with_callbacks
+from sk_hvae._sklearn.fitted_state import fitted_of, is_fitted, set_fitted
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
+from sk_hvae.exceptions import RateTargetWarning, warn_caller
 from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
 
-class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
+class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     """Latent representation with a stated number of bits per layer.
 
     A hierarchical variational autoencoder has layers of latents, from z_1, nearest the data,
@@ -224,6 +234,10 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
     (150, 32)
     """
 
+    _kind: ClassVar = Fitted
+    _transient: ClassVar = ("_session",)
+    _session: Session | None = None
+
     _parameter_constraints: ClassVar[dict] = {
         "layer_rates": ["array-like", Interval(Real, 0, None, closed="neither"), None],
         "betas": ["array-like", Interval(Real, 0, None, closed="neither"), None],
@@ -314,6 +328,7 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
 
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
+    @FixedThreads()
     def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Train the model until its layers carry the target rates.
 
@@ -346,9 +361,20 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae.fit(load_wine().data).converged_
         True
         """
-        return self._fit(X, y, warm=self.warm_start and hasattr(self, "module_"))
+        fitted = fitted_of(self) if self.warm_start and is_fitted(self) else None
+        stopping = None
+        if self.early_stopping:
+            stopping = EarlyStopping(self.validation_fraction, self.n_iter_no_change)
+        plan, columns = self._plan(X, SingleRate.auto_epochs, go_on_from=fitted, stopping=stopping)
+        plan.begin()
+        self._session = None
+        outcome = self._run(plan, columns, SingleRate(fitted), X, y)
+        if not (outcome.interrupted or self.converged_):
+            self._warn_off_target(plan)
+        return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @FixedThreads()
     def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
         """Train for one pass over a batch of data.
 
@@ -401,4 +427,34 @@ class HierarchicalVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         >>> hvae.n_iter_
         3
         """
-        return self._partial_fit(X)
+        fitted = fitted_of(self) if is_fitted(self) else None
+        plan, columns = self._plan(X, SingleRate.auto_epochs, is_open_ended=True, go_on_from=fitted)
+        session, self._session = self._session, None
+        if fitted is None or session is None or not session.suits(plan):
+            session = Session.begin(plan, fitted)
+        outcome = train(session.net, SingleRate(), plan._replace(past=session.past))
+        set_fitted(self, outcome.fitted, columns)
+        if outcome.error is not None:
+            raise outcome.error
+        self._session = session
+        if outcome.interrupted:
+            session.net.interrupted_ = False
+            raise KeyboardInterrupt
+        message = "" if session.has_warned else session.describe_drift()
+        if message:
+            self._session = session._replace(has_warned=True)
+            warn_caller(message, RateTargetWarning)
+        return self
+
+    def __hvae_model__(self) -> Fitted:
+        return fitted_of(self)
+
+    def _goal(self):
+        return Goal(*resolve_targets(self.layer_rates, self.betas))
+
+    def _layer_sizes(self, goal):
+        return resolve_sizes(self.n_components, goal.n_layers)
+
+    def _check_usable(self):
+        self._goal()
+        resolve_output_layers(self.output_layers, self.n_layers_)

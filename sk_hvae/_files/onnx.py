@@ -1,4 +1,4 @@
-"""Write fitted estimators to ONNX files, for use without torch and without this library."""
+"""Write fitted models to ONNX files, for use without torch and without this library."""
 
 import importlib
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from sk_hvae._files.torch_modules import ClusterEncoder, check_part, frozen_part
+from sk_hvae._fit.clusters import Clusters
 
 _LARGEST_FILE = 2**31 - 1
 _N_EXAMPLES = 3
@@ -22,23 +23,28 @@ _CHATTY = (
 )
 
 
-def export_estimator(estimator, path, part):
-    """Write what an estimator does in ``transform`` or ``inverse_transform`` to a file.
+def export_model(model, path, part, layers, about):
+    """Write what a model does in ``transform`` or ``inverse_transform`` to a file.
 
     Parameters
     ----------
-    estimator : estimator
-        Fitted.
+    model : Fitted
+        If it has clusters, their probabilities are an output of the encoder.
     path : str or path-like
         Where to write; the file appears whole or not at all.
     part : {"encoder", "decoder"}
         Which of the two.
+    layers : list of int
+        Numbers of the layers whose columns ``transform`` returns.
+    about : dict
+        "name" of the estimator, "latent_names" of these columns, "feature_names" of the columns
+        of X, or None: what the file says of itself.
     """
     check_part(part)
     _check_installed()
-    module = frozen_part(estimator, part, "cpu")
+    module = frozen_part(model, part, layers, "cpu")
     graph = _encoder if part == "encoder" else _decoder
-    program = _trace(*graph(estimator, module))
+    program = _trace(*graph(model, module, layers))
     weights = program.model.graph.initializers.values()
     n_bytes = sum(weight.const_value.nbytes for weight in weights)
     if n_bytes > _LARGEST_FILE:
@@ -47,22 +53,22 @@ def export_estimator(estimator, path, part):
             "smaller hidden_layer_sizes, or pickle the estimator."
         )
     proto = program.model_proto
-    _describe(proto, estimator, part)
+    _describe(proto, part, **about)
     _write(proto.SerializeToString(), path)
 
 
-def _encoder(estimator, module):
+def _encoder(model, module, layers):
     """Return the graph's module, an example of its input, and the names of in- and outputs."""
-    example = torch.zeros(_N_EXAMPLES, estimator.n_features_in_, dtype=torch.float64)
-    states = getattr(estimator, "_states", None)
-    if states is None:
+    example = torch.zeros(_N_EXAMPLES, model.n_features, dtype=torch.float64)
+    if not isinstance(model, Clusters):
         return module, example, ["X"], ["Z"]
-    clusters = ClusterEncoder(module.module, module.layers, states)
+    clusters = ClusterEncoder(module.module, layers, model.states)
     return clusters, example, ["X"], ["Z", "probabilities"]
 
 
-def _decoder(estimator, module):
-    return module, torch.zeros(_N_EXAMPLES, estimator._n_features_out), ["Z"], ["X"]
+def _decoder(model, module, layers):
+    n_columns = model.layer_slices(layers)[layers[-1]].stop
+    return module, torch.zeros(_N_EXAMPLES, n_columns), ["Z"], ["X"]
 
 
 def _trace(module, example, inputs, outputs):
@@ -87,16 +93,16 @@ def _trace(module, example, inputs, outputs):
         ) from error
 
 
-def _describe(proto, estimator, part):
+def _describe(proto, part, name, latent_names, feature_names):
     """Say what the file is, and take out where on this machine each operation was written."""
     proto.producer_name, proto.producer_version = "sk_hvae", version("sk-hvae")
-    proto.graph.name = f"{type(estimator).__name__} {part}"
+    proto.graph.name = f"{name} {part}"
     described = (proto.graph.node, proto.graph.value_info, proto.graph.input, proto.graph.output)
     for item in (proto, proto.graph, *(item for items in described for item in items)):
         del item.metadata_props[:]
-    metadata = {"latent_names": estimator.get_feature_names_out()}
-    if hasattr(estimator, "feature_names_in_"):
-        metadata["feature_names"] = estimator.feature_names_in_
+    metadata = {"latent_names": latent_names}
+    if feature_names is not None:
+        metadata["feature_names"] = feature_names
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=json.dumps(list(value)))
 

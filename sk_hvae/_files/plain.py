@@ -6,7 +6,9 @@ import math
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sk_hvae._fit.calibration import Calibration
+from sk_hvae._files.saved_arrays import KINDS, from_arrays, to_arrays
+from sk_hvae._fit.fitted import Trained
+from sk_hvae._fit.plane import Plane
 from sk_hvae.nn.building import Architecture, build_hierarchy
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood, PerColumn
@@ -33,7 +35,7 @@ class CodeNeededError(TypeError):
 
 
 def describe(value):
-    """Describe likelihoods, devices and calibrations, also in lists; all else stays as it is."""
+    """Describe likelihoods and devices, also in lists; all else stays as it is."""
     if isinstance(value, Likelihood):
         name = type(value).__name__
         if _LIKELIHOODS.get(name) is not type(value):
@@ -41,8 +43,6 @@ def describe(value):
         return {"likelihood": name, "config": {k: describe(v) for k, v in value.config.items()}}
     if isinstance(value, torch.device):
         return {"device": str(value)}
-    if isinstance(value, Calibration):
-        return value.arrays
     if isinstance(value, range):
         return list(value)
     return type(value)(map(describe, value)) if type(value) in (list, tuple) else value
@@ -59,8 +59,6 @@ def restore(value):
         return _LIKELIHOODS[value["likelihood"]](**config)
     if value.keys() == {"device"}:
         return torch.device(value["device"])
-    if value.keys() == {"low", "high", "table"}:
-        return Calibration(**value)
     return value
 
 
@@ -148,33 +146,71 @@ def build_model(description, conditioned):
     return architecture, model.eval()
 
 
-def pack(state, model_name):
+def pack(state):
     """Describe what can be described in an estimator's attributes; else the model goes to the CPU.
 
     Parameters
     ----------
     state : dict
         Attributes by name.
-    model_name : str
-        Attribute that holds the model, if the estimator is fitted.
     """
-    packed = {name: _described_or_same(value) for name, value in state.items()}
-    if model_name in state:
-        try:
-            packed[model_name] = describe_model(state[model_name], state["_architecture"])
-            del packed["_architecture"]
-        except CodeNeededError:
-            packed[model_name] = _on_cpu(state[model_name])
-    return packed
+    return {
+        name: pack_fitted(value) if isinstance(value, Trained) else _described_or_same(value)
+        for name, value in state.items()
+    }
 
 
-def unpack(packed, model_name):
+def unpack(packed):
     """Make an estimator's attributes of what `pack` returned; see `build_model`."""
-    state = {name: restore(value) for name, value in packed.items()}
-    if isinstance(state.get(model_name), dict):
-        conditioned = model_name == "conditioned_"
-        state["_architecture"], state[model_name] = build_model(state[model_name], conditioned)
-    return state
+    return {
+        name: unpack_fitted(value) if _is_packed_fitted(value) else restore(value)
+        for name, value in packed.items()
+    }
+
+
+def pack_fitted(fitted):
+    """Describe a fitted value: plain values, arrays, and a model of one's own on the CPU."""
+    packed = {
+        "kind": type(fitted).__name__,
+        "device": fitted.device,
+        "data_dtype": fitted.data_dtype,
+        "arrays": to_arrays(fitted),
+    }
+    model = model_within(fitted)
+    try:
+        return packed | {"model": describe_model(model, fitted.architecture)}
+    except CodeNeededError:
+        return packed | {"model": _on_cpu(model), "architecture": fitted.architecture}
+
+
+def unpack_fitted(packed):
+    """Make a fitted value of what `pack_fitted` returned."""
+    kind, model, architecture = KINDS[packed["kind"]], packed["model"], packed.get("architecture")
+    if isinstance(model, dict):
+        architecture, model = build_model(model, kind is Plane)
+    return make_fitted(
+        kind, model, architecture, packed["device"], packed["data_dtype"], packed["arrays"]
+    )
+
+
+def model_within(fitted):
+    """Return the torch module of a fitted value."""
+    return fitted.conditioned if isinstance(fitted, Plane) else fitted.module
+
+
+def make_fitted(kind, model, architecture, device, data_dtype, arrays):
+    """Make a fitted value of its parts; ``arrays`` are those of `to_arrays`."""
+    return kind(
+        architecture=architecture,
+        device=device,
+        data_dtype=data_dtype,
+        **{"conditioned" if kind is Plane else "module": model},
+        **from_arrays(arrays),
+    )
+
+
+def _is_packed_fitted(value):
+    return isinstance(value, dict) and {"kind", "model", "arrays"} <= value.keys()
 
 
 class _NoDraws(TorchFunctionMode):

@@ -5,14 +5,26 @@ import importlib
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._files.plain import CodeNeededError, build_model, describe, describe_model, restore
+from sk_hvae._files.plain import (
+    CodeNeededError,
+    build_model,
+    describe,
+    describe_model,
+    make_fitted,
+    model_within,
+    restore,
+)
+from sk_hvae._files.saved_arrays import check_arrays, to_arrays
+from sk_hvae._fit.fitted import Trained
+from sk_hvae._fit.plane import Plane
 from sk_hvae._input.columns import has_plain_columns
+from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
 
 # Format 1 knows no codes, which are then all from 0 to the largest, and no dtype.
@@ -23,47 +35,13 @@ _NOT_SAVED = ("callbacks", "checkpoint")
 _CLASSES = ("HierarchicalVAETransformer", "MultiRateHVAETransformer", "HVAEClusterer")
 
 
-class SavedAttribute(NamedTuple):
-    """What a file holds of a fitted attribute: an array, or a number, which is one of no axes.
+class FilesMixin(ABC):
+    """The methods ``save`` and ``load`` of estimators.
 
-    Attributes
-    ----------
-    kind : str
-        "f" for floats, "i" for whole numbers from 0, "b" for truth values, "fib" for any.
-    shape : tuple of str or int
-        Length of each axis; the same name stands for the same length in all attributes.
-    below : str or None
-        Name of a length that whole numbers are below.
-    optional : bool
-        Whether it may be missing, or not finite.
+    What an estimator is fitted to is a value of one kind, which `saved_arrays.SAVED` knows.
     """
 
-    kind: str
-    shape: tuple[str | int, ...] = ()
-    below: str | None = None
-    optional: bool = False
-
-    def check(self, array, lengths):
-        """Raise ValueError unless an array is of this kind; adds to the known ``lengths``."""
-        right = array.dtype.kind in self.kind and array.ndim == len(self.shape)
-        for name, found in zip(self.shape, array.shape, strict=False):
-            length = lengths.setdefault(name, found) if isinstance(name, str) else name
-            right = right and found == length
-        if not right:
-            raise ValueError(f"found {array.dtype} of shape {array.shape}")
-        if not (self.optional or np.isfinite(array).all()):
-            raise ValueError("found numbers that are not finite")
-        if self.kind == "i" and array.size:
-            most = lengths[self.below] if self.below else math.inf
-            if array.min() < 0 or array.max() >= most:
-                raise ValueError(f"found numbers from {array.min()} to {array.max()}")
-
-
-class FilesMixin:
-    """The methods ``save`` and ``load`` of estimators."""
-
-    _kept: ClassVar[dict[str, SavedAttribute]]
-    _model_name: ClassVar[str]
+    _kind: ClassVar[type[Trained]]
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file.
@@ -104,9 +82,11 @@ class FilesMixin:
         >>> bool((HierarchicalVAETransformer.load(path).transform(X) == hvae.transform(X)).all())
         True
         """
-        check_is_fitted(self, self._model_name)
-        _check_params(self)
-        _write(_to_bytes(self), path)
+        fitted = fitted_of(self)
+        self._validate_params()
+        self._check_usable()
+        params = self.get_params(deep=False)
+        _write(_to_bytes(type(self).__name__, params, columns_of(self), fitted), path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -145,7 +125,10 @@ class FilesMixin:
                 f"{os.fspath(path)} holds a {kind}; load it with {kind}.load."
             )
         try:
-            return _from_parts(cls, header, arrays)
+            estimator = _from_parts(cls, cls._kind, header, arrays)
+            cls._validate_params(estimator)
+            cls._check_usable(estimator)
+            return estimator
         except Exception as error:
             problem = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise UnsupportedFormatError(
@@ -153,119 +136,71 @@ class FilesMixin:
                 "Copy the file anew, or save the estimator again."
             ) from error
 
-    def _check_usable(self):
+    @abstractmethod
+    def _check_usable(self) -> None:
         """Raise ValueError unless the parameters let the fitted estimator be used."""
-        raise NotImplementedError
+
+    if TYPE_CHECKING:  # of scikit-learn's estimators
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+        def _validate_params(self) -> None: ...
 
 
-def _check_params(estimator):
-    estimator._validate_params()
-    estimator._check_usable()
-
-
-def _to_bytes(estimator):
+def _to_bytes(name, params, columns, fitted):
+    """Write parameters, columns and the fitted value of an estimator of some class."""
     save = _safetensors("safetensors.numpy").save
-    model = describe_model(getattr(estimator, estimator._model_name), estimator._architecture)
-    names = getattr(estimator, "feature_names_in_", None)
-    params = estimator.get_params(deep=False)
+    model = describe_model(model_within(fitted), fitted.architecture)
+    names = columns.get("feature_names_in_")
     if not has_plain_columns(params["likelihood"]):
-        params["likelihood"] = model["likelihood"]
+        params = {**params, "likelihood": model["likelihood"]}
     header = {
         "format": FORMAT,
-        "class": type(estimator).__name__,
+        "class": name,
         "params": {
             name: describe(value) for name, value in params.items() if name not in _NOT_SAVED
         },
         "architecture": model["architecture"],
         "likelihood": model["likelihood"],
-        "device": estimator.device_,
-        "data_dtype": estimator._data_dtype,
+        "device": fitted.device,
+        "data_dtype": fitted.data_dtype,
         "feature_names": None if names is None else list(names),
     }
     arrays = {f"{_WEIGHTS}{name}": weights for name, weights in model["weights"].items()}
     arrays |= {name: model[name] for name in ("summary", "codes") if model[name] is not None}
-    for name in {name.split(".")[0] for name in estimator._kept}:
-        arrays |= _flatten(name, describe(getattr(estimator, name)))
+    arrays |= {name: np.asarray(value, order="C") for name, value in to_arrays(fitted).items()}
     return save(arrays, {_KEY: json.dumps(header, default=_to_json, allow_nan=False)})
 
 
-def _from_parts(cls, header, arrays):
+def _from_parts(cls, kind, header, arrays):
+    """Make an estimator of a class whose fitted value is of a kind."""
     if header["class"] != cls.__name__:
         raise ValueError(f"it holds a {header['class']!r}")
     surplus = header["params"].keys() & _NOT_SAVED
     if surplus:
         raise ValueError(f"it sets {', '.join(sorted(surplus))}, which no file does")
     estimator = cls(**{name: restore(value) for name, value in header["params"].items()})
-    weights = {
-        name.removeprefix(_WEIGHTS): arrays.pop(name)
-        for name in list(arrays)
-        if name.startswith(_WEIGHTS)
-    }
     description = {
         "architecture": header["architecture"],
         "likelihood": header["likelihood"],
         "summary": arrays.pop("summary"),
         "codes": arrays.pop("codes", None),
-        "weights": weights,
+        "weights": {
+            name.removeprefix(_WEIGHTS): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith(_WEIGHTS)
+        },
     }
-    conditioned = cls._model_name == "conditioned_"
-    architecture, model = build_model(description, conditioned)
-    estimator._architecture = architecture
-    setattr(estimator, cls._model_name, model)
-    estimator.n_components_ = architecture.layer_sizes
-    estimator.n_layers_ = len(architecture.layer_sizes)
-    estimator.n_features_in_ = description["summary"].shape[1]
-    estimator.device_ = str(restore({"device": header["device"]}))
-    estimator._data_dtype = _data_dtype(header)
+    architecture, model = build_model(description, kind is Plane)
+    n_features = description["summary"].shape[1]
+    check_arrays(kind, arrays, architecture.layer_sizes, n_features)
+    device = str(restore({"device": header["device"]}))
+    values = {name: array if array.ndim else array.item() for name, array in arrays.items()}
+    fitted = make_fitted(kind, model, architecture, device, _data_dtype(header), values)
+    columns = {"n_features_in_": n_features}
     if header["feature_names"] is not None:
-        estimator.feature_names_in_ = _names(header["feature_names"], estimator.n_features_in_)
-    _check_arrays(cls._kept, arrays, estimator)
-    attributes: dict[str, Any] = {"history_": {}}
-    for name, array in arrays.items():
-        attribute, _, part = name.partition(".")
-        if part:
-            attributes.setdefault(attribute, {})[part] = array
-        else:
-            attributes[attribute] = array if array.ndim else array.item()
-    for name, value in attributes.items():
-        setattr(estimator, name, restore(value))
-    _check_params(estimator)
-    return estimator
-
-
-def _check_arrays(kept, arrays, estimator):
-    """Raise ValueError unless arrays are what a class keeps."""
-    sizes = estimator.n_components_
-    lengths = {
-        "n_features": estimator.n_features_in_,
-        "n_layers": len(sizes),
-        "n_top": sizes[-1],
-        "n_measured": 2 * len(sizes) + 1 + sum(sizes),
-    }
-    recorded = {
-        name: SavedAttribute("fib", (name,), optional=True)
-        for name in arrays
-        if name.startswith("history_.")
-    }
-    known = {**recorded, **kept}
-    needed = {name for name, kind in kept.items() if not kind.optional}
-    odd = sorted((needed - arrays.keys()) | (arrays.keys() - known.keys()))
-    if odd:
-        raise ValueError(f"the arrays {', '.join(odd[:5])} are missing, or do not belong there")
-    for name, kind in known.items():
-        if name in arrays:
-            try:
-                kind.check(arrays[name], lengths)
-            except ValueError as error:
-                raise ValueError(f"{name} is wrong: {error}") from error
-
-
-def _flatten(name, value):
-    """Name the arrays of an attribute, which may be a dict of them."""
-    parts = {name: value}
-    if isinstance(value, dict):
-        parts = {f"{name}.{key}": item for key, item in value.items()}
-    return {part: np.asarray(item, order="C") for part, item in parts.items()}
+        columns["feature_names_in_"] = _names(header["feature_names"], n_features)
+    return set_fitted(estimator, fitted, columns)
 
 
 def _data_dtype(header):

@@ -59,15 +59,17 @@ def check_part(part):
         raise ValueError(f"part must be one of {PARTS}; got {part!r}.")
 
 
-def frozen_part(estimator, part, device):
-    """Return a part of a fitted estimator as a module with a copy of the weights.
+def frozen_part(model, part, layers, device):
+    """Return a part of a fitted model as a module with a copy of the weights.
 
     Parameters
     ----------
-    estimator : estimator
-        Fitted.
+    model : Fitted
+        Left as it is.
     part : {"encoder", "decoder"}
         Which.
+    layers : list of int
+        Numbers of the layers whose columns ``transform`` returns.
     device : torch.device or str
         Where the copy is to be.
 
@@ -77,15 +79,10 @@ def frozen_part(estimator, part, device):
         In evaluation mode; its weights are not trained further unless they are told to.
     """
     check_part(part)
-    module = place(copy.deepcopy(estimator.module_), device).requires_grad_(False)
-    numbers = estimator._output_numbers()
+    module = place(copy.deepcopy(model.module), device).requires_grad_(False)
     if part == "encoder":
-        return Encoder(module, numbers).eval()
-    columns = estimator.layer_slices_[f"z{numbers[0]}"]
+        return Encoder(module, layers).eval()
+    columns = model.layer_slices(layers)[layers[0]]
     # MPS has no float64.
-    dtype = (
-        torch.float32
-        if torch.device(device).type == "mps"
-        else getattr(torch, estimator._data_dtype)
-    )
-    return Decoder(module, numbers[0], columns, dtype).eval()
+    dtype = "float32" if torch.device(device).type == "mps" else model.data_dtype
+    return Decoder(module, layers[0], columns, getattr(torch, dtype)).eval()

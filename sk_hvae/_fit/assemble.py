@@ -22,7 +22,14 @@ _NOT_DECAYED = (
 
 
 def build_net(
-    module, control, settings, generator, validation=None, checkpoint=None, accelerator=None
+    module,
+    control,
+    settings,
+    generator,
+    validation=None,
+    checkpoint=None,
+    accelerator=None,
+    on_epoch=None,
 ):
     """Put module, batches, optimiser and callbacks together, ready for ``partial_fit``.
 
@@ -42,6 +49,8 @@ def build_net(
         Where to keep the state, and where to go on from.
     accelerator : accelerate.Accelerator, default=None
         Joins this process to others.
+    on_epoch : callable, default=None
+        Called after each epoch with the net; training stops if it returns True.
 
     Returns
     -------
@@ -52,8 +61,8 @@ def build_net(
     if accelerator is not None:
         share = Share(accelerator.process_index, accelerator.num_processes)
     callbacks = list(settings.callbacks)
-    if settings.on_epoch is not None:
-        callbacks.append(EpochHook(settings.on_epoch))
+    if on_epoch is not None:
+        callbacks.append(EpochHook(on_epoch))
     if settings.verbose and share.number == 0:
         callbacks.append(ProgressLine())
     if validation is not None:

@@ -84,6 +84,10 @@ class Checkpoint:
         self.seed = None if kept is None else kept["seed"]
         """Seed of the fit that was cut short, or None."""
 
+    def part(self, name):
+        """Return the checkpoint of a part of the fit, which is trained before the rest."""
+        return Checkpoint(self._folder / name, {**self._identity, "part": name}, self._writes)
+
     def begin(self, seed):
         """Keep the seed of a fit, which also tries whether the folder can be written."""
         self.seed = seed

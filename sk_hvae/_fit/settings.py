@@ -1,10 +1,35 @@
-"""What the user chose about training, and the learning rate over the steps."""
+"""How to train: what the user chose, resolved."""
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import torch
+
+
+class AutoEpochs(NamedTuple):
+    """How many passes over the data ``max_epochs="auto"`` stands for.
+
+    Attributes
+    ----------
+    n_steps : int
+        As many passes as make so many optimiser steps,
+    most_epochs : int
+        but at most so many, after which small data are learnt by heart,
+    fewest_steps : int
+        unless these make fewer steps than that, which are then made.
+    """
+
+    n_steps: int
+    most_epochs: int
+    fewest_steps: int
+
+    def resolve(self, max_epochs, steps_per_epoch):
+        """Return the number of passes for ``max_epochs``, an int or "auto"."""
+        if max_epochs != "auto":
+            return int(max_epochs)
+        n_steps = min(self.n_steps, max(self.fewest_steps, self.most_epochs * steps_per_epoch))
+        return math.ceil(n_steps / steps_per_epoch)
 
 
 @dataclass(frozen=True)
@@ -30,8 +55,6 @@ class TrainingSettings:
         Epochs without improvement before training stops early, if there are validation rows.
     callbacks : list
         skorch callbacks of the user.
-    on_epoch : callable or None
-        Called after each epoch with the net; training stops if it returns True.
     verbose : int
         1 shows a progress line.
     """
@@ -45,5 +68,4 @@ class TrainingSettings:
     autocast: torch.dtype | None = None
     patience: int = 10
     callbacks: list = field(default_factory=list)
-    on_epoch: Callable[[Any], bool] | None = None
     verbose: int = 0

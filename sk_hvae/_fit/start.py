@@ -15,11 +15,9 @@ from sk_hvae._fit.principal_components import (
     n_pca_rows,
     principal_components,
 )
-from sk_hvae.exceptions import CategoryWarning, warn_caller
 from sk_hvae.nn.building import build_hierarchy
 from sk_hvae.nn.conditioned import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
-from sk_hvae.nn.likelihoods.refusal import told_by_name
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
     fit_scale,
@@ -31,6 +29,11 @@ from sk_hvae.nn.linear_start import (
 START_ROWS, _PLANE_ROWS = 2048, 128
 _MANY_CODES = 100
 _BUILDING = threading.Lock()
+
+
+def some_rows(rows):
+    """Return rows at even distances, as many as are enough to measure on."""
+    return rows.every(math.ceil(len(rows) / START_ROWS))
 
 
 class NewModel(NamedTuple):
@@ -65,7 +68,7 @@ class NewModel(NamedTuple):
             start_at_clusters(self.module, self.few, self.components, self.centres, rates)
 
 
-def start_model(plan, ramp=()):
+def start_model(plan, ramp=(), shares=None):
     """Build a model and start it, at PCA if it can.
 
     Parameters
@@ -74,13 +77,15 @@ def start_model(plan, ramp=()):
         What to build, and for which rows.
     ramp : sequence of float
         Multiple of each target to start at; none for 1.
+    shares : Tensor of shape (n, n_states), default=None
+        States that the rows are to go to, for a clusterer.
 
     Returns
     -------
     tuple of (HierarchicalVAE, tuple of float)
         The model on its device, and the betas to start from.
     """
-    goal, new = plan.goal, _build(plan, START_ROWS)
+    goal, new = plan.goal, _build(plan, START_ROWS, shares)
     if new.components is None:
         fit_scale(new.module, new.few)
         return new.module, goal.betas or (1.0,) * goal.n_layers
@@ -126,17 +131,13 @@ def start_plane(plan, box, ramp):
     return conditioned, lambda rates: log_beta(rates).exp()[:, None].expand_as(rates)
 
 
-def _build(plan, n_few):
+def _build(plan, n_few, shares=None):
     """Build a model that knows the rows; returns a `NewModel`."""
-    architecture = plan.architecture
-    with told_by_name(plan.feature_names):
-        likelihood = plan.likelihood.adapt(plan.summary)
-    plan.rows.check(told_by_name(plan.feature_names)(likelihood.check))
-    _warn_of_codes(plan)
+    architecture, likelihood = plan.architecture, plan.likelihood
     module = place(build_seeded(architecture, likelihood, plan.seed), plan.device)
-    generator = torch.Generator().manual_seed(plan.seed)
+    generator = plan.start_generator()
     n_units = max(architecture.n_components)
-    sample = choose_rows(plan.rows, n_pca_rows(plan.rows.shape[1], n_units), generator)
+    sample = choose_rows(plan.training, n_pca_rows(plan.rows.shape[1], n_units), generator)
     if module.missing is not None:
         some = choose_rows(ResidentRows(sample), module.missing.n_fit_rows, generator)
         module.missing.fit(likelihood.link(some), generator)
@@ -147,41 +148,22 @@ def _build(plan, n_few):
     components = principal_components(linked, n_units, plan.seed)
     centres = None
     if architecture.has_categorical_top:
-        if plan.targets is None:
+        if shares is None:
             n_states = architecture.n_components[-1]
             centres = cluster_centres(linked, components, n_states, plan.seed)
         else:
-            centres = _target_centres(module, plan, components)
+            centres = _centres(module, plan.rows, shares, components)
     return NewModel(module, few, components, centres)
 
 
-def _warn_of_codes(plan):
-    """Say which categorical columns have about as many categories as there are rows."""
-    columns, n_codes = plan.summary.codes[:, 0].unique(return_counts=True)
-    many = n_codes > max(_MANY_CODES, len(plan.rows) / 2)
-    names = range(plan.rows.shape[1]) if plan.feature_names is None else plan.feature_names
-    found = [
-        f"{names[column]!r} ({n})" for column, n in zip(columns[many], n_codes[many], strict=True)
-    ]
-    if found:
-        warn_caller(
-            f"likelihood='categorical' on columns with nearly as many different codes as the "
-            f"{len(plan.rows)} rows: {', '.join(found)}. Most are seen once, so nothing can be "
-            "learned of them, and training is slow. Leave out columns that number the rows, merge "
-            "rare categories, for example with OrdinalEncoder(max_categories=...), or use "
-            "likelihood='gaussian' or 'poisson' for numbers.",
-            CategoryWarning,
-        )
-
-
-def _target_centres(module, plan, components):
+def _centres(module, rows, shares, components):
     """Return the mean principal scores of the rows of each state, (n_states, n)."""
     sums, first = 0.0, 0
-    for x in plan.rows.chunks():
-        targets, first = plan.targets[first : first + len(x)], first + len(x)
+    for x in rows.chunks():
+        part, first = shares[first : first + len(x)], first + len(x)
         linked = module.inputs(x)[:, : module.likelihood.n_linked]
-        sums = sums + targets.T @ ((linked - components.mean) @ components.directions.T)
-    return sums / plan.targets.sum(0)[:, None].clamp(min=1e-6)
+        sums = sums + part.T @ ((linked - components.mean) @ components.directions.T)
+    return sums / shares.sum(0)[:, None].clamp(min=1e-6)
 
 
 def build_seeded(architecture, likelihood, seed):

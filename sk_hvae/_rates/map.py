@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
@@ -21,7 +19,8 @@ from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
 from sk_hvae._extras import import_pandas
 from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
-from sk_hvae.exceptions import RateTargetWarning, warn_caller
+from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae.exceptions import RateTargetWarning, muted, warn_caller
 from sk_hvae.plotting import RateMapDisplay
 
 if TYPE_CHECKING:
@@ -274,7 +273,7 @@ def rate_map(
     measure: Callable[..., list]
     rows: tuple
     if isinstance(estimator, MultiRateHVAETransformer):
-        check_is_fitted(estimator, "calibration_")
+        fitted_of(estimator)
         points = _resolve_points(layer_rates, estimator)
         order, measure, rows = np.arange(len(points)), _measure_shared, (X, y)
         n_stretches = min(effective_n_jobs(n_jobs), len(points))
@@ -332,24 +331,21 @@ def path_through(points):
 
 def _measure_shared(multi, points, metrics, cv, X, y):
     """Measure a multi-rate model at every point."""
-    task, survey, results = MapTask(metrics, X, y, cv), None, []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RateTargetWarning)
-        for point in points:
-            if survey is None or not task.is_survey:
-                single = multi.at(point)
-            else:
-                single.module_ = multi._plain(multi.calibration_.find(point), single.module_)
-            survey = survey or task.survey(single)
-            results.append(task.measure(single, survey))
-    return results
+    task = MapTask(metrics, X, y, cv)
+    with muted(RateTargetWarning):
+        first = multi.at(points[0])
+        survey = task.survey(first)
+        if not task.is_survey:
+            return [task.measure(multi.at(point), survey) for point in points]
+        # One module for all points: to make one costs as much as a pass of a small table.
+        plane, module = fitted_of(multi), first.module_
+        return [task.measure_model(plane.at(tuple(point), module), survey) for point in points]
 
 
 def _measure_fits(single, points, metrics, cv, X, y, X_fit):
     """Fit a single-rate estimator to every point, each from the one before, and measure it."""
     task, single, results = MapTask(metrics, X, y, cv), clone(single), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RateTargetWarning)
+    with muted(RateTargetWarning):
         for number, point in enumerate(points):
             single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X_fit)
             results.append(task.measure(single, task.survey(single)))

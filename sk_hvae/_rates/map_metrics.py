@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import check_cv, cross_val_score
 
 from sk_hvae._data.devices import module_device, resolve_autocast
+from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._fit.plane_survey import PlaneSurvey
 from sk_hvae._sklearn.inner_fits import k_means
 from sk_hvae.metrics import generation_score
@@ -78,14 +79,21 @@ class MapTask:
 
     def survey(self, single):
         """Prepare passes of models with the encoder of a fitted estimator."""
+        model = model_of(single)
         autocast = resolve_autocast(
             single.precision,
-            module_device(single.module_),
-            single._architecture.hidden_layer_sizes,
+            module_device(model.module),
+            model.architecture.hidden_layer_sizes,
         )
-        rows = single._check_new(self.X).every(1)
+        rows = check_new_rows(single, self.X).every(1)
         with_error = "psnr" in self.metrics.values()
-        return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
+        return PlaneSurvey(model.module, rows, autocast=autocast, with_error=with_error)
+
+    def measure_model(self, model, survey):
+        """Measure a `Fitted` by passes over the rows alone; see `is_survey`."""
+        measured = survey.measure(model.module)
+        values = [_surveyed(metric, survey, measured) for metric in self.metrics.values()]
+        return [*measured.rates, *values]
 
     def measure(self, single, survey):
         """Measure a fitted estimator; returns its rates, then the metrics."""
@@ -104,12 +112,8 @@ class MapTask:
     def _value(self, metric, single, survey, measured):
         if callable(metric):
             return float(metric(single, self.X, self.y))
-        if metric == "distortion":
-            return measured.distortion
-        if metric == "lower_bound":
-            return -_LN2 * (measured.distortion + measured.rates.sum())
-        if metric == "psnr":
-            return psnr_of_error(measured.squared_error, survey.data_range)
+        if metric in _SURVEYED:
+            return _surveyed(metric, survey, measured)
         latents = single.transform(self.X)
         if metric == _CLUSTERING:
             _, labels = k_means(np.asarray(latents), len(np.unique(self.y)), 10, 0)
@@ -136,3 +140,12 @@ class MapTask:
             LogisticRegression(max_iter=1000),
         )
         return classifier.fit(dense_rows(self.X, "X"), self.y)
+
+
+def _surveyed(metric, survey, measured):
+    """Return a metric that a `PlaneMeasurement` has."""
+    if metric == "distortion":
+        return measured.distortion
+    if metric == "lower_bound":
+        return -_LN2 * (measured.distortion + measured.rates.sum())
+    return psnr_of_error(measured.squared_error, survey.data_range)

@@ -12,8 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metric
+from sk_hvae._input.kept import unchanged_rows
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.map_metrics import ACCURACIES, NAMES, name_of
+from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae.plotting import RateMapDisplay
 
 if TYPE_CHECKING:
@@ -196,7 +198,7 @@ def recommend_rates(
         surface = estimator_or_map
     else:
         if X is None and isinstance(estimator_or_map, MultiRateHVAETransformer):
-            X = estimator_or_map._unchanged_rows()
+            X = unchanged_rows(fitted_of(estimator_or_map), estimator_or_map)
         if X is None:
             raise ValueError("pass the rows X to measure the estimator on, or a RateMap.")
         surface = rate_map(

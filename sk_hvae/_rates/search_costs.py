@@ -5,8 +5,8 @@ rounded up from the CPU time of fits of 60 to 5,000 rows, with networks of none 
 """
 
 from sk_hvae._data.batches import n_batches
-from sk_hvae._estimators.parameters import resolve_epochs
 from sk_hvae._fit.plane_control import nodes_per_axis
+from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae.nn.conditioned import n_codes
 
 ROWS = 3
@@ -19,13 +19,13 @@ _PRICE_OF_STEP, _PRICE_OF_ROWS = 1.0, 0.7
 
 def shared_epochs(max_epochs, steps_per_epoch):
     """Return the number of passes of a shared fit, given its steps in one."""
-    return _EPOCHS * resolve_epochs(max_epochs, ROWS * steps_per_epoch)
+    return _EPOCHS * SingleRate.auto_epochs.resolve(max_epochs, ROWS * steps_per_epoch)
 
 
 def single_cost(n_rows, batch_size, max_epochs):
     """Return what a single fit costs: its number of steps."""
     steps_per_epoch = n_batches(n_rows, batch_size)
-    return resolve_epochs(max_epochs, steps_per_epoch) * steps_per_epoch
+    return SingleRate.auto_epochs.resolve(max_epochs, steps_per_epoch) * steps_per_epoch
 
 
 def shared_cost(n_rows, batch_size, max_epochs, n_layers):

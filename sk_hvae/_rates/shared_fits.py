@@ -17,12 +17,14 @@ from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
+from sk_hvae._data.batches import n_batches
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_output_layers
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._rates.search_costs import ROWS, shared_cost, shared_epochs, single_cost
 from sk_hvae._sklearn.callbacks import FitReport, subtask, subtasks, with_callbacks
-from sk_hvae._sklearn.privates import check_method_params, fit_context, safe_split
+from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
+from sk_hvae._sklearn.privates import check_method_params, fit_context, safe_split, validate_params
 from sk_hvae.exceptions import warn_caller
 
 _FREE = {"layer_rates", "output_layers", "checkpoint"}
@@ -92,8 +94,7 @@ class _Group(NamedTuple):
             layer_rates=self.rates[0],
             **self.common,
         )
-        writer._folder = folder
-        return writer
+        return _with_folder(writer, folder / _kind(self.common, self.rates[0]))
 
 
 class _InFolder:
@@ -102,9 +103,12 @@ class _InFolder:
     _folder: Path
 
     def __sklearn_clone__(self):
-        twin = super().__sklearn_clone__()  # type: ignore[misc]
-        twin._folder = self._folder
-        return twin
+        return _with_folder(super().__sklearn_clone__(), self._folder)  # type: ignore[misc]
+
+
+def _with_folder(estimator, folder):
+    estimator._folder = folder
+    return estimator
 
 
 def _shown_as(public):
@@ -122,22 +126,16 @@ def _shown_as(public):
 
 @_shown_as(MultiRateHVAETransformer)
 class _PlaneWriter(_InFolder, MultiRateHVAETransformer):
-    """Fits a multi-rate model and puts it into the folder.
-
-    ``max_epochs`` are a single fit's.
-    """
-
-    def _n_epochs(self, steps_per_epoch):
-        return shared_epochs(self.max_epochs, steps_per_epoch)
+    """Fits a multi-rate model and puts it into the folder, under the digest of its rows."""
 
     def fit(self, X, y=None) -> Self:
-        kind, rows = _kind(self.get_params(deep=False), self.layer_rates), _digest(X)
-        if kind is not None and rows is not None:
+        rows = _digest(X)
+        if rows is not None:
             super().fit(X)
-            (self._folder / kind).mkdir(exist_ok=True)
-            with NamedTemporaryFile(dir=self._folder / kind, delete=False) as file:
+            self._folder.mkdir(exist_ok=True)
+            with NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 joblib.dump(self, file)
-            os.replace(file.name, self._folder / kind / rows)
+            os.replace(file.name, self._folder / rows)
         return self
 
 
@@ -154,8 +152,7 @@ class _PlaneReader(_InFolder, HierarchicalVAETransformer):
         report = FitReport(self, X, y)
         single = joblib.load(path).at(self.layer_rates)
         resolve_output_layers(self.output_layers, single.n_layers_)
-        parameters = self.get_params(deep=False)
-        self.__dict__.update({k: v for k, v in vars(single).items() if k not in parameters})
+        set_fitted(self, fitted_of(single), columns_of(single))
         report.end()
         return self
 
@@ -289,8 +286,10 @@ def _fitting(pipeline, group, stage):
 def _fit_plane(search, writing, X, y, train, params, context):
     """Fit to the training rows of a split; tells how it went: "done", "failed" or "unseen"."""
     writer = writing[-1] if isinstance(writing, Pipeline) else writing
-    if not writer._folder.is_dir():
+    if not writer._folder.parent.is_dir():
         return "unseen"
+    steps_per_epoch = n_batches(_n_chosen(train), writer.batch_size)
+    writer.set_params(max_epochs=shared_epochs(writer.max_epochs, steps_per_epoch))
     params = check_method_params(X, params, train)
     X, y = safe_split(writing, X, y, train)
     try:
@@ -309,7 +308,7 @@ def _common_params(transformer):
     if transformer.betas is not None or transformer.early_stopping or transformer.warm_start:
         return None
     try:
-        transformer._validate_params()
+        validate_params(transformer)
         check_layer_values("layer_rates", transformer.layer_rates, "bits per sample")
     except ValueError:
         return None

@@ -18,6 +18,7 @@ __all__ = [
     "check_method_params",
     "fit_context",
     "safe_split",
+    "validate_params",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -26,6 +27,11 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
     """Check an estimator's parameters before a fit; the type of the method stays."""
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def validate_params(estimator):
+    """Check the parameters of an estimator by themselves."""
+    estimator._validate_params()
 
 
 class StrOptions(UnorderedStrOptions):

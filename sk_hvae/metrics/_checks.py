@@ -4,12 +4,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from sk_hvae._data.rows import as_rows
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._input.tables import as_numbers
+from sk_hvae._sklearn.fitted_state import fitted_of
 
 
 def check_fitted_model(estimator):
@@ -19,7 +19,7 @@ def check_fitted_model(estimator):
             "estimator must be a fitted hierarchical VAE of sk_hvae; got "
             f"{type(estimator).__name__}. Of a pipeline, pass the step."
         )
-    check_is_fitted(estimator, "module_")
+    fitted_of(estimator)
 
 
 def check_labels(X, y):

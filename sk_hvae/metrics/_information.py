@@ -12,6 +12,7 @@ from sk_hvae._data.devices import module_device
 from sk_hvae._data.rows import ResidentRows, to_device
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import check_count
 from sk_hvae._estimators.typing import Labels, MatrixLike, RandomState
 from sk_hvae.metrics._bounds import class_frequencies
@@ -172,12 +173,12 @@ def mutual_information(
     check_fitted_model(estimator)
     check_count("n_rows", n_rows, 2)
     check_count("n_draws", n_draws, 2)
-    rows = estimator._check_new(X)
+    rows = check_new_rows(estimator, X)
     check_count("the number of rows of X", len(rows), 2)
     random = check_random_state(random_state)
     chosen = random.permutation(len(rows))[:n_rows]
     labels = None if y is None else _class_numbers(check_labels(X, y)[chosen])
-    module = estimator._module_in_place()
+    module = model_of(estimator).in_place()
     generator = torch.Generator(module_device(module)).manual_seed(random.randint(2**31 - 1))
     with FixedThreads(), torch.inference_mode():
         draws = _infer(

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import check_count
 from sk_hvae._estimators.typing import MatrixLike
 from sk_hvae._fit.measurement import map_rows
@@ -69,7 +70,7 @@ def log_likelihood(
     """
     check_fitted_model(estimator)
     check_count("n_samples", n_samples)
-    rows, module = estimator._check_new(X), estimator._module_in_place()
+    rows, module = check_new_rows(estimator, X), model_of(estimator).in_place()
 
     def log_mean_weight(x):
         features = module.features(x)

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from sk_hvae._estimators.model import model_of
+
 _GAP, _MARGIN, _LINES_OF_LABELS = 1, 0.1, 4
 _ROUNDING = 1e-12
 _WIDTH = 6.4
@@ -139,7 +141,7 @@ def column_names(feature_names, n_features):
 def image_shape_of(estimator, image_shape):
     """Return the shape of images, that of the estimator unless one is passed; None for tables."""
     if image_shape is None:
-        return estimator._architecture.image_shape
+        return model_of(estimator).architecture.image_shape
     n_channels = image_shape[0] if len(image_shape) == 3 else 1
     n_pixels = math.prod(image_shape)
     if len(image_shape) not in (2, 3) or n_channels not in (1, 3):

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.parameters import draw_seed
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
-from sk_hvae._fit.measurement import measure
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
@@ -122,18 +123,18 @@ class ReconstructionDisplay(Display):
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
-        rows = estimator._check_new(X)
+        rows, model = check_new_rows(estimator, X), model_of(estimator)
         n_shown = len(rows) if image_shape is None else min(n_images, len(rows))
         shown = ResidentRows(rows.take(torch.arange(n_shown)))
-        labels = _labels(measure(estimator._module_in_place(), shown).rates.mean(axis=0))
-        reconstructions = {labels[0]: estimator._reconstruct(shown, 1)}
-        noise = estimator._noise()
+        labels = _labels(model.measure(shown).rates.mean(axis=0))
+        reconstructions = {labels[0]: model.reconstruct(shown, 1)}
+        noise = model.noise(draw_seed(estimator.random_state))
         for number, label in enumerate(labels[1:], start=2):
             if image_shape is None:
-                reconstructions[label] = estimator._reconstruct(shown, number)
+                reconstructions[label] = model.reconstruct(shown, number)
                 continue
             for draw in range(1, n_draws + 1):
-                again = estimator._reconstruct(shown, number, noise)
+                again = model.reconstruct(shown, number, noise)
                 reconstructions[f"{label} ({draw})"] = again
         return cls(
             X=shown.every(1).double().numpy(),

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.model import check_new_rows
 from sk_hvae._estimators.parameters import check_count
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
@@ -133,7 +134,7 @@ class SampleDisplay(Display):
         check_count("n_samples", n_samples, 2)
         data = None
         if X is not None:
-            data = estimator._check_new(X).every(1).to(torch.float64, copy=True).numpy()
+            data = check_new_rows(estimator, X).every(1).to(torch.float64, copy=True).numpy()
         return cls(
             samples=estimator.sample(n_samples, mean=image_shape is not None),
             X=data,

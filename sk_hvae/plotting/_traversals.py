@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._estimators.inference import LatentsMixin
+from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import check_count, resolve_layer
 from sk_hvae._estimators.typing import ImageShape, Layer, MatrixLike
 from sk_hvae._fit.measurement import map_rows
@@ -153,15 +154,16 @@ class TraversalDisplay(Display):
         check_fitted_model(estimator)
         check_count("n_units", n_units)
         check_count("n_steps", n_steps, 2)
-        number = resolve_layer(layer, estimator.n_layers_)
-        if isinstance(estimator.module_.layers[number - 1], CategoricalLatent):
+        model = model_of(estimator)
+        number = resolve_layer(layer, model.n_layers)
+        if isinstance(model.module.layers[number - 1], CategoricalLatent):
             raise ValueError(
                 f"layer {number} is categorical, and its states cannot be moved between; pass "
                 "layer=1, or draw cluster_centers_ of a clusterer."
             )
         image_shape = image_shape_of(estimator, image_shape)
-        rows = ResidentRows(estimator._check_new(X).every(1))
-        z = _latents(estimator, rows, number)
+        rows = ResidentRows(check_new_rows(estimator, X).every(1))
+        z = model.encode(rows, [number])
         start = z.mean(axis=0) if row is None else z[row]
         std = z.std(axis=0)
         chosen = np.argsort(-std, kind="stable")[:n_units]
@@ -171,14 +173,14 @@ class TraversalDisplay(Display):
         flat = ways.reshape(-1, len(start))
         table = (len(chosen), n_steps, -1)
         return cls(
-            decoded=estimator._decode(flat, number).reshape(table),
-            start=estimator._decode(start[None], number)[0],
+            decoded=model.decode(flat, number).reshape(table),
+            start=model.decode(start[None], number)[0],
             units=[f"z{number}_{unit}" for unit in chosen],
             scale=moments(rows.every(1).double().numpy())[1],
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),
             categories=categories_of(estimator),
-            probabilities=_probabilities(estimator, flat, number).reshape(table),
+            probabilities=_probabilities(model, flat, number).reshape(table),
         )
 
     def _draw(self, ax):
@@ -238,16 +240,9 @@ class TraversalDisplay(Display):
         return shown
 
 
-def _latents(estimator, rows, layer):
-    """Infer the posterior means of a layer of checked rows."""
-    module = estimator._module_in_place()
-    n_units = estimator.n_components_[layer - 1]
-    return map_rows(module, rows, lambda x: module.encode(x)[layer - 1], n_units)
-
-
-def _probabilities(estimator, z, layer):
+def _probabilities(model, z, layer):
     """Decode latents (n, n_units) to the probabilities of categories, (n, n_categories)."""
-    module = estimator._module_in_place()
+    module = model.in_place()
     likelihood = module.likelihood
 
     def decode(z):

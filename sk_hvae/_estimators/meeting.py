@@ -1,0 +1,100 @@
+"""What the rows are like: looked at before a model learns of them, and warned of if it is odd."""
+
+import numpy as np
+
+from sk_hvae._estimators.parameters import warn_of_channels_last
+from sk_hvae._input.many_codes import warn_of_many_codes
+from sk_hvae._input.outliers import describe_wild_cells, find_wild_cells
+from sk_hvae._input.scales import warn_of_scales
+from sk_hvae.exceptions import OutlierWarning, warn_caller
+from sk_hvae.nn.likelihoods import DataSummary
+from sk_hvae.nn.likelihoods.codes import merge_codes
+from sk_hvae.nn.likelihoods.refusal import told_by_name
+
+
+def meet_rows(plan):
+    """Let a new model's likelihood learn what the rows are like; returns the completed `Plan`.
+
+    Raises
+    ------
+    ValueError
+        If the rows cannot come from the likelihood; names the columns.
+
+    Warns
+    -----
+    ImageShapeWarning, CategoryWarning, OutlierWarning
+        If the rows, or the shape of images, are not as they should be.
+    """
+    image_shape, names = plan.architecture.image_shape, plan.feature_names
+    warn_of_channels_last(image_shape)
+    summary = _summarise(plan, image_shape)
+    with told_by_name(names):
+        likelihood = plan.likelihood.adapt(summary)
+    plan.rows.check(told_by_name(names)(likelihood.check))
+    warn_of_many_codes(summary, len(plan.rows), names)
+    has_wild_cells = _warn_of_wild_cells(plan, likelihood)
+    return plan._replace(summary=summary, likelihood=likelihood, has_wild_cells=has_wild_cells)
+
+
+def meet_again(plan, fitted):
+    """Compare rows with those that a fitted model knows; returns the completed `Plan`.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be trained further as the parameters ask, or on such rows.
+
+    Warns
+    -----
+    ScaleWarning
+        If the rows are on other scales.
+    """
+    _refuse_changes(plan, fitted)
+    known, names = fitted.likelihood.summary, plan.feature_names
+    found = DataSummary.of(plan.training.chunks(), known=known, coded=())
+    is_off_scale = warn_of_scales(fitted.likelihood, found, names)
+    plan.rows.check(told_by_name(names)(fitted.likelihood.check))
+    return plan._replace(
+        summary=known.updated(found, len(plan.training)),
+        known=known,
+        is_off_scale=is_off_scale,
+        data_dtype=np.promote_types(plan.data_dtype, fitted.data_dtype).name,
+    )
+
+
+def _summarise(plan, image_shape):
+    """Summarise the rows to train on.
+
+    Which codes a column may have is no estimate: it is taken from all rows, held-out ones included.
+    """
+    n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
+    coded = plan.likelihood.coded_columns(plan.rows.shape[1])
+    summary = DataSummary.of(plan.training.chunks(), n_channels, is_image, coded=coded)
+    if plan.held_out is None:
+        return summary
+    others = DataSummary.of(plan.held_out.chunks(), known=summary, coded=coded)
+    return summary._replace(codes=merge_codes(summary.codes, others.codes))
+
+
+def _warn_of_wild_cells(plan, likelihood):
+    """Warn of cells that set the scale of their column; tells whether there are any."""
+    cells = find_wild_cells(plan.rows, likelihood)
+    if cells:
+        names = plan.feature_names
+        message = describe_wild_cells(
+            cells, lambda n: f"column {n}" if names is None else f"{names[n]!r}"
+        )
+        warn_caller(message, OutlierWarning)
+    return bool(cells)
+
+
+def _refuse_changes(plan, fitted):
+    """Raise ValueError unless a fitted model can be trained further as is now asked for."""
+    new = {**plan.architecture._asdict(), "likelihood": repr(plan.likelihood)}
+    old = {**fitted.architecture._asdict(), "likelihood": repr(fitted.likelihood)}
+    changed = [f"{k}={new[k]!r} (fitted: {old[k]!r})" for k in new if new[k] != old[k]]
+    if changed:
+        raise ValueError(
+            f"the fitted model cannot be trained further with {', '.join(changed)}. Keep "
+            "what it was fitted with, or fit anew with warm_start=False."
+        )

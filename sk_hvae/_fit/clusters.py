@@ -1,0 +1,115 @@
+"""A model whose top layer has clusters for states: the value of its fit, and the recipe."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sk_hvae._clustering.tree import merge_tree
+from sk_hvae._data.batches import GuidedSelection
+from sk_hvae._fit.control import GuidedController
+from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.measurement import map_rows
+from sk_hvae._fit.recipe import Recipe
+from sk_hvae._fit.single_rate import SingleRate, measured, rate_control, target_ramp
+from sk_hvae._fit.start import start_model
+from sk_hvae.nn.guided import GuidedHierarchy
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Clusters(Fitted):
+    """A fitted model, and the clusters that its states stand for.
+
+    Attributes
+    ----------
+    states : ndarray of shape (n_clusters,)
+        States that are the most probable for some row; others are no clusters.
+    labels : ndarray of shape (n_rows,)
+        Cluster of each row of the fit.
+    sizes : ndarray of shape (n_clusters,)
+        Number of rows of each.
+    centers : ndarray of shape (n_clusters, n_features)
+        Clusters decoded.
+    tree : ndarray of shape (n_clusters - 1, 4)
+        Which clusters merge first, in scipy's linkage format.
+    stability : float
+        How well the starts of the search agreed.
+    """
+
+    states: NDArray[np.intp]
+    labels: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    centers: NDArray[np.floating]
+    tree: NDArray[np.float64]
+    stability: float
+
+    def probabilities(self, rows):
+        """Compute the posterior probabilities of the clusters, (n, n_clusters), float32."""
+        return _probabilities(self.in_place(), rows, self.states)
+
+    def one_hot(self, cluster):
+        """Return the state of a cluster as probabilities of the top layer, (n_states,)."""
+        return torch.eye(self.n_components[-1])[self.states[cluster]]
+
+
+class TowardsClusters(Recipe):
+    """Train a categorical top layer whose states should be given clusters.
+
+    Parameters
+    ----------
+    targets : ClusterTargets
+        Where the states of rows should go.
+    consistency : float
+        Multiplier of the disagreement with them.
+    """
+
+    auto_epochs = SingleRate.auto_epochs
+
+    def __init__(self, targets, consistency):
+        self._targets = targets
+        self._consistency = consistency
+
+    def batches(self, plan):
+        return GuidedSelection(plan.rows, self._shares(plan))
+
+    def start(self, plan):
+        ramp = target_ramp(plan)
+        module, betas = start_model(plan, ramp, self._shares(plan))
+        control = rate_control(plan, module, betas, ramp)
+        return GuidedHierarchy(module), GuidedController(self._consistency, *control)
+
+    def conclude(self, net, plan):
+        """Measure the trained model and see which clusters came out; returns `Clusters`."""
+        module = net.module_.model
+        fields = measured(module, net, plan)
+        n_states = plan.architecture.layer_sizes[-1]
+        states = np.unique(_probabilities(module, plan.rows, np.arange(n_states)).argmax(1))
+        labels = _probabilities(module, plan.rows, states).argmax(1)
+        with torch.inference_mode():
+            one_hot = torch.eye(n_states, device=plan.device)[states]
+            centers = module.decode(one_hot, len(module.layers)).cpu().numpy()
+        joint = np.eye(len(states))[labels].T @ self._targets.shares[:, states]
+        return Clusters(
+            **fields,
+            states=states,
+            labels=labels,
+            sizes=np.bincount(labels),
+            centers=centers.astype(plan.data_dtype, copy=False),
+            tree=merge_tree(joint + joint.T),
+            stability=self._targets.stability,
+        )
+
+    def _shares(self, plan):
+        return torch.from_numpy(self._targets.shares).to(plan.device)
+
+
+def _probabilities(module, rows, states):
+    """Compute the posterior probabilities of some states, which make up one."""
+
+    def posterior(x):
+        return module.layers[-1].posterior(module.features(x), None).mean
+
+    n_states = module.layers[-1].n_units
+    probabilities = map_rows(module, rows, posterior, n_states)[:, states]
+    return probabilities / probabilities.sum(1, keepdims=True)

@@ -1,0 +1,184 @@
+"""The value that a fit comes to: all that is known of a fitted model."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sk_hvae._data.devices import module_device, place, usable_device
+from sk_hvae._data.rows import ResidentRows, as_tensor
+from sk_hvae._data.threads import FixedThreads
+from sk_hvae._fit.history import Epochs
+from sk_hvae._fit.measurement import map_rows, measure
+from sk_hvae.nn.building import Architecture
+from sk_hvae.nn.hierarchy import HierarchicalVAE
+from sk_hvae.nn.likelihoods import Likelihood
+from sk_hvae.nn.noise import GeneratorNoise
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """How a model was built and trained, whatever its kind.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        What it was built from.
+    device : str
+        Device that it was trained on.
+    data_dtype : str
+        Name of the dtype of what comes out on the scale of the data.
+    epochs : Epochs
+        What the epochs recorded.
+    """
+
+    architecture: Architecture
+    device: str
+    data_dtype: str
+    epochs: Epochs
+
+    @property
+    def n_components(self):
+        """Units of each layer, z_1 first."""
+        return self.architecture.layer_sizes
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.n_components)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fitted(Trained):
+    """A model at one vector of rates: what it computes from rows, latents and noise.
+
+    Everything goes in and comes out as rows and NumPy arrays. The module is moved to its device
+    when it is used, or to the CPU where there is no such device.
+
+    Attributes
+    ----------
+    module : HierarchicalVAE
+        In evaluation mode.
+    rates, betas : ndarray of shape (n_layers,)
+        Measured rates, bits per sample, and final multipliers, z_1 first.
+    distortion : float
+        Measured, bits per sample.
+    lower_bound : float
+        Lower bound on the mean ln p(x), nats.
+    converged : bool
+        Whether the rates are on target, and training was not cut short.
+    """
+
+    module: HierarchicalVAE
+    rates: NDArray[np.float64]
+    betas: NDArray[np.float64]
+    distortion: float
+    lower_bound: float
+    converged: bool
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The fitted likelihood."""
+        return self.module.likelihood
+
+    @property
+    def n_features(self):
+        """Number of columns of the data."""
+        return len(self.likelihood.summary.mean)
+
+    @property
+    def is_finite(self):
+        """Whether the model can be used: what was measured is finite."""
+        return math.isfinite(self.lower_bound)
+
+    def after_divergence(self, betas):
+        """Return the same, told that training diverged, which had been at these betas."""
+        return replace(self, betas=betas.cpu().double().numpy(), converged=False)
+
+    def in_place(self):
+        """Return the module on its device, or on the CPU where that is not available."""
+        return place(self.module, usable_device(self.device))
+
+    def noise(self, seed):
+        """Make noise by a seed, on the device where the module is used."""
+        device = module_device(self.in_place())
+        return GeneratorNoise(torch.Generator(device).manual_seed(seed))
+
+    def layer_slices(self, layers):
+        """Return the columns of some layers side by side, by the number of the layer."""
+        ends = np.cumsum([self.n_components[number - 1] for number in layers]).tolist()
+        starts = [0, *ends[:-1]]
+        return {n: slice(*span) for n, *span in zip(layers, starts, ends, strict=True)}
+
+    def encode(self, rows, layers, noise=None, out=None):
+        """Infer layers of rows, side by side: posterior means, or samples if there is noise.
+
+        Parameters
+        ----------
+        rows : Rows
+            Checked.
+        layers : sequence of int
+            Numbers of layers.
+        noise : callable, default=None
+            See `noise`.
+        out : ndarray of shape (n, n_columns), default=None
+            Where to write the result.
+
+        Returns
+        -------
+        ndarray of shape (n, n_columns), float32
+        """
+        module = self.in_place()
+        width = sum(self.n_components[number - 1] for number in layers)
+
+        def columns(x):
+            latents = module.encode(x, noise)
+            return torch.cat([latents[number - 1] for number in layers], 1)
+
+        return map_rows(module, rows, columns, width, out)
+
+    def posterior_moments(self, rows):
+        """Infer means and standard deviations of all layers: two arrays (n, n_units), float32."""
+        module = self.in_place()
+
+        def moments(x):
+            posteriors = module.infer(module.features(x)).posteriors
+            return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
+
+        width = sum(self.n_components)
+        both = map_rows(module, rows, moments, 2 * width)
+        return both[:, :width], both[:, width:]
+
+    def decode(self, z, layer):
+        """Decode latents (n, n_units), float32, of one layer to means of the data."""
+        module = self.in_place()
+        rows = ResidentRows(as_tensor(np.ascontiguousarray(z)))
+        return self._map_to_data(module, rows, lambda z: module.decode(z, layer))
+
+    def reconstruct(self, rows, layer, noise=None):
+        """Decode posterior means of a layer, with the layers below drawn if there is noise."""
+        module = self.in_place()
+
+        def decode(x):
+            return module.decode(module.encode(x)[layer - 1], layer, noise)
+
+        return self._map_to_data(module, rows, decode)
+
+    def sample(self, n_samples, noise, top=None, mean=False):
+        """Draw rows, below the units or states ``top`` (n_units,) if these are given."""
+        module = self.in_place()
+        with FixedThreads(), torch.inference_mode():
+            top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
+            drawn = module.sample(n_samples, noise, top, mean).cpu().numpy()
+        return drawn.astype(self.data_dtype, copy=False)
+
+    def measure(self, rows):
+        """Measure distortion and rates of rows; returns a `Measurement`."""
+        return measure(self.in_place(), rows)
+
+    def _map_to_data(self, module, rows, function):
+        """Apply a function whose result is on the scale of the data, in its precision."""
+        out = np.empty((len(rows), self.n_features), self.data_dtype)
+        return map_rows(module, rows, function, self.n_features, out)

@@ -1,0 +1,192 @@
+"""A model of all rates: the value of its fit, and the recipe."""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from sk_hvae._data.batches import Selection
+from sk_hvae._data.devices import module_device, place, usable_device
+from sk_hvae._data.threads import FixedThreads
+from sk_hvae._fit.calibration import Calibration, PlanePoint
+from sk_hvae._fit.control import Goal
+from sk_hvae._fit.fitted import Fitted, Trained
+from sk_hvae._fit.off_target import Reached
+from sk_hvae._fit.plane_control import PlaneController, TargetGrid
+from sk_hvae._fit.plane_survey import PlaneSurvey
+from sk_hvae._fit.recipe import Recipe
+from sk_hvae._fit.settings import AutoEpochs
+from sk_hvae._fit.single_rate import provenance, target_ramp
+from sk_hvae._fit.start import START_ROWS, build_seeded, some_rows, start_plane
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
+
+_LN2 = math.log(2)
+_MARGIN = 1.2
+_MOST_OF_STATES = 0.97
+_UNIT_ROWS, _MOST_DRAWS = 512, 4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plane(Trained):
+    """A model of all rates, and what is known of it over the rate plane.
+
+    Attributes
+    ----------
+    conditioned : ConditionedHierarchy
+        In evaluation mode.
+    calibration : Calibration
+        Which rates come out, and how to ask for them.
+    completed : bool
+        Whether training came to its end.
+    """
+
+    conditioned: ConditionedHierarchy
+    calibration: Calibration
+    completed: bool
+
+    @property
+    def is_finite(self):
+        """Whether the model can be used: what was measured is finite."""
+        return bool(np.isfinite(self.calibration.arrays["table"]).all())
+
+    def after_divergence(self, _betas):
+        """Return the same, told that training diverged."""
+        return replace(self, completed=False)
+
+    def at(self, layer_rates, module=None):
+        """Return the model at rates in bits, z_1 first, or at those that come nearest.
+
+        Parameters
+        ----------
+        layer_rates : tuple of float
+            One for each layer.
+        module : HierarchicalVAE, default=None
+            A module that `at` has made and that is not needed any more: it gets the new weights,
+            which saves the time to make another. None makes one.
+
+        Returns
+        -------
+        Fitted
+            It knows nothing of the other rates.
+        """
+        point = self.calibration.find(layer_rates)
+        misses = Reached(layer_rates, point.rates, point.betas).misses
+        return Fitted(
+            architecture=self.architecture,
+            device=self.device,
+            data_dtype=self.data_dtype,
+            epochs=self.epochs,
+            module=self._module_at(point, module),
+            rates=point.rates,
+            betas=point.betas,
+            distortion=point.distortion,
+            lower_bound=-_LN2 * (point.distortion + float(point.rates.sum())),
+            converged=self.completed and not any(misses),
+        )
+
+    @FixedThreads()
+    def _module_at(self, point, module):
+        """Return a plain module at a `PlanePoint`: a new one, or the one given."""
+        if module is None:
+            place(self.conditioned, usable_device(self.device))
+            module = self._new_module()
+        module.load_state_dict(self.conditioned.state_at((point.condition * _LN2).tolist()))
+        sizes = [layer.n_units for layer in module.layers]
+        units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)
+        for layer, unit in zip(module.layers, units, strict=True):
+            layer.unit.copy_(unit)
+        return module
+
+    def _new_module(self):
+        """Make a plain module on the device of the conditioned one."""
+        return place(copy.deepcopy(self._plain), module_device(self.conditioned))
+
+    @cached_property
+    def _plain(self):
+        """A plain module whose weights do not matter: to copy it is cheaper than to build one."""
+        return _build_plain(self.architecture, self.conditioned)
+
+
+class RatePlane(Recipe):
+    """Train one model for all rates in a box.
+
+    Parameters
+    ----------
+    low, high : tuple of float
+        Smallest and largest target of every layer, bits.
+    """
+
+    auto_epochs = AutoEpochs(n_steps=2000, most_epochs=300, fewest_steps=1000)
+
+    def __init__(self, low, high):
+        self._low = low
+        self._high = high
+
+    def batches(self, plan):
+        return Selection(plan.training)
+
+    def start(self, plan):
+        def ramp(targets):
+            goals = [Goal(tuple(nats / _LN2 for nats in target), ()) for target in targets]
+            ramps = [target_ramp(plan._replace(goal=goal)) for goal in goals]
+            return torch.tensor(ramps, dtype=torch.float32, device=plan.device)
+
+        low, high = (ends * _LN2 for ends in self.ends(plan.architecture))
+        module, betas = start_plane(plan, RateBox(low.tolist(), high.tolist()), ramp)
+        grid = TargetGrid(module.box)
+        ramps = ramp(grid.rates.tolist())
+        return module, PlaneController(grid, betas(grid.rates), plan.settings.n_steps, ramps)
+
+    def ends(self, architecture):
+        """Return the ends of the conditions in bits: wider than the targets, to hit them all."""
+        low, high = np.array(self._low) / _MARGIN, np.array(self._high) * _MARGIN
+        if architecture.has_categorical_top:
+            n_states = architecture.layer_sizes[-1]
+            if n_states < 2:
+                raise ValueError(
+                    f"top_layer={architecture.top_layer!r} with one state has no bits to choose "
+                    "from; the last entry of n_components must be at least 2."
+                )
+            most = _MOST_OF_STATES * math.log2(n_states)
+            high[-1] = min(high[-1], most)
+            low[-1] = min(low[-1], most / _MARGIN)
+        return low, high
+
+    def conclude(self, net, plan):
+        """Measure the trained model over the plane; returns a `Plane`."""
+        conditioned = net.module_.eval()
+        some = some_rows(plan.training)
+        n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
+        grid = net.control.grid
+        module = place(_build_plain(plan.architecture, conditioned), module_device(conditioned))
+        module.load_state_dict(conditioned.state_at(grid.rates[0].tolist()))
+        survey = PlaneSurvey(module, some, n_draws, net.autocast)
+        points = []
+        for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
+            module.load_state_dict(conditioned.state_at(rates))
+            module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
+            found = survey.measure(module)
+            points.append(
+                PlanePoint(
+                    condition=np.array(rates) / _LN2,
+                    rates=found.rates,
+                    distortion=found.distortion,
+                    betas=np.array(betas),
+                    units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
+                )
+            )
+        return Plane(
+            **provenance(net, plan),
+            conditioned=conditioned,
+            calibration=Calibration.of(points),
+            completed=not net.interrupted_,
+        )
+
+
+def _build_plain(architecture, conditioned):
+    """Build a plain module for the weights of a conditioned one at some rates."""
+    likelihood = copy.deepcopy(conditioned.model.likelihood)
+    return build_seeded(architecture, likelihood, 0).eval()

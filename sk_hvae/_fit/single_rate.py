@@ -1,0 +1,112 @@
+"""The recipe of a model at one vector of rates."""
+
+import torch
+
+from sk_hvae._data.batches import Selection
+from sk_hvae._data.devices import place
+from sk_hvae._fit.control import FixedMultipliers, RateController
+from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.history import Epochs
+from sk_hvae._fit.measurement import measure
+from sk_hvae._fit.off_target import Reached
+from sk_hvae._fit.recipe import Recipe
+from sk_hvae._fit.settings import AutoEpochs
+from sk_hvae._fit.start import some_rows, start_model
+from sk_hvae.nn.linear_start import fit_scale
+
+_SLOW_GAIN = 0.5
+
+
+class SingleRate(Recipe):
+    """Train a new model, or a fitted one further.
+
+    Parameters
+    ----------
+    fitted : Fitted, default=None
+        Where to go on; None starts a new model.
+    """
+
+    auto_epochs = AutoEpochs(n_steps=2000, most_epochs=100, fewest_steps=200)
+
+    def __init__(self, fitted=None):
+        self._fitted = fitted
+
+    def batches(self, plan):
+        return Selection(plan.training)
+
+    def start(self, plan):
+        if self._fitted is None:
+            ramp = () if plan.settings.n_steps is None else target_ramp(plan)
+            module, betas = start_model(plan, ramp)
+        else:
+            ramp, module = (), place(self._fitted.module, plan.device)
+            betas = plan.goal.betas or tuple(self._fitted.betas)
+        if plan.goal.betas:
+            return module, FixedMultipliers(_on(plan, betas))
+        return module, RateController(*rate_control(plan, module, betas, ramp))
+
+    def conclude(self, net, plan):
+        return Fitted(**measured(net.module_, net, plan))
+
+
+def target_ramp(plan):
+    """Return the multiple of each target to begin with; states have no more to give."""
+    sizes = plan.architecture.layer_sizes
+    states = sizes[-1:] if plan.architecture.has_categorical_top else ()
+    units = sizes[: len(sizes) - len(states)]
+    n_units = min(*units, plan.n_varying) if units else 0
+    ramp = plan.goal.ramp(n_units, plan.settings.n_steps) if units else 1.0
+    return [ramp] * len(units) + [1.0] * len(states)
+
+
+def rate_control(plan, module, betas, ramp):
+    """Return the arguments of a `RateController` for a module that begins with these betas."""
+    targets = _on(plan, plan.goal.nats)
+    gain = _gain(plan.architecture, module)
+    return targets, _on(plan, betas), plan.settings.n_steps, ramp, gain
+
+
+def measured(module, net, plan):
+    """Bring a trained module to rest and measure it; returns the arguments of a `Fitted`."""
+    module = module.eval()
+    for parameter in module.parameters():
+        parameter.grad = None
+    some = some_rows(plan.training)
+    if module.likelihood.fits_each_batch:
+        fit_scale(module, some)
+    module.set_units(some)
+    found = measure(module, plan.rows)
+    betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
+    misses = Reached(plan.goal.layer_rates, rates, betas).misses
+    return {
+        **provenance(net, plan),
+        "module": module,
+        "rates": rates,
+        "betas": betas,
+        "distortion": float(found.distortion.mean()),
+        "lower_bound": float(found.lower_bound.mean()),
+        "converged": not (net.interrupted_ or any(misses)),
+    }
+
+
+def provenance(net, plan):
+    """Say how a net was trained; returns the arguments of a `Trained`."""
+    return {
+        "architecture": plan.architecture,
+        "device": str(plan.device),
+        "data_dtype": plan.data_dtype,
+        "epochs": plan.past.then(Epochs.of(net.history)),
+    }
+
+
+def _on(plan, values):
+    return torch.tensor(values, dtype=torch.float32, device=plan.device)
+
+
+def _gain(architecture, module):
+    """Return the controller's gain: less for models that answer slowly.
+
+    These are ladders, and models that start at random, and those of many layers.
+    """
+    slow = architecture.inference == "ladder" or not module.has_linear_paths
+    return min(_SLOW_GAIN if slow else 1.0, (2 / len(module.layers)) ** 0.5)
