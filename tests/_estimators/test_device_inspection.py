@@ -69,6 +69,31 @@ def test_the_stand_in_is_as_strict_as_cuda(stand_in):
         assert (2 * x + 1).tolist() == [1, 3, 5]
 
 
+DRAWS = {
+    "randn": lambda x, generator: torch.randn(3, generator=generator, device=x.device),
+    "randperm": lambda x, generator: torch.randperm(3, generator=generator, device=x.device),
+    "normal_": lambda x, generator: x.clone().normal_(generator=generator),
+    "bernoulli": lambda x, generator: torch.bernoulli(x, generator=generator),
+    "multinomial": lambda x, generator: torch.multinomial(x, 2, generator=generator),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_the_stand_in_draws_from_generators_of_its_own_device_only(stand_in, draw):
+    with stand_in:
+        on_cpu, on_cuda = torch.full((3,), 0.5), torch.full((3,), 0.5, device=CUDA)
+        expected = draw(on_cpu, torch.Generator().manual_seed(0))
+        for device in ("cuda", "cuda:0", CUDA):
+            drawn = draw(on_cuda, torch.Generator(device).manual_seed(0))
+            assert isinstance(drawn, CudaTensor)
+            assert drawn.tolist() == expected.tolist()
+        with pytest.raises(RuntimeError, match="a 'cuda' device type for generator but found 'cpu'"):
+            draw(on_cuda, torch.Generator())
+        with pytest.raises(RuntimeError, match="a 'cpu' device type for generator but found 'cuda'"):
+            draw(on_cpu, torch.Generator("cuda"))
+        assert draw(on_cuda, None).shape == draw(on_cpu, None).shape
+
+
 def test_the_stand_in_notes_what_waits(stand_in):
     with stand_in:
         x = torch.arange(3.0, device=CUDA)
