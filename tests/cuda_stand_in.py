@@ -157,9 +157,7 @@ def _check_generator(generator, *, is_cuda):
         "cuda" if cuda else "cpu" for cuda in (generator._cdata in _CUDA_GENERATORS, is_cuda)
     )
     if found != expected:
-        raise RuntimeError(
-            f"Expected a '{expected}' device type for generator but found '{found}'"
-        )
+        raise RuntimeError(f"Expected a '{expected}' device type for generator but found '{found}'")
 
 
 def _goes_to_cuda(func, args, kwargs):
