@@ -37,6 +37,7 @@ KINDS = {
 }
 CONTINUED = ("warm start", "partial_fit")
 every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind_of_fit = pytest.mark.parametrize("kind", [k for k in KINDS if k != "partial_fit"])
 every_new_fit = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in CONTINUED])
 
 
@@ -272,15 +273,13 @@ class RaisesInTask:
             raise CallbackFailedError
 
 
-@every_kind
+@every_kind_of_fit
 @pytest.mark.parametrize(
     ("moment", "task"),
     [("setup", "fit"), ("begin", "fit"), ("begin", "epoch 1"), ("end", "epoch 2"), ("end", "fit")],
 )
 def test_a_callback_of_scikit_learn_that_raises_leaves_all(fitted, kind, moment, task):
     pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
-    if kind == "partial_fit":
-        pytest.skip("scikit-learn's callbacks hear of fit only")
     model, other = fitted(kind), fitted(kind)
     before = everything(model, FIRST)
     X = OTHER if kind in CONTINUED else OTHER[["a", "c", "d"]]
@@ -478,7 +477,7 @@ def test_a_warning_of_other_scales_as_an_error_leaves_all(fitted, kind):
     assert_unchanged(model, before)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "partial_fit"])
+@every_kind_of_fit
 def test_a_warning_after_the_training_as_an_error_leaves_all_or_nothing(fitted, kind):
     model, other = fitted(kind), fitted(kind)
     before = everything(model, FIRST)
@@ -538,7 +537,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "partial_fit"])
+@every_kind_of_fit
 def test_a_fit_that_keeps_what_it_has_come_to_keeps_all_of_it(fitted, kind, end):
     make_callback, error = ENDS[end]
     model, fresh = fitted(kind), make(**{**KINDS[kind], "batch_size": 50})
