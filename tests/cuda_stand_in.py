@@ -4,6 +4,8 @@ torch's own FakeTensorMode ends the process in the first backward pass where tor
 without CUDA. These tensors also have values, so that whole fits run and can be compared.
 """
 
+from weakref import WeakValueDictionary
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map
@@ -102,6 +104,7 @@ class CudaStandIn(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if not _goes_to_cuda(func, args, kwargs) and not any(map(_is_cuda, _tensors(args))):
+            _check_generator(kwargs.get("generator"), is_cuda=False)
             return func(*args, **kwargs)
         result = _compute(func, args, kwargs)
         if self._waits(func, args, kwargs):
@@ -132,6 +135,7 @@ def _compute(func, args, kwargs):
     places = {_is_cuda(tensor) for tensor in _tensors(bound) if tensor.dim() or _is_cuda(tensor)}
     if len(places) > 1 and operation not in _MOVE:
         raise RuntimeError(f"{func} got tensors on cuda:0 and on the CPU")
+    _check_generator(kwargs.get("generator"), is_cuda=_goes_to_cuda(func, args, kwargs))
     held_args, held_kwargs = tree_map(_held, (args, kwargs))
     if "device" in kwargs:
         held_kwargs["device"] = torch.device("cpu")
@@ -140,6 +144,20 @@ def _compute(func, args, kwargs):
         return result
     result = tree_map(lambda x: CudaTensor(x) if isinstance(x, torch.Tensor) else x, result)
     return return_and_correct_aliasing(func, args, kwargs, result)
+
+
+def _check_generator(generator, *, is_cuda):
+    """Raise as torch does where a generator of one device is to draw for the other.
+
+    None stands for the default generator of the right device.
+    """
+    if generator is None:
+        return
+    found, expected = (
+        "cuda" if cuda else "cpu" for cuda in (generator._cdata in _CUDA_GENERATORS, is_cuda)
+    )
+    if found != expected:
+        raise RuntimeError(f"Expected a '{expected}' device type for generator but found '{found}'")
 
 
 def _goes_to_cuda(func, args, kwargs):
@@ -171,12 +189,18 @@ def _held(value):
     return value.held if isinstance(value, CudaTensor) else value
 
 
+# Operations are handed a new object for the same generator, which only its address tells.
+_CUDA_GENERATORS = WeakValueDictionary()
+
+
 class Generator(torch.Generator):
     """A generator that may say it is on cuda:0; the numbers are the CPU's."""
 
     def __new__(cls, device="cpu"):
         generator = super().__new__(cls)
         generator.place = torch.device(device)
+        if generator.device == CUDA:
+            _CUDA_GENERATORS[generator._cdata] = generator
         return generator
 
     @property

@@ -1,13 +1,23 @@
 """What can be proved of CUDA without one: all tensors on one device, no wait between batches."""
 
+import copy
+import json
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from cuda_stand_in import CUDA, CudaTensor, pretend
 from every_kind import KINDS, make, rows_for, uses
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import sparse
 from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
+
+from sk_hvae.metrics import log_likelihood, mutual_information
+from sk_hvae.plotting import ReconstructionDisplay, SampleDisplay, TraversalDisplay
 
 pytestmark = [
     pytest.mark.usefixtures("coarse_plane"),
@@ -67,6 +77,35 @@ def test_the_stand_in_is_as_strict_as_cuda(stand_in):
         with pytest.raises((RuntimeError, TypeError)):
             x.numpy()
         assert (2 * x + 1).tolist() == [1, 3, 5]
+
+
+DRAWS = {
+    "randn": lambda x, generator: torch.randn(3, generator=generator, device=x.device),
+    "randperm": lambda x, generator: torch.randperm(3, generator=generator, device=x.device),
+    "normal_": lambda x, generator: x.clone().normal_(generator=generator),
+    "bernoulli": lambda x, generator: torch.bernoulli(x, generator=generator),
+    "multinomial": lambda x, generator: torch.multinomial(x, 2, generator=generator),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_the_stand_in_draws_from_generators_of_its_own_device_only(stand_in, draw):
+    with stand_in:
+        on_cpu, on_cuda = torch.full((3,), 0.5), torch.full((3,), 0.5, device=CUDA)
+        expected = draw(on_cpu, torch.Generator().manual_seed(0))
+        for device in ("cuda", "cuda:0", CUDA):
+            drawn = draw(on_cuda, torch.Generator(device).manual_seed(0))
+            assert isinstance(drawn, CudaTensor)
+            assert drawn.tolist() == expected.tolist()
+        with pytest.raises(
+            RuntimeError, match="a 'cuda' device type for generator but found 'cpu'"
+        ):
+            draw(on_cuda, torch.Generator())
+        with pytest.raises(
+            RuntimeError, match="a 'cpu' device type for generator but found 'cuda'"
+        ):
+            draw(on_cpu, torch.Generator("cuda"))
+        assert draw(on_cuda, None).shape == draw(on_cpu, None).shape
 
 
 def test_the_stand_in_notes_what_waits(stand_in):
@@ -237,3 +276,112 @@ def test_rows_read_ahead_are_sent_without_a_wait(stand_in, monkeypatch, iris, so
     assert len(waits.moments) == 2
     assert waits.found() == []
     assert_same(found, expected)
+
+
+# Models that were fitted on a GPU, read back from a file: their weights are on the CPU until used.
+
+
+def fitted_on_cuda(model, path):
+    """Save a model as if it had been fitted on CUDA."""
+    model.save(path)
+    with safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["sk_hvae"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header["device"] = "cuda:0"
+    save_file(arrays, path, {"sk_hvae": json.dumps(header)})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Return rows and, by name of a kind, a model as it was fitted and the path of its file."""
+    folder = tmp_path_factory.mktemp("fitted on cuda")
+    X = rows_for({})
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setattr("sk_hvae.nn.conditioned._N_CODES", 6)
+        patch.setattr("sk_hvae._fit.plane_control._N_NODES", {1: 4, 2: 3})
+        models = {}
+        for name in ("default", "multi-rate", "clusterer"):
+            path = folder / f"{name}.safetensors"
+            models[name] = make(**KINDS[name]).fit(X), path
+            fitted_on_cuda(models[name][0], path)
+    return X, models
+
+
+def torch_part(model, part, rows):
+    return model.to_torch(part)(torch.from_numpy(rows).to(model.device_)).cpu().numpy()
+
+
+def shown(display, model, X, **params):
+    """Return the numbers that a display would draw of images."""
+    made = vars(display.from_estimator(model, X, image_shape=(3, 4, 4), **params))
+    return {k: v for k, v in made.items() if isinstance(v, (dict, np.ndarray))}
+
+
+# What to call first, of a model and rows.
+FIRST = {
+    "transform": lambda m, X: m.transform(X),
+    "inverse_transform": lambda m, X: m.inverse_transform(np.ones((3, m.transform(X).shape[1]))),
+    "reconstruct, resampled": lambda m, X: m.reconstruct(X, "top", resample=True),
+    "latents, sampled": lambda m, X: m.latents(X, sample=True),
+    "sample": lambda m, X: m.sample(4),
+    "sample, mean": lambda m, X: m.sample(4, mean=True, random_state=1),
+    "score_samples": lambda m, X: m.score_samples(X),
+    "to_torch, encoder": lambda m, X: torch_part(m, "encoder", X),
+    "mutual_information": lambda m, X: mutual_information(m, X, random_state=0),
+    "log_likelihood": lambda m, X: log_likelihood(m, X, n_samples=2),
+    "pickle": lambda m, X: pickle.loads(pickle.dumps(m)).reconstruct(X, "top", resample=True),  # noqa: S301
+    "copy": lambda m, X: copy.deepcopy(m).reconstruct(X, "top", resample=True),
+    "samples plotted": lambda m, X: shown(SampleDisplay, m, X),
+    "reconstructions plotted": lambda m, X: shown(ReconstructionDisplay, m, X),
+    "traversals plotted": lambda m, X: shown(TraversalDisplay, m, X, layer=1),
+}
+OF_KIND = {
+    "default": {
+        "partial_fit": lambda m, X: m.partial_fit(X).reconstruct(X, "top", resample=True),
+        "warm start": lambda m, X: m.set_params(warm_start=True).fit(X).transform(X),
+    },
+    "multi-rate": {
+        "at": lambda m, X: m.at((1, 2)).reconstruct(X, "top", resample=True),
+        "fine_tune": lambda m, X: m.fine_tune((1, 2), X, max_epochs=1).transform(X),
+    },
+    "clusterer": {
+        "predict_proba": lambda m, X: m.predict_proba(X),
+        "sample of a cluster": lambda m, X: m.sample(4, cluster=0),
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [(kind, first) for kind in OF_KIND for first in (*FIRST, *OF_KIND[kind])],
+)
+def test_whatever_is_called_first_after_load_is_that_on_the_cpu(stand_in, saved, kind, first):
+    X, models = saved
+    model, path = models[kind]
+    use = {**FIRST, **OF_KIND[kind]}[first]
+    expected = use(copy.deepcopy(model), X)
+    with stand_in:
+        loaded = type(model).load(path).set_params(device="cuda:0")
+        assert loaded.device_ == "cuda:0"
+        found = use(loaded, X)
+    np.testing.assert_equal(found, expected)
+
+
+def test_a_model_that_was_moved_to_the_cpu_draws_on_its_device_again(stand_in):
+    X = rows_for({})
+    with stand_in:
+        model = make(device="cuda:0").fit(X)
+        expected = model.reconstruct(X, "top", resample=True)
+        model.module_.cpu()
+        found = model.reconstruct(X, "top", resample=True)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.DeviceWarning")
+def test_without_cuda_a_model_from_there_draws_on_the_cpu(saved):
+    X, models = saved
+    for model, path in models.values():
+        found = type(model).load(path).reconstruct(X, "top", resample=True)
+        np.testing.assert_array_equal(found, model.reconstruct(X, "top", resample=True))
