@@ -8,7 +8,6 @@ from sk_hvae._input.outliers import describe_wild_cells, find_wild_cells
 from sk_hvae._input.scales import warn_of_scales
 from sk_hvae.exceptions import OutlierWarning, warn_caller
 from sk_hvae.nn.likelihoods import DataSummary
-from sk_hvae.nn.likelihoods.codes import merge_codes
 from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 
@@ -65,15 +64,16 @@ def meet_again(plan, fitted):
 def _summarise(plan, image_shape):
     """Summarise the rows to train on.
 
-    Which codes a column may have is no estimate: it is taken from all rows, held-out ones included.
+    What values a column may have, and whether the columns are pixels, are no estimates: these are
+    taken from all rows, held-out ones included.
     """
     n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
     coded = plan.likelihood.coded_columns(plan.rows.shape[1])
-    summary = DataSummary.of(plan.training.chunks(), n_channels, is_image, coded=coded)
+    whole = DataSummary.of(plan.rows.chunks(), n_channels, is_image, coded=coded)
     if plan.held_out is None:
-        return summary
-    others = DataSummary.of(plan.held_out.chunks(), known=summary, coded=coded)
-    return summary._replace(codes=merge_codes(summary.codes, others.codes))
+        return whole
+    summary = DataSummary.of(plan.training.chunks(), known=whole, coded=())
+    return summary._replace(minimum=whole.minimum, maximum=whole.maximum)
 
 
 def _warn_of_wild_cells(plan, likelihood):

@@ -77,8 +77,16 @@ def fit(plan, recipe, on_epoch=None):
 
 def train(net, recipe, plan):
     """Train a net for as long as its settings say, and conclude; returns an `Outcome`."""
-    betas, weights = net.control.betas, copy.deepcopy(net.model.state_dict())
-    diverged = ""
+    weights = copy.deepcopy(net.model.state_dict())
+    try:
+        return _train(net, recipe, plan)
+    except BaseException:
+        _put_back(net.model, weights, plan)
+        raise
+
+
+def _train(net, recipe, plan):
+    betas, diverged = net.control.betas, ""
     try:
         if plan.known is not None:
             net.take_in(plan.summary, some_rows(plan.training))
@@ -89,9 +97,6 @@ def train(net, recipe, plan):
     except (CheckpointError, LostProcessError, TrainingMemoryError) as error:
         net.interrupted_ = True
         return Outcome(recipe.conclude(net, plan), interrupted=True, error=error)
-    except BaseException:
-        _put_back(net.model, weights, plan)
-        raise
     fitted = recipe.conclude(net, plan)
     if not diverged and not fitted.is_finite:
         diverged = divergence(fitted.epochs.n_iter, fitted.distortion, fitted.rates)

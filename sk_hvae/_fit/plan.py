@@ -102,8 +102,9 @@ def stream(seed, purpose):
     ----------
     seed : int
         Of the fit. Shuffling and noise in training have it to themselves.
-    purpose : {"split", "start"}
-        Which rows are held out, or which rows the start is computed on.
+    purpose : {"split", "start", "plane"}
+        Which rows are held out, which rows the start is computed on, or at which rates a model of
+        all rates is started.
 
     Returns
     -------

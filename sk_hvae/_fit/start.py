@@ -9,6 +9,7 @@ import torch
 
 from sk_hvae._data.devices import place
 from sk_hvae._data.rows import ResidentRows
+from sk_hvae._fit.plan import stream
 from sk_hvae._fit.principal_components import (
     choose_rows,
     cluster_centres,
@@ -127,7 +128,7 @@ def start_plane(plan, box, ramp):
         multiple = ramp([rates])[0].tolist()
         return math.log(new.start_at([m * r for m, r in zip(multiple, rates, strict=True)]))
 
-    log_beta = conditioned.start_at(start_log_beta, plan.seed)
+    log_beta = conditioned.start_at(start_log_beta, stream(plan.seed, "plane").initial_seed())
     return conditioned, lambda rates: log_beta(rates).exp()[:, None].expand_as(rates)
 
 
