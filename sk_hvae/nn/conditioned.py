@@ -17,6 +17,7 @@ from torch.quasirandom import SobolEngine
 
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.networks.convolution import Doubling
+from sk_hvae.nn.networks.skip import LinearPath
 from sk_hvae.nn.noise import uniform
 
 _N_FEATURES, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
@@ -168,7 +169,7 @@ class Modulation:
         _, scale, shift = (values.to(output.dtype) for values in self.current)
         by_target = output.unflatten(0, (len(scale), -1))
         shape = [len(scale)] + [1] * (by_target.dim() - 1)
-        shape[-1 if type(layer) is nn.Linear else 2] = self.widths[1]
+        shape[-1 if isinstance(layer, nn.Linear) else 2] = self.widths[1]
         return torch.addcmul(shift.view(shape), by_target, scale.view(shape)).flatten(0, 1)
 
 
@@ -206,7 +207,7 @@ class ConditionedHierarchy(nn.Module):
         self.features = RateFeatures(box)
         self.modulations = {}
         for name, layer in _layers(model):
-            n_inputs = layer.in_features if name.endswith(".linear") else 0
+            n_inputs = layer.in_features if isinstance(layer, LinearPath) else 0
             n_outputs = 0 if _puts_out(model, name, layer) else len(_weights(layer).bias)
             self.modulations[name] = modulation = Modulation(n_inputs, n_outputs)
             layer.register_forward_pre_hook(modulation.before)
@@ -294,7 +295,7 @@ class ConditionedHierarchy(nn.Module):
         callable
             Maps rates in nats (n, n_layers) to what ``set_model`` would return, (n,).
         """
-        paths = [(n, layer) for n, layer in _layers(self.model) if n.endswith(".linear")]
+        paths = [(n, layer) for n, layer in _layers(self.model) if isinstance(layer, LinearPath)]
         tensors = dict(_scales(self.model))
         for name, layer in paths:
             tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
@@ -371,7 +372,7 @@ def _log_and_cumulated(rates):
 
 def _layers(model):
     """List what is modulated, by name: all layers with a bias but those of the encoder."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
+    kinds = (LinearPath, nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
     inside = {f"{name}.convolution" for name, m in model.named_modules() if type(m) is Doubling}
     return [
         (name, layer)
@@ -389,7 +390,8 @@ def _puts_out(model, name, layer):
     These are many, and what comes before them is modulated.
     """
     widths = (model.likelihood.n_outputs, model.likelihood.n_linked)
-    return name.startswith("decoder.") and type(layer) is nn.Linear and layer.out_features in widths
+    is_linear = isinstance(layer, nn.Linear)
+    return name.startswith("decoder.") and is_linear and layer.out_features in widths
 
 
 def _weights(layer):

@@ -11,6 +11,7 @@ from sk_hvae.nn.latents.categorical import CategoricalLatent, CategoricalPrior
 from sk_hvae.nn.latents.gaussian import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
+from sk_hvae.nn.networks.skip import SkipEncoder
 from sk_hvae.nn.noise import RowNoise, without_last_bits
 
 _FAR_OFF = 64  # standard deviations
@@ -151,7 +152,7 @@ class HierarchicalVAE(nn.Module):
     @property
     def has_linear_paths(self):
         """Whether the model can start at a linear code."""
-        return hasattr(self.encoder, "linear")
+        return isinstance(self.encoder, SkipEncoder)
 
     def inputs(self, x):
         """Map raw data (b, n_features) to what the encoder reads: the link of the data.

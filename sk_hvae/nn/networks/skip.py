@@ -64,6 +64,23 @@ class Networks(NamedTuple):
     decoder: nn.Module | Callable[[int, int], nn.Module]
 
 
+class LinearPath(nn.Linear):
+    """A linear layer beside a network, which starts at zero.
+
+    Training starts with a linear code in these layers. Their type tells them from the layers of
+    networks: weight decay leaves them alone, and rate conditioning scales their inputs.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Widths.
+    """
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(n_inputs, n_outputs)
+        zeroed(self)
+
+
 class SkipEncoder(nn.Module):
     """Map data to `Features` by a linear layer and, beside it, a network.
 
@@ -79,7 +96,7 @@ class SkipEncoder(nn.Module):
 
     def __init__(self, n_linked, n_linear, net):
         super().__init__()
-        self.linear = zero_linear(n_linked, n_linear)
+        self.linear = LinearPath(n_linked, n_linear)
         self.net = net
 
     def forward(self, inputs):
@@ -104,7 +121,7 @@ class SkipDecoder(nn.Module):
 
     def __init__(self, n_units, n_linked, net):
         super().__init__()
-        self.linear = zero_linear(n_units, n_linked)
+        self.linear = LinearPath(n_units, n_linked)
         self.net = net
 
     def forward(self, z):
@@ -129,7 +146,7 @@ class SkipPrior(nn.Module):
 
     def __init__(self, n_above, hidden_layer_sizes, n_outputs):
         super().__init__()
-        self.linear = zero_linear(n_above, n_outputs)
+        self.linear = LinearPath(n_above, n_outputs)
         self.net = zero_mlp(n_above, hidden_layer_sizes, n_outputs)
 
     def forward(self, z_above):
@@ -154,7 +171,7 @@ class SkipPosterior(nn.Module):
 
     def __init__(self, n_linear, n_hidden, n_above, hidden_layer_sizes, n_outputs):
         super().__init__()
-        self.linear = zero_linear(n_linear + n_above, n_outputs)
+        self.linear = LinearPath(n_linear + n_above, n_outputs)
         self.net = zero_mlp(n_hidden + n_above, hidden_layer_sizes, n_outputs)
 
     def forward(self, features, z_above=None):
@@ -241,11 +258,6 @@ def hidden_layers(n_inputs, hidden_layer_sizes):
     return nn.Sequential(*layers)
 
 
-def zero_linear(n_inputs, n_outputs):
-    """Build a linear layer whose weights and biases start at zero."""
-    return zeroed(nn.Linear(n_inputs, n_outputs))
-
-
 def zeroed(layer):
     """Set all weights and biases of a layer to zero; returns the layer."""
     for parameter in layer.parameters():
@@ -257,5 +269,5 @@ def zero_mlp(n_inputs, hidden_layer_sizes, n_outputs):
     """Build a perceptron whose output starts at zero, so that what it adds to starts linear."""
     n_last = hidden_layer_sizes[-1] if hidden_layer_sizes else n_inputs
     return nn.Sequential(
-        *hidden_layers(n_inputs, hidden_layer_sizes), zero_linear(n_last, n_outputs)
+        *hidden_layers(n_inputs, hidden_layer_sizes), zeroed(nn.Linear(n_last, n_outputs))
     )
