@@ -7,9 +7,9 @@ import torch
 
 from sk_hvae._fit.checkpoint import Checkpointed
 from sk_hvae.nn.objective import objective
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
-OFFSET = 0.1 * _LN2
+OFFSET = 0.1 * LN2
 _SMOOTHING = 0.9
 _INTEGRAL_GAIN = 0.1
 _PROPORTIONAL_GAIN = 4.0
@@ -33,7 +33,7 @@ class Goal(NamedTuple):
     @property
     def nats(self):
         """Target rates in nats."""
-        return [rate * _LN2 for rate in self.layer_rates]
+        return [rate * LN2 for rate in self.layer_rates]
 
     def ramp(self, n_units, n_steps):
         """Return the multiple of the target rates to begin with.

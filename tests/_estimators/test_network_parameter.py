@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
-from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.nn import Networks
 

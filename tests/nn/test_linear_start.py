@@ -19,7 +19,6 @@ from sk_hvae.nn.linear_start import (
     start_at_linear_code,
     start_at_pca,
     start_at_slope,
-    water_fill,
 )
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -99,43 +98,6 @@ def blobs(n_clusters=4, n_rows=400, n_features=6, seed=0):
     labels = np.arange(n_rows) % n_clusters
     rows = centres[labels] + rng.normal(size=(n_rows, n_features))
     return torch.tensor(rows, dtype=torch.float32), labels, centres
-
-
-class TestWaterFill:
-    @pytest.mark.parametrize("rate", [0.01, 0.7, 3.0, 12.0])
-    @pytest.mark.parametrize("seed", range(3))
-    def test_rates_are_those_of_an_independent_solver(self, rate, seed):
-        variances = np.exp(np.random.default_rng(seed).normal(size=8))
-        level = water_level(variances, rate)
-        expected = np.maximum(0, 0.5 * np.log(variances / level))
-        result = water_fill(torch.tensor(variances), rate)
-        np.testing.assert_allclose(result, expected, atol=1e-8)
-
-    @pytest.mark.parametrize("rate", [2.0, 5.0])
-    @pytest.mark.parametrize("seed", range(3))
-    def test_no_component_falls_below_its_floor(self, rate, seed):
-        rng = np.random.default_rng(seed)
-        variances, floor = np.exp(rng.normal(size=6)), rng.uniform(0, 0.3, size=6)
-
-        def rates_at(log_level):
-            return np.maximum(floor, 0.5 * (np.log(variances) - log_level))
-
-        root = brentq(lambda log_level: rates_at(log_level).sum() - rate, -30, 10)
-        result = water_fill(torch.tensor(variances), rate, torch.tensor(floor))
-        np.testing.assert_allclose(result, rates_at(root), atol=1e-8)
-        assert result.sum() == pytest.approx(rate)
-
-    def test_no_component_gets_more_than_6_nats(self):
-        result = water_fill(torch.tensor([1e9, 1.0]), 10.0)
-        np.testing.assert_allclose(result, [6, 4], atol=1e-4)
-
-    def test_more_than_all_components_can_carry_gives_what_they_can(self):
-        result = water_fill(torch.tensor([2.0, 1.0, 0.1]), 100.0)
-        np.testing.assert_allclose(result, [6, 6, 6], atol=1e-4)
-
-    def test_floors_that_cost_more_than_the_rate_stay(self):
-        floor = torch.tensor([1.0, 7.0])
-        assert torch.equal(water_fill(torch.tensor([1.0, 1.0]), 3.0, floor), floor)
 
 
 class TestLinearCodes:
