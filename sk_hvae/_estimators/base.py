@@ -412,7 +412,7 @@ class BaseHierarchicalVAE(FilesMixin, CallbackSupportMixin, DocumentationLinkMix
         some = _some(plan.rows)
         if module.likelihood.fits_each_batch:
             fit_scale(module, some)
-        module.set_units(some)
+        module.set_scales(some)
         measured = measure(module, plan.rows)
         self._set_common(net, plan)
         self.betas_ = net.control.betas.cpu().double().numpy()

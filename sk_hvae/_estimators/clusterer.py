@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_hvae._clustering.lost import ClusterOutcome
-from sk_hvae._clustering.targets import MOST_CLUSTERS, ClusterSearch
+from sk_hvae._clustering.lost_clusters import ClusterOutcome
+from sk_hvae._clustering.state_shares import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._clustering.tree import merge_tree
 from sk_hvae._data.batches import GuidedSelection
 from sk_hvae._estimators.base import BaseHierarchicalVAE
@@ -556,7 +556,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         return plan._replace(
             goal=Goal((*below, targets.information if rate is None else rate), ()),
             architecture=plan.architecture._replace(n_components=sizes),
-            targets=torch.from_numpy(targets.shares).to(plan.device),
+            state_shares=torch.from_numpy(targets.shares).to(plan.device),
             n_different=len(repeats.first),
         )
 
@@ -589,7 +589,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 ) from error
 
     def _split(self, plan):
-        return GuidedSelection(plan.rows, plan.targets), None
+        return GuidedSelection(plan.rows, plan.state_shares), None
 
     def _start(self, plan, n_steps, warm):
         module, control = super()._start(plan, n_steps, warm)
@@ -615,7 +615,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self.cluster_centers_ = centres.astype(self._data_dtype, copy=False)
         found = self._states[self.labels_]
         self._outcome = ClusterOutcome.of(plan, found, bool(self._wild_cells))
-        neighbours = plan.targets.cpu().numpy()[:, self._states]
+        neighbours = plan.state_shares.cpu().numpy()[:, self._states]
         joint = np.eye(len(self._states))[self.labels_].T @ neighbours
         self.cluster_tree_ = merge_tree(joint + joint.T)
 
@@ -624,7 +624,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         module = self._module_in_place()
 
         def states(x):
-            return module.layers[-1].posterior(module.features(x), None).mean
+            return module.layers[-1].posterior(module.activations(x), None).mean
 
         probabilities = map_rows(module, rows, states, self.n_components_[-1])[:, self._states]
         return probabilities / probabilities.sum(1, keepdims=True)
@@ -672,7 +672,7 @@ def _codes(module, rows, repeats):
         return map_rows(module, rows, means, width)[repeats.first], None
 
     def moments(x):
-        posteriors = module.infer(module.features(x)).posteriors
+        posteriors = module.infer(module.activations(x)).posteriors
         return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
 
     both = map_rows(module, rows, moments, 2 * width)[repeats.first].astype(np.float64)

@@ -567,7 +567,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
         points = []
         for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
             module.load_state_dict(self.conditioned_.state_at(rates))
-            module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
+            module.set_scales(some[:: math.ceil(len(some) / _UNIT_ROWS)])
             measured = survey.measure(module)
             points.append(
                 PlanePoint(
@@ -575,7 +575,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
                     rates=measured.rates,
                     distortion=measured.distortion,
                     betas=np.array(betas),
-                    units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
+                    scales=torch.cat([layer.scale for layer in module.layers]).cpu().numpy(),
                 )
             )
         self.calibration_ = Calibration.of(points)
@@ -595,7 +595,7 @@ class MultiRateHVAETransformer(LatentsMixin, BaseHierarchicalVAE):
             module = self._build()
         module.load_state_dict(self.conditioned_.state_at((point.condition * _LN2).tolist()))
         sizes = [layer.n_units for layer in module.layers]
-        units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)
+        units = torch.from_numpy(point.scales).to(module.layers[0].scale).split(sizes)
         for layer, unit in zip(module.layers, units, strict=True):
-            layer.unit.copy_(unit)
+            layer.scale.copy_(unit)
         return module

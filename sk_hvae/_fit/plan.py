@@ -32,7 +32,7 @@ class Plan(NamedTuple):
         Joins this process to others.
     checkpoint : Checkpoint or None
         Where to keep the state of a fit.
-    targets : Tensor of shape (n, n_states) or None
+    state_shares : Tensor of shape (n, n_states) or None
         States that the rows of a clusterer should go to.
     n_different : int
         How many of the rows of a clusterer are no copies of others.
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     feature_names: Sequence[str] | None = None
     accelerator: Any = None
     checkpoint: Checkpoint | None = None
-    targets: torch.Tensor | None = None
+    state_shares: torch.Tensor | None = None
     n_different: int = 0
     past: Epochs = Epochs()
 

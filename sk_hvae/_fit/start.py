@@ -147,7 +147,7 @@ def _build(plan, n_few):
     components = principal_components(linked, n_units, plan.seed)
     centres = None
     if architecture.has_categorical_top:
-        if plan.targets is None:
+        if plan.state_shares is None:
             n_states = architecture.n_components[-1]
             centres = cluster_centres(linked, components, n_states, plan.seed)
         else:
@@ -178,10 +178,10 @@ def _target_centres(module, plan, components):
     """Return the mean principal scores of the rows of each state, (n_states, n)."""
     sums, first = 0.0, 0
     for x in plan.rows.chunks():
-        targets, first = plan.targets[first : first + len(x)], first + len(x)
+        targets, first = plan.state_shares[first : first + len(x)], first + len(x)
         linked = module.inputs(x)[:, : module.likelihood.n_linked]
         sums = sums + targets.T @ ((linked - components.mean) @ components.directions.T)
-    return sums / plan.targets.sum(0)[:, None].clamp(min=1e-6)
+    return sums / plan.state_shares.sum(0)[:, None].clamp(min=1e-6)
 
 
 def build_seeded(architecture, likelihood, seed):

@@ -2,7 +2,7 @@
 
 import torch
 
-from sk_hvae.nn.conditioned import ConditionedHierarchy, RateFeatures
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBasis
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.networks.skip import FadeIn, LinearPath
@@ -42,7 +42,7 @@ def adamw_for(module, weight_decay):
 def _spared(module):
     """Yield the parameters that weight decay leaves alone; by type, as names are the users'."""
     for part in module.modules():
-        if isinstance(part, (LinearPath, Likelihood, RateFeatures)):
+        if isinstance(part, (LinearPath, Likelihood, RateBasis)):
             yield from part.parameters()
         elif isinstance(part, ConditionedHierarchy):
             yield from (part.coefficients, *part.scales.values())

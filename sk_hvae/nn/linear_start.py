@@ -84,7 +84,7 @@ def start_at_linear_code(model, components, layer_rates):
     model : HierarchicalVAE
         With linear paths; networks, and a categorical top layer, are left as they are.
     components : PrincipalComponents
-        On any device, at most as many as the encoder's linear features; the code is planned
+        On any device, at most as many as the encoder's linear activations; the code is planned
         on the CPU, in float64, which MPS has not got.
     layer_rates : sequence of float
         Rates in nats, z_1 first.
@@ -163,7 +163,7 @@ def start_at_pca(model, x, components, layer_rates):
 @torch.no_grad()
 def fit_scale(model, x):
     """Let the likelihood fit its scale to what a model leaves of raw data (b, n_features)."""
-    z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].unit
+    z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].scale
     model.fit_scale(x, model.decoder(z_1))
 
 
@@ -194,7 +194,7 @@ def start_at_clusters(model, x, components, centres, layer_rates):
     stds = components.variances.sqrt().to(centres)
     weight = centres * stds
     bias = -0.5 * centres.square().sum(1)
-    logits = model.features(x).linear[:, :n] @ weight.T + bias
+    logits = model.activations(x).linear[:, :n] @ weight.T + bias
     spread = float((logits - logits.mean(1, keepdim=True)).std())
     low, high = -20.0, math.log(_MAX_LOGIT_STD / max(spread, 1e-6))
     for _ in range(40):
@@ -213,7 +213,7 @@ def start_at_clusters(model, x, components, centres, layer_rates):
         code = linear_codes(variances, _gaussian_rates(model, layer_rates), sizes)[-1]
         signal = code.signal.to(centres)
         q = (logits * math.exp(low)).softmax(1)
-        mean_code = signal * model.features(x).linear[:, : len(signal)]
+        mean_code = signal * model.activations(x).linear[:, : len(signal)]
         means = q.T @ mean_code / q.sum(0).clamp(min=1e-6)[:, None]
         within = 1 - q.mean(0) @ means.square()
         std = torch.maximum(within, 1 - signal.square()).sqrt()

@@ -236,7 +236,7 @@ class TestHistory:
             for parameter in net.module_.layers.parameters():
                 parameter.add_(torch.randn_like(parameter))
             # The decoder's output is 0 for all latents, and sigma is 1.
-            (q,) = net.module_.infer(net.module_.features(x)).posteriors
+            (q,) = net.module_.infer(net.module_.activations(x)).posteriors
         expected = torch.distributions.Normal(x.mean(0), x.std(0, correction=0))
         distortion = -expected.log_prob(x).sum(1).mean().item()
 

@@ -14,7 +14,7 @@ from sk_hvae.nn import (
     TopDownLatent,
     build_hierarchy,
 )
-from sk_hvae.nn.networks.skip import Features
+from sk_hvae.nn.networks.skip import Activations
 
 # One of every kind: keyword arguments of Architecture besides n_components.
 NETWORKS = {
@@ -99,7 +99,7 @@ def test_a_layer_called_linear_in_an_encoder_of_other_make_is_no_linear_path():
             self.linear = nn.Linear(70, 5)
 
         def forward(self, inputs):
-            return Features(self.linear(inputs), self.linear(inputs))
+            return Activations(self.linear(inputs), self.linear(inputs))
 
     _, model = build("mlp")
     other = HierarchicalVAE(Encoder(), model.layers, model.decoder, model.likelihood)

@@ -18,7 +18,7 @@ from sk_hvae.nn import (
     PerColumn,
     build_hierarchy,
 )
-from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox, RateFeatures
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBasis, RateBox
 from sk_hvae.nn.linear_start import PrincipalComponents, start_at_pca
 
 N_ROWS, N_TARGETS = 32, 4
@@ -224,11 +224,11 @@ def test_a_box_is_logarithmic():
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
-def test_features_start_standardised(n_layers):
+def test_the_basis_starts_standardised(n_layers):
     torch.manual_seed(1)
     box = RateBox([0.1] * n_layers, [20.0] * n_layers)
-    features = RateFeatures(box)
-    values = features(box.rates(torch.rand(20_000, n_layers))).detach()
+    basis = RateBasis(box)
+    values = basis(box.rates(torch.rand(20_000, n_layers))).detach()
     assert (values[:, 0] == 0.5).all()
     torch.testing.assert_close(values[:, 1:].mean(0), torch.zeros(63), atol=0.06, rtol=0)
     torch.testing.assert_close(values[:, 1:].std(0), torch.full((63,), 0.5), atol=0.06, rtol=0)

@@ -367,7 +367,7 @@ class TestStartAtClusters:
 
     def test_the_prior_of_a_state_has_the_moments_of_its_codes(self):
         x, _, model, _ = self.start(1.38)
-        z = model.encode(x)[0] * model.layers[0].unit
+        z = model.encode(x)[0] * model.layers[0].scale
         prior = model.layers[0].prior(torch.eye(4), 4)
         states = model.encode(x)[-1].argmax(1)
         for state in range(4):
@@ -391,7 +391,7 @@ class TestStartAtClusters:
             for rows in (model.inputs(x), centres)
         )
         distances = torch.cdist(scores, projected).square()
-        logits = model.layers[-1].posterior(model.features(x), None).log_probs
+        logits = model.layers[-1].posterior(model.activations(x), None).log_probs
         # Logits are -distance / (2 temperature) up to a common term.
         centred = logits - logits.mean(1, keepdim=True)
         expected = -(distances - distances.mean(1, keepdim=True))
@@ -420,7 +420,7 @@ class TestStartAtClusters:
     def test_a_rate_out_of_reach_leaves_logits_that_can_learn(self, rate):
         x, _, model, _ = self.start(rate)
         linear = model.layers[-1].logits_net.linear.requires_grad_()
-        model.layers[-1].posterior(model.features(x), None).kl().mean().backward()
+        model.layers[-1].posterior(model.activations(x), None).kl().mean().backward()
         assert linear.bias.grad.abs().max() > 0
 
     def test_centres_that_coincide_share_their_rows(self):
@@ -435,6 +435,6 @@ class TestStartAtClusters:
         start_at_clusters(model, x, components, scores[[0, 1, 0, 1]], rates)
         probabilities = model.encode(x)[-1]
         torch.testing.assert_close(probabilities[:, :2], probabilities[:, 2:])
-        assert model.layers[-1].posterior(model.features(x), None).kl().mean().item() == (
+        assert model.layers[-1].posterior(model.activations(x), None).kl().mean().item() == (
             pytest.approx(0.5, abs=1e-3)
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Features(NamedTuple):
+class Activations(NamedTuple):
     """What an encoder tells the layers of latents about a batch.
 
     Attributes
@@ -82,14 +82,14 @@ class LinearPath(nn.Linear):
 
 
 class SkipEncoder(nn.Module):
-    """Map data to `Features` by a linear layer and, beside it, a network.
+    """Map data to `Activations` by a linear layer and, beside it, a network.
 
     Parameters
     ----------
     n_linked : int
         Width of the data on the scale of the likelihood's link, which the linear layer reads.
     n_linear : int
-        Width of the linear features.
+        Width of the linear activations.
     net : nn.Module
         Reads all inputs, (b, n_inputs) with n_inputs >= n_linked.
     """
@@ -100,9 +100,9 @@ class SkipEncoder(nn.Module):
         self.net = net
 
     def forward(self, inputs):
-        """Map a batch (b, n_inputs) to `Features`."""
+        """Map a batch (b, n_inputs) to `Activations`."""
         linked = inputs[:, : self.linear.in_features]
-        return Features(self.linear(linked).float(), self.net(inputs))
+        return Activations(self.linear(linked).float(), self.net(inputs))
 
 
 class SkipDecoder(nn.Module):
@@ -155,12 +155,12 @@ class SkipPrior(nn.Module):
 
 
 class SkipPosterior(nn.Module):
-    """Map `Features` and the layer above to raw parameters of a posterior.
+    """Map `Activations` and the layer above to raw parameters of a posterior.
 
     Parameters
     ----------
     n_linear, n_hidden : int
-        Widths of the features.
+        Widths of the activations.
     n_above : int
         Width of the layer above; 0 where there is none, or where it is not read.
     hidden_layer_sizes : sequence of int
@@ -174,9 +174,9 @@ class SkipPosterior(nn.Module):
         self.linear = LinearPath(n_linear + n_above, n_outputs)
         self.net = zero_mlp(n_hidden + n_above, hidden_layer_sizes, n_outputs)
 
-    def forward(self, features, z_above=None):
-        """Map features and the layer above to (b, n_outputs), float32."""
-        linear, hidden = features
+    def forward(self, activations, z_above=None):
+        """Map activations and the layer above to (b, n_outputs), float32."""
+        linear, hidden = activations
         if z_above is not None:
             linear = torch.cat((linear, z_above), 1)
             hidden = torch.cat((hidden, z_above.to(hidden.dtype)), 1)

@@ -31,9 +31,9 @@ class ClusterOutcome(NamedTuple):
     @classmethod
     def of(cls, plan, states, has_wild_cells):
         """Compare the states of all rows (n,) with the clusters of their neighbours in a plan."""
-        targets = plan.targets.cpu().numpy()
-        known = targets.any(1)
-        sought = targets[known].argmax(1)
+        shares = plan.state_shares.cpu().numpy()
+        known = shares.any(1)
+        sought = shares[known].argmax(1)
         agreement = float(np.mean(states[known] == sought))
         return cls(plan.n_different, len(np.unique(sought)), agreement, has_wild_cells)
 

@@ -24,7 +24,7 @@ _MOST_GRAPH_ROWS = 70_000
 _DOUBT, _LOG_EXPONENTS = 1e-3, range(-6, 7)
 
 
-class ClusterTargets(NamedTuple):
+class StateShares(NamedTuple):
     """Where the states of rows should go.
 
     Attributes
@@ -77,7 +77,7 @@ class ClusterSearch(NamedTuple):
 
         Returns
         -------
-        ClusterTargets
+        StateShares
         """
         random_state = check_random_state(self.seed)
         index = np.arange(len(latents))
@@ -122,7 +122,7 @@ class ClusterSearch(NamedTuple):
             known = temper(known, self.rate)
         shares = np.zeros(shares.shape, np.float32)
         shares[inside] = known
-        return ClusterTargets(shares, shared_information(known), stability)
+        return StateShares(shares, shared_information(known), stability)
 
 
 def shared_information(shares):
