@@ -51,6 +51,7 @@ from sk_hvae.exceptions import (
     TrainingInterruptedWarning,
     warn_caller,
 )
+from sk_hvae.nn.building import FLAT_NETWORKS
 from sk_hvae.nn.guided import GuidedHierarchy
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
@@ -283,7 +284,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "consistency": [Interval(Real, 0, None, closed="left")],
-        "network": [StrOptions({"auto", "mlp", "conv"}), tuple, list],
+        "network": [StrOptions({"auto", *FLAT_NETWORKS}), tuple, list],
         **{
             name: _TRANSFORMER[name]
             for name in (
