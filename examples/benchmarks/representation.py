@@ -13,9 +13,11 @@ number of columns; three rates stated beforehand, best of three against PCA.
 """
 
 import argparse
+import math
 import warnings
 
 import numpy as np
+import torch
 from fashion_mnist import load_fashion_mnist
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.decomposition import PCA
@@ -26,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.metrics import gaussian_rate_distortion
+from sk_hvae.nn.water_filling import water_fill
 
 FASHION_RATES_A = [(2, 8), (4, 30), (16, 80)]
 FASHION_RATES_B = [(8, 24), (4, 60), (16, 80)]
@@ -33,27 +36,15 @@ SMALL_RATES_A = [(2, 8), (4, 16)]
 SMALL_RATES_B = [(2, 8), (4, 16), (8, 32)]
 
 
-def water_level(variances, bits):
-    """Return the error of the components that the best linear-Gaussian code codes."""
-    variances = np.maximum(variances, 1e-12)
-    low, high = np.log(variances.min()) - 100, np.log(variances.max())
-    for _ in range(200):
-        middle = (low + high) / 2
-        spent = np.maximum(0, 0.5 * (np.log2(variances) - middle / np.log(2))).sum()
-        low, high = (middle, high) if spent > bits else (low, middle)
-    return np.exp(high)
-
-
 def linear_code_error(X, X_test, bits):
     """Return the expected MSE on test rows of the linear code made for the training rows."""
     pca = PCA().fit(X)
-    level = water_level(pca.explained_variance_, bits)
-    kept = pca.explained_variance_ > level
-    gain = 1 - level / pca.explained_variance_[kept]
-    scores = pca.transform(X_test)
-    bias = ((gain - 1) * scores[:, kept]) ** 2
-    noise = gain * level
-    return ((scores[:, ~kept] ** 2).sum(1) + (bias + noise).sum(1)).mean() / X.shape[1]
+    variances = np.maximum(pca.explained_variance_, 1e-12)
+    nats = water_fill(torch.tensor(variances), bits * math.log(2)).numpy()
+    left = np.exp(-2 * nats)
+    bias = (left * pca.transform(X_test)) ** 2
+    noise = (1 - left) * left * variances
+    return (bias + noise).sum(1).mean() / X.shape[1]
 
 
 def ratio(hvae, X_train, X):

@@ -85,17 +85,16 @@ def count_clusters(tree):
 
 def _shares_lost(rows):
     """Return the share of information lost by merging any two rows; inf on the diagonal."""
-    negative = _negative_entropy(rows)
-    lost = negative[:, None] + negative[None] - _negative_entropy(rows[:, None] + rows[None])
+    left_open = _weighted_entropy(rows)
+    merged = _weighted_entropy(rows[:, None] + rows[None])
+    lost = merged - (left_open[:, None] + left_open[None])
     sizes = rows.sum(1)
     pair = np.stack(np.broadcast_arrays(sizes[:, None], sizes[None]), -1)
-    shares = lost / -_negative_entropy(pair)
+    shares = lost / _weighted_entropy(pair)
     np.fill_diagonal(shares, np.inf)
     return shares
 
 
-def _negative_entropy(rows):
-    """Return sum_j r_j log2(r_j / sum r) over the last axis."""
-    total = rows.sum(-1, keepdims=True)
-    ratio = np.divide(rows, total, out=np.ones_like(rows), where=rows > 0)
-    return (rows * np.log2(ratio)).sum(-1)
+def _weighted_entropy(rows):
+    """Return the entropies over the last axis, in nats, times the sums over it."""
+    return rows.sum(-1) * entropy(rows, axis=-1)

@@ -41,12 +41,12 @@ class GuidedBatch:
     ----------
     x : Tensor of shape (b, n_features)
         Raw data.
-    targets : Tensor of shape (b, n_states)
+    state_shares : Tensor of shape (b, n_states)
         Shares of the states among a row's neighbours; zeros if its neighbours are not known.
     """
 
     x: Tensor
-    targets: Tensor
+    state_shares: Tensor
 
     def __len__(self):
         return len(self.x)
@@ -84,15 +84,15 @@ class Selection(Dataset):
 
 
 class GuidedSelection(Selection):
-    """All rows, with `GuidedBatch.targets`, (n, n_states), on the same device."""
+    """All rows, with `GuidedBatch.state_shares`, (n, n_states), on the same device."""
 
-    def __init__(self, rows, targets):
+    def __init__(self, rows, state_shares):
         super().__init__(rows)
-        self.targets = targets
+        self.state_shares = state_shares
 
     def batches(self, parts):
         for part, x in zip(parts, super().batches(parts), strict=True):
-            yield GuidedBatch(x, self.targets.index_select(0, part))
+            yield GuidedBatch(x, self.state_shares.index_select(0, part))
 
 
 class RowBatches:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
 
-from sk_hvae._clustering.lost import ClusterOutcome
-from sk_hvae._clustering.targets import MOST_CLUSTERS, ClusterSearch
+from sk_hvae._clustering.lost_clusters import ClusterOutcome
+from sk_hvae._clustering.state_shares import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
@@ -59,6 +59,7 @@ from sk_hvae.exceptions import (
     muted,
     warn_caller,
 )
+from sk_hvae.nn.building import FLAT_NETWORKS
 from sk_hvae.nn.likelihoods import resolve as new_likelihood
 
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
@@ -263,7 +264,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "consistency": [Interval(Real, 0, None, closed="left")],
-        "network": [StrOptions({"auto", "mlp", "conv"}), tuple, list],
+        "network": [StrOptions({"auto", *FLAT_NETWORKS}), tuple, list],
         **{
             name: _TRANSFORMER[name]
             for name in (

@@ -35,6 +35,7 @@ from sk_hvae._sklearn.callbacks import with_callbacks
 from sk_hvae._sklearn.fitted_state import fitted_of, is_fitted, set_fitted
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
 from sk_hvae.exceptions import RateTargetWarning, warn_caller
+from sk_hvae.nn.building import INFERENCE_KINDS, NETWORKS, TOP_LAYERS
 from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
 
@@ -244,13 +245,13 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         "n_components": ["array-like", Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "network": [
-            StrOptions({"auto", "mlp", "conv", "fully-conv", "hit-mnist", "hit-cifar"}),
+            StrOptions({"auto", *NETWORKS}),
             tuple,
             list,
         ],
         "image_shape": ["array-like", None],
-        "inference": [StrOptions({"top_down", "ladder"})],
-        "top_layer": [StrOptions({"gaussian", "categorical", "gumbel"})],
+        "inference": [StrOptions(set(INFERENCE_KINDS))],
+        "top_layer": [StrOptions(set(TOP_LAYERS))],
         "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list, tuple],
         "missing": [StrOptions({"error", "mask"})],
         "output_layers": [

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset
 
+from sk_hvae.nn import building
 from sk_hvae.nn.likelihoods import Likelihood
 
 
@@ -30,8 +31,8 @@ ImageShape: TypeAlias = Sequence[int]
 Network: TypeAlias = str | tuple[Any, Any] | list[Any]
 Columns: TypeAlias = int | str | slice | Sequence[Any] | NDArray[Any] | Callable[[Any], Any]
 LikelihoodChoice: TypeAlias = str | Likelihood | Sequence[tuple[Any, Columns] | list[Any]]
-InferenceKind: TypeAlias = Literal["top_down", "ladder"]
-TopLayer: TypeAlias = Literal["gaussian", "categorical", "gumbel"]
+InferenceKind: TypeAlias = building.InferenceKind
+TopLayer: TypeAlias = building.TopLayer
 Missing: TypeAlias = Literal["error", "mask"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 MaxEpochs: TypeAlias = int | Literal["auto"]

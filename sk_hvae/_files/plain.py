@@ -9,18 +9,23 @@ from torch.overrides import TorchFunctionMode
 from sk_hvae._files.saved_arrays import KINDS, from_arrays, to_arrays
 from sk_hvae._fit.fitted import Trained
 from sk_hvae._fit.plane import Plane
-from sk_hvae.nn.building import Architecture, build_hierarchy
+from sk_hvae.nn.building import (
+    INFERENCE_KINDS,
+    NETWORKS,
+    TOP_LAYERS_OF_ALL,
+    Architecture,
+    build_hierarchy,
+)
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood, PerColumn
 from sk_hvae.nn.likelihoods.codes import merge_codes, no_codes
-from sk_hvae.nn.networks.hit import PRESETS
 
 _KINDS: tuple[type[Likelihood], ...] = (*LIKELIHOODS.values(), PerColumn)
 _LIKELIHOODS = {kind.__name__: kind for kind in _KINDS}
 _OPTIONS = {
-    "network": ("mlp", "conv", "fully-conv", *PRESETS),
-    "inference": ("top_down", "ladder"),
-    "top_layer": ("gaussian", "categorical", "gumbel", "mixture"),
+    "network": NETWORKS,
+    "inference": INFERENCE_KINDS,
+    "top_layer": TOP_LAYERS_OF_ALL,
 }
 
 

@@ -1,24 +1,13 @@
 """Module, batches, optimiser and callbacks put together to a net that trains."""
 
-import torch
 from skorch.helper import predefined_split
 
 from sk_hvae._data.batches import RowBatches, Share
 from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
 from sk_hvae._fit.distributed import SharedHVAENet
 from sk_hvae._fit.loop import HVAENet
+from sk_hvae._fit.weight_decay import adamw_for
 from sk_hvae.nn.noise import GeneratorNoise
-
-_NOT_DECAYED = (
-    "*linear.*",
-    "*.bias",
-    "*.gain",
-    "*likelihood.*",
-    "*prior_logits",
-    "features.*",
-    "coefficients",
-    "scales.*",
-)
 
 
 def build_net(
@@ -81,10 +70,7 @@ def build_net(
         "n_steps": settings.n_steps,
         "checkpoint": checkpoint,
         "criterion": control.loss,
-        "optimizer": torch.optim.AdamW,
-        "optimizer__fused": True,
-        "optimizer__weight_decay": settings.weight_decay,
-        "optimizer__param_groups": [(name, {"weight_decay": 0.0}) for name in _NOT_DECAYED],
+        "optimizer": adamw_for(module, settings.weight_decay),
         "lr": settings.lr,
         "max_epochs": settings.max_epochs,
         "batch_size": settings.batch_size,

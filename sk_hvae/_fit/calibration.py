@@ -1,13 +1,11 @@
 """What a rate-conditioned model reaches, and what to condition it on to hit a target."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import least_squares
 
-_LN2 = math.log(2)
 _CUBIC_FROM = 4
 _CORRECTIONS = 20
 _CLOSE = 1e-3
@@ -27,21 +25,21 @@ class PlanePoint(NamedTuple):
         Bits.
     betas : ndarray of shape (n_layers,)
         Multipliers.
-    units : ndarray of shape (n_units of all layers,)
-        The layers' units, side by side.
+    scales : ndarray of shape (n_units of all layers,)
+        The scales of all units, see `Latent`, layers side by side.
     """
 
     condition: np.ndarray
     rates: np.ndarray
     distortion: float
     betas: np.ndarray
-    units: np.ndarray
+    scales: np.ndarray
 
 
 class Calibration:
     """Measurements on a grid of conditions, and interpolation between them.
 
-    The logarithms of rates, betas and units are interpolated by cubic splines in the
+    The logarithms of rates, betas and scales are interpolated by cubic splines in the
     logarithms of the conditions, or linearly where an axis has fewer than four nodes.
 
     Parameters
@@ -70,7 +68,7 @@ class Calibration:
     @classmethod
     def of(cls, points):
         """Calibrate by the `PlanePoint` of every node of a grid, in the order of its nodes."""
-        rows = [np.r_[_log(p.rates), p.distortion, _log(p.betas), _log(p.units)] for p in points]
+        rows = [np.r_[_log(p.rates), p.distortion, _log(p.betas), _log(p.scales)] for p in points]
         return cls(np.log(points[0].condition), np.log(points[-1].condition), np.array(rows))
 
     @property
@@ -115,7 +113,7 @@ class Calibration:
             rates=np.exp(values[:n]),
             distortion=float(values[n]),
             betas=np.exp(values[n + 1 : 2 * n + 1]),
-            units=np.exp(values[2 * n + 1 :]),
+            scales=np.exp(values[2 * n + 1 :]),
         )
 
 

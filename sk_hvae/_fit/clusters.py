@@ -108,7 +108,7 @@ def _probabilities(module, rows, states):
     """Compute the posterior probabilities of some states, which make up one."""
 
     def posterior(x):
-        return module.layers[-1].posterior(module.features(x), None).mean
+        return module.layers[-1].posterior(module.activations(x), None).mean
 
     n_states = module.layers[-1].n_units
     probabilities = map_rows(module, rows, posterior, n_states)[:, states]

@@ -1,22 +1,25 @@
 """Find the multipliers: measured rates and targets in, betas out."""
 
-import math
 from typing import NamedTuple
 
 import torch
 
 from sk_hvae._fit.checkpoint import Checkpointed
+from sk_hvae._fit.proportional_integral import MAX_LOG_BETA, ProportionalIntegral
 from sk_hvae.nn.objective import objective
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
-OFFSET = 0.1 * _LN2
+# A tenth of a bit is added to rates and targets before they are compared. It keeps the error of a
+# layer at 0 bits finite; small targets are held less tightly for it.
+OFFSET = 0.1 * LN2
+# Rates are averaged over some 10 batches: less of it follows their noise, more of it lags behind.
 _SMOOTHING = 0.9
-_INTEGRAL_GAIN = 0.1
-_PROPORTIONAL_GAIN = 4.0
-MAX_PUSHED_ERROR = 1.5
-_RAMP_UNTIL, _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 0.3, 2000, 2.5
-AVERAGE_FROM, SETTLE_AT = 0.88, 0.95
-MAX_LOG_BETA = math.log(1e4)
+# The push answers at once, so that layers keep their split; the slow sum keeps many layers that
+# compete for the same information from going round in cycles.
+_INTEGRAL_GAIN, _PROPORTIONAL_GAIN = 0.1, 4.0
+# Ramps: twice the targets if there are 2,000 steps to come down, and no more than 2.5 bits a unit,
+# beyond which codes are hard to train.
+_RAMP_STEPS, _RAMP_BITS_PER_UNIT = 2000, 2.5
 
 
 class Goal(NamedTuple):
@@ -33,7 +36,7 @@ class Goal(NamedTuple):
     @property
     def nats(self):
         """Target rates in nats."""
-        return [rate * _LN2 for rate in self.layer_rates]
+        return [rate * LN2 for rate in self.layer_rates]
 
     def ramp(self, n_units, n_steps):
         """Return the multiple of the target rates to begin with.
@@ -48,23 +51,13 @@ class Goal(NamedTuple):
         return max(1.0, min(affordable, 2.0 ** min(1.0, n_steps / _RAMP_STEPS)))
 
 
-def ramp_ahead(step, n_steps):
-    """Return the power to which the ramp is still applied: 1 at first, 0 after 30%."""
-    return max(0.0, 1 - step / (_RAMP_UNTIL * n_steps))
-
-
-class RateController(Checkpointed):
+class RateController(ProportionalIntegral):
     """Hold every layer at its target rate by moving its multiplier.
 
-    A proportional-integral controller on log beta. Layers compete for the same information:
-    once their betas are equal, the distortion depends on the total rate alone, and the split
-    drifts. The integral part is dual ascent on the multipliers; the proportional part acts
-    as the quadratic term of an augmented Lagrangian and holds the split in place.
-
-    From 95% of the steps on, the betas are settled at their mean over the steps between 88%
-    and 95%, so that training ends on a fixed objective.
-
-    All state lives on the device of the targets, and nothing is read back.
+    Layers compete for the same information: once their betas are equal, the distortion depends
+    on the total rate alone, and the split drifts. The integral part is dual ascent on the
+    multipliers; the proportional part acts as the quadratic term of an augmented Lagrangian and
+    holds the split in place.
 
     Parameters
     ----------
@@ -93,30 +86,20 @@ class RateController(Checkpointed):
     True
     """
 
-    _CHECKPOINTED = ("_step", "_smoothed", "_log_betas", "_sum", "_n_summed", "betas")
+    _CHECKPOINTED = (*ProportionalIntegral._CHECKPOINTED, "_smoothed", "betas")
 
     def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0):
+        gains = _INTEGRAL_GAIN * gain**2, _PROPORTIONAL_GAIN * gain
+        super().__init__(betas, n_steps, max(ramp, default=1.0) > 1, gains, -MAX_LOG_BETA)
         self.targets = targets
-        self._n_steps = math.inf if n_steps is None else n_steps
-        self._step = 0
-        self._gain = gain
-        self._has_ramp = max(ramp, default=1.0) > 1
         self._ramp = targets.new_tensor(ramp) if ramp else torch.ones_like(targets)
         self._smoothed = targets * self._ramp
-        self._log_betas = betas.log()
-        self._sum = torch.zeros_like(betas)
-        self._n_summed = 0
         self.betas = betas
-
-    @property
-    def is_ramping(self):
-        """Whether the targets are still coming down."""
-        return self._has_ramp and self._step < _RAMP_UNTIL * self._n_steps
 
     @property
     def current_targets(self):
         """Targets at this step, nats, (n_layers,)."""
-        return self.targets * self._ramp ** ramp_ahead(self._step, self._n_steps)
+        return self.targets * self._ramp**self._ramp_ahead
 
     def loss(self, output):
         """Weigh distortion and rates of an `HVAEOutput`; returns `LossTerms`."""
@@ -130,37 +113,23 @@ class RateController(Checkpointed):
         output : HVAEOutput
             Of the batch; mean rates that are not finite are ignored.
         """
+        if self._advance(output):
+            self.betas = (self._log_betas + self._push).exp()
+
+    def _error(self, output):
         rates = output.rates.detach().mean(0)
-        self._step += 1
-        if self._step >= SETTLE_AT * self._n_steps:
-            self._settle()
-            return
         rates = torch.where(rates.isfinite(), rates, self._smoothed)
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
-        error = ((self._smoothed + OFFSET) / (self.current_targets + OFFSET)).log()
-        step = _INTEGRAL_GAIN * self._gain**2 * error
-        self._log_betas = (self._log_betas + step).clamp(-MAX_LOG_BETA, MAX_LOG_BETA)
-        bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
-        push = _PROPORTIONAL_GAIN * self._gain * bounded
-        self.betas = (self._log_betas + push).exp()
-        if self._step >= AVERAGE_FROM * self._n_steps:
-            self._sum = self._sum + self._log_betas
-            self._n_summed += 1
-
-    def _settle(self):
-        if self._n_summed:
-            self._log_betas = self._sum / self._n_summed
-            self._n_summed = 0
-            self.betas = self._log_betas.exp()
+        return ((self._smoothed + OFFSET) / (self.current_targets + OFFSET)).log()
 
 
 class GuidedController(RateController):
-    """A `RateController` for a categorical top layer whose states have targets.
+    """A `RateController` for a categorical top layer that is compared with shares of its states.
 
     Parameters
     ----------
     consistency : float
-        Multiplier of the disagreement with the targets.
+        Multiplier of the disagreement with these shares.
     *args
         As for `RateController`.
     """

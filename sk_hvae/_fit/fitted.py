@@ -144,7 +144,7 @@ class Fitted(Trained):
         module = self.in_place()
 
         def moments(x):
-            posteriors = module.infer(module.features(x)).posteriors
+            posteriors = module.infer(module.activations(x)).posteriors
             return torch.cat([q.mean for q in posteriors] + [q.std for q in posteriors], 1)
 
         width = sum(self.n_components)

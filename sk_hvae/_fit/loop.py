@@ -14,7 +14,7 @@ from sk_hvae._fit.checkpoint import Checkpointed
 from sk_hvae._fit.optimise import GradientGuard, lr_factor
 from sk_hvae._fit.pass_sums import PassSums
 from sk_hvae.exceptions import TrainingDivergedError
-from sk_hvae.nn.new_columns import take_in
+from sk_hvae.nn.once_constant_columns import take_in
 
 _LN2 = math.log(2)
 _STEPS_PER_SNAPSHOT = 50
@@ -235,7 +235,7 @@ class HVAENet(Checkpointed, NeuralNet):
         return bool(torch.stack(norms).isfinite().all())
 
     def take_in(self, summary, some):
-        """Let the model take in columns that are constant no more; see `nn.new_columns`."""
+        """Let the model take in columns that are constant no more."""
         if take_in(self.model, summary, some):
             self._take_snapshot()
 

@@ -88,8 +88,8 @@ def measure(module, rows):
     """
 
     def mean_terms(x):
-        features = module.features(x)
-        draws = [module.measure(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
+        features = module.activations(x)
+        draws = [module.forward_from(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / _LN2
 

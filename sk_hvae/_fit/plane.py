@@ -95,9 +95,9 @@ class Plane(Trained):
             module = self._new_module()
         module.load_state_dict(self.conditioned.state_at((point.condition * _LN2).tolist()))
         sizes = [layer.n_units for layer in module.layers]
-        units = torch.from_numpy(point.units).to(module.layers[0].unit).split(sizes)
-        for layer, unit in zip(module.layers, units, strict=True):
-            layer.unit.copy_(unit)
+        scales = torch.from_numpy(point.scales).to(module.layers[0].scale).split(sizes)
+        for layer, scale in zip(module.layers, scales, strict=True):
+            layer.scale.copy_(scale)
         return module
 
     def _new_module(self):
@@ -167,7 +167,7 @@ class RatePlane(Recipe):
         points = []
         for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
             module.load_state_dict(conditioned.state_at(rates))
-            module.set_units(some[:: math.ceil(len(some) / _UNIT_ROWS)])
+            module.set_scales(some[:: math.ceil(len(some) / _UNIT_ROWS)])
             found = survey.measure(module)
             points.append(
                 PlanePoint(
@@ -175,7 +175,7 @@ class RatePlane(Recipe):
                     rates=found.rates,
                     distortion=found.distortion,
                     betas=np.array(betas),
-                    units=torch.cat([layer.unit for layer in module.layers]).cpu().numpy(),
+                    scales=torch.cat([layer.scale for layer in module.layers]).cpu().numpy(),
                 )
             )
         return Plane(

@@ -4,15 +4,8 @@ import math
 
 import torch
 
-from sk_hvae._fit.checkpoint import Checkpointed
-from sk_hvae._fit.control import (
-    AVERAGE_FROM,
-    MAX_LOG_BETA,
-    MAX_PUSHED_ERROR,
-    OFFSET,
-    SETTLE_AT,
-    ramp_ahead,
-)
+from sk_hvae._fit.control import OFFSET
+from sk_hvae._fit.proportional_integral import ProportionalIntegral
 from sk_hvae.nn.objective import balanced_objective
 
 _N_NODES = {1: 12, 2: 8, 3: 5, 4: 3, 5: 3}
@@ -70,7 +63,7 @@ class TargetGrid:
         return weights
 
 
-class PlaneController(Checkpointed):
+class PlaneController(ProportionalIntegral):
     """Hold every layer at every target in a box, by multipliers on a grid of targets.
 
     At each node of the grid a proportional-integral controller like `RateController` moves
@@ -90,31 +83,26 @@ class PlaneController(Checkpointed):
         Multiples of the nodes' targets to begin with, as in `RateController`.
     """
 
-    _CHECKPOINTED = ("_step", "_log_betas", "_push", "_measured", "_wanted", "_sum", "_n_summed")
+    _CHECKPOINTED = (*ProportionalIntegral._CHECKPOINTED, "_measured", "_wanted")
 
     current_targets = None
 
     def __init__(self, grid, betas, n_steps, ramps):
+        super().__init__(
+            betas,
+            n_steps,
+            bool((ramps > 1).any()),
+            (_INTEGRAL_GAIN, _PROPORTIONAL_GAIN),
+            _MIN_LOG_BETA,
+            grid.smoother(_ROUGHNESS_PRICE),
+        )
         self.grid = grid
-        self._n_steps = n_steps
-        self._step = 0
-        self._smoother = grid.smoother(_ROUGHNESS_PRICE)
         self._ramps = ramps
-        self._has_ramp = bool((ramps > 1).any())
-        self._log_betas = betas.log()
-        self._push = torch.zeros_like(betas)
         self._measured = torch.zeros_like(betas)
         self._wanted = torch.zeros_like(betas)
-        self._sum = torch.zeros_like(betas)
-        self._n_summed = 0
         low, high = grid.box.log_low, grid.box.log_high
         self.targets = (high.exp() - low.exp()) / (high - low)
         """Means of the targets over the box, (n_layers,)."""
-
-    @property
-    def is_ramping(self):
-        """Whether the targets are still coming down."""
-        return self._has_ramp and ramp_ahead(self._step, self._n_steps) > 0
 
     @property
     def betas(self):
@@ -136,13 +124,12 @@ class PlaneController(Checkpointed):
 
     def observe(self, output):
         """Move the betas after a batch, given its `ConditionedOutput`."""
-        self._step += 1
-        if self._step >= SETTLE_AT * self._n_steps:
-            self._settle()
-            return
+        self._advance(output)
+
+    def _error(self, output):
         rates, targets = output.mean_rates().detach(), output.targets
         weights = self.grid.weights(targets)
-        ramps = (weights @ self._ramps) ** ramp_ahead(self._step, self._n_steps)
+        ramps = (weights @ self._ramps) ** self._ramp_ahead
         finite = rates.isfinite()
         measured = weights.T @ torch.where(finite, rates + OFFSET, 0.0)
         wanted = weights.T @ torch.where(finite, ramps * targets + OFFSET, 0.0)
@@ -150,17 +137,4 @@ class PlaneController(Checkpointed):
         self._wanted = torch.lerp(wanted, self._wanted, _SMOOTHING)
         seen = self._wanted > 0
         error = torch.where(seen, self._measured / self._wanted.where(seen, 1.0), 1.0).log()
-        error = self._smoother @ error
-        log_betas = self._smoother @ (self._log_betas + _INTEGRAL_GAIN * error)
-        self._log_betas = log_betas.clamp(_MIN_LOG_BETA, MAX_LOG_BETA)
-        bounded = error.clamp(-MAX_PUSHED_ERROR, MAX_PUSHED_ERROR)
-        self._push = _PROPORTIONAL_GAIN * bounded
-        if self._step >= AVERAGE_FROM * self._n_steps:
-            self._sum = self._sum + self._log_betas
-            self._n_summed += 1
-
-    def _settle(self):
-        if self._n_summed:
-            self._log_betas = self._sum / self._n_summed
-            self._push = torch.zeros_like(self._push)
-            self._n_summed = 0
+        return self._smoother @ error

@@ -70,7 +70,7 @@ class PlaneSurvey:
             for part in rows.split(_ROWS_PER_PART):
                 x = to_device(part, self._device)
                 noises = [ReplayedNoise(module.row_noise(x, n)) for n in range(n_draws)]
-                self._parts.append((x, module.features(x), noises))
+                self._parts.append((x, module.activations(x), noises))
 
     def _look_at(self, rows, columns):
         """Find number and range of the cells of some columns that are not missing."""

@@ -74,7 +74,7 @@ def measured(module, net, plan):
     some = some_rows(plan.training)
     if module.likelihood.fits_each_batch:
         fit_scale(module, some)
-    module.set_units(some)
+    module.set_scales(some)
     found = measure(module, plan.rows)
     betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
     misses = Reached(plan.goal.layer_rates, rates, betas).misses

@@ -205,9 +205,9 @@ def mutual_information(
 def _infer(module, rows, noise, n_draws):
     """Sample the layers of rows several times."""
     device = module_device(module)
-    parts = [module.features(to_device(x, device)) for x in ResidentRows(rows).chunks()]
-    features = tuple.__new__(type(parts[0]), map(torch.cat, zip(*parts, strict=True)))
-    return [module.infer(features, noise, enumerate_states=False) for _ in range(n_draws)]
+    parts = [module.activations(to_device(x, device)) for x in ResidentRows(rows).chunks()]
+    activations = tuple.__new__(type(parts[0]), map(torch.cat, zip(*parts, strict=True)))
+    return [module.infer(activations, noise, enumerate_states=False) for _ in range(n_draws)]
 
 
 def _densities(draws, number):

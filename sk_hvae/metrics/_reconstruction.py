@@ -4,10 +4,13 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from sk_hvae._estimators.typing import MatrixLike
 from sk_hvae.metrics._checks import dense_rows
+from sk_hvae.nn.units import LN2
+from sk_hvae.nn.water_filling import water_fill
 
 
 def psnr(X: MatrixLike, reconstruction: MatrixLike, data_range: float | None = None) -> float:
@@ -122,15 +125,10 @@ def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
     centred = data - data.mean(axis=0)
     n_rows, n_columns = data.shape
     smaller = centred.T @ centred if n_columns <= n_rows else centred @ centred.T
-    variances = np.linalg.eigvalsh(smaller)[::-1] / n_rows
-    variances = variances[variances > variances[0] * len(variances) * np.finfo(float).eps]
+    variances = np.linalg.eigvalsh(smaller) / n_rows
+    variances = variances[variances > variances[-1] * len(variances) * np.finfo(float).eps]
     if not len(variances):
         return np.zeros_like(rates)[()]
-    logs = np.log2(variances)
-    count = np.arange(1, len(variances) + 1)
-    total_logs = np.cumsum(logs)
-    joins_at = (total_logs - count * logs) / 2
-    active = np.searchsorted(joins_at, rates, side="right")
-    level = np.exp2((total_logs[active - 1] - 2 * rates) / active)
-    left_out = np.concatenate((np.cumsum(variances[::-1])[::-1], [0.0]))[active]
-    return ((active * level + left_out) / n_columns)[()]
+    nats = [water_fill(torch.tensor(variances), rate * LN2).numpy() for rate in rates.flat]
+    errors = [np.sum(variances * np.exp(-2 * of_rate)) for of_rate in nats]
+    return (np.reshape(errors, rates.shape) / n_columns)[()]

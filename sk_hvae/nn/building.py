@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 
@@ -24,7 +24,16 @@ from sk_hvae.nn.networks.skip import (
 )
 from sk_hvae.nn.networks.spatial import layer_shapes, spatial_parts
 
-_CONVOLUTIONAL = ("conv", "fully-conv", *PRESETS)
+# The names of what can be built stand here only.
+InferenceKind: TypeAlias = Literal["top_down", "ladder"]
+TopLayer: TypeAlias = Literal["gaussian", "categorical", "gumbel"]
+
+INFERENCE_KINDS: tuple[str, ...] = get_args(InferenceKind)
+TOP_LAYERS: tuple[str, ...] = get_args(TopLayer)
+# A clusterer's top layer is a mixture; other estimators have no use for its learned prior.
+TOP_LAYERS_OF_ALL = (*TOP_LAYERS, "mixture")
+FLAT_NETWORKS = ("mlp", "conv")
+NETWORKS = (*FLAT_NETWORKS, "fully-conv", *PRESETS)
 
 
 class Architecture(NamedTuple):
@@ -108,7 +117,7 @@ def build_hierarchy(architecture, likelihood):
         missing = MissingCells(likelihood.column_of_link, likelihood.summary.minimum)
         n_inputs += missing.n_marks
     network, inference = architecture.network, architecture.inference
-    if network in _CONVOLUTIONAL and not _keeps_pixels(likelihood):
+    if network in NETWORKS and network != "mlp" and not _keeps_pixels(likelihood):
         raise ValueError(
             f"network={network!r} needs a likelihood with one number for each pixel, in their "
             f"order, which {likelihood} has not; use network='mlp'."

@@ -15,11 +15,11 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.quasirandom import SobolEngine
 
-from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.networks.convolution import Doubling
+from sk_hvae.nn.networks.skip import LinearPath
 from sk_hvae.nn.noise import uniform
 
-_N_FEATURES, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
+_N_FUNCTIONS, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
 _ROWS_PER_TARGET = 8
 _N_CODES, _N_CODES_OF_ONE_LAYER, _RIDGE = 96, 32, 1e-3
 _TINY = 1e-12
@@ -94,11 +94,11 @@ class RateBox(nn.Module):
         return (rates.log() - self.log_low) / (self.log_high - self.log_low)
 
 
-class RateFeatures(nn.Module):
+class RateBasis(nn.Module):
     """Smooth functions of the target rates: SiLUs of random directions, which are trained.
 
     The directions mix the logarithms of every layer's rate and of the sum of its rate and
-    those above, on which a linear code depends. Over the box, the features start with mean
+    those above, on which a linear code depends. Over the box, the functions start with mean
     zero and standard deviation 0.5, but for the first, which is constant.
 
     Parameters
@@ -118,10 +118,10 @@ class RateFeatures(nn.Module):
         low, high = _log_and_cumulated(torch.stack((box.log_low, box.log_high)).exp())
         self.register_buffer("low", low)
         self.register_buffer("high", high)
-        self.net = nn.Linear(n, _N_FEATURES - 1)
+        self.net = nn.Linear(n, _N_FUNCTIONS - 1)
         with torch.no_grad():
-            directions = functional.normalize(torch.randn(_N_FEATURES - 1, n))
-            bends = 2 * torch.rand(_N_FEATURES - 1, n) - 1
+            directions = functional.normalize(torch.randn(_N_FUNCTIONS - 1, n))
+            bends = 2 * torch.rand(_N_FUNCTIONS - 1, n) - 1
             self.net.weight.copy_(_STEEPNESS * directions)
             self.net.bias.copy_(-(self.net.weight * bends).sum(1))
             start = self._raw(box.rates(torch.rand(4096, box.n_layers)))
@@ -129,9 +129,9 @@ class RateFeatures(nn.Module):
         self.register_buffer("std", start.std(0))
 
     def forward(self, targets):
-        """Map targets in nats (n, n_layers) to features (n, n_features)."""
-        features = (self._raw(targets) - self.mean) / self.std
-        return _SPREAD * functional.pad(features, (1, 0), value=1.0)
+        """Map targets in nats (n, n_layers) to values of the functions, (n, n_functions)."""
+        values = (self._raw(targets) - self.mean) / self.std
+        return _SPREAD * functional.pad(values, (1, 0), value=1.0)
 
     def _raw(self, targets):
         coordinates = 2 * (_log_and_cumulated(targets) - self.low) / (self.high - self.low) - 1
@@ -168,7 +168,7 @@ class Modulation:
         _, scale, shift = (values.to(output.dtype) for values in self.current)
         by_target = output.unflatten(0, (len(scale), -1))
         shape = [len(scale)] + [1] * (by_target.dim() - 1)
-        shape[-1 if type(layer) is nn.Linear else 2] = self.widths[1]
+        shape[-1 if isinstance(layer, nn.Linear) else 2] = self.widths[1]
         return torch.addcmul(shift.view(shape), by_target, scale.view(shape)).flatten(0, 1)
 
 
@@ -203,10 +203,11 @@ class ConditionedHierarchy(nn.Module):
         super().__init__()
         self.model = model
         self.box = box
-        self.features = RateFeatures(box)
+        # Saved files know the basis by this name.
+        self.features = RateBasis(box)
         self.modulations = {}
         for name, layer in _layers(model):
-            n_inputs = layer.in_features if name.endswith(".linear") else 0
+            n_inputs = layer.in_features if isinstance(layer, LinearPath) else 0
             n_outputs = 0 if _puts_out(model, name, layer) else len(_weights(layer).bias)
             self.modulations[name] = modulation = Modulation(n_inputs, n_outputs)
             layer.register_forward_pre_hook(modulation.before)
@@ -214,10 +215,15 @@ class ConditionedHierarchy(nn.Module):
         widths = [width for m in self.modulations.values() for width in m.widths]
         neutral = [torch.full((width,), i % 3 < 2) for i, width in enumerate(widths)]
         self.register_buffer("neutral", torch.cat(neutral).float())
-        self.coefficients = nn.Parameter(torch.zeros(_N_FEATURES, len(self.neutral)))
+        self.coefficients = nn.Parameter(torch.zeros(_N_FUNCTIONS, len(self.neutral)))
         self.scales = nn.ParameterDict(
-            {_key(name): torch.zeros(_N_FEATURES, scale.numel()) for name, scale in _scales(model)}
+            {_key(name): torch.zeros(_N_FUNCTIONS, scale.numel()) for name, scale in _scales(model)}
         )
+
+    @property
+    def basis(self):
+        """The functions of the target rates that modulate the layers, a `RateBasis`."""
+        return self.features
 
     def train(self, mode=True):
         """Set the mode; the likelihood fits no scale to single batches, which mix all rates."""
@@ -244,9 +250,9 @@ class ConditionedHierarchy(nn.Module):
         places = uniform(noise(x.new_empty(n_targets, self.box.n_layers, dtype=torch.float32)))
         targets = self.box.rates(places)
         with torch.autocast(x.device.type, enabled=False):
-            features = self.features(targets)
-            scales = self._scales_at(features, len(x))
-            values = self._values(features)
+            basis = self.basis(targets)
+            scales = self._scales_at(basis, len(x))
+            values = self._values(basis)
         try:
             for name, modulation in self.modulations.items():
                 modulation.current = values[name]
@@ -256,9 +262,9 @@ class ConditionedHierarchy(nn.Module):
                 modulation.current = None
         return ConditionedOutput(output.distortion, output.rates, targets)
 
-    def _values(self, features):
+    def _values(self, basis):
         """Return scale of the input, scale and shift of the output for every layer, by name."""
-        return self._split(torch.addmm(self.neutral, features, self.coefficients))
+        return self._split(torch.addmm(self.neutral, basis, self.coefficients))
 
     def _split(self, columns):
         """Split (n, width) into the three parts of every layer, by name."""
@@ -266,14 +272,14 @@ class ConditionedHierarchy(nn.Module):
         parts = columns.split(widths, 1)
         return {name: parts[3 * i : 3 * i + 3] for i, name in enumerate(self.modulations)}
 
-    def _scales_at(self, features, n_rows):
+    def _scales_at(self, basis, n_rows):
         """Return the likelihood's scales for every row, (n_rows, 1) or (n_rows, n_features)."""
         top = self.model.layers[-1]
-        if isinstance(top, CategoricalLatent) and top.enumerates:
+        if top.enumerates:
             n_rows *= top.n_units
-        n_repeats = n_rows // len(features)
+        n_repeats = n_rows // len(basis)
         return {
-            name: scale + (features @ self.scales[_key(name)]).repeat_interleave(n_repeats, 0)
+            name: scale + (basis @ self.scales[_key(name)]).repeat_interleave(n_repeats, 0)
             for name, scale in _scales(self.model)
         }
 
@@ -294,7 +300,7 @@ class ConditionedHierarchy(nn.Module):
         callable
             Maps rates in nats (n, n_layers) to what ``set_model`` would return, (n,).
         """
-        paths = [(n, layer) for n, layer in _layers(self.model) if n.endswith(".linear")]
+        paths = [(n, layer) for n, layer in _layers(self.model) if isinstance(layer, LinearPath)]
         tensors = dict(_scales(self.model))
         for name, layer in paths:
             tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
@@ -308,14 +314,14 @@ class ConditionedHierarchy(nn.Module):
             records.append([tensor.clone() for tensor in tensors.values()])
         stacks = map(torch.stack, zip(*records, strict=True))
         found = dict(zip(tensors, stacks, strict=True))
-        solve = _ridge(self.features(targets))
+        solve = _ridge(self.basis(targets))
         for name, layer in paths:
             self._start_path(name, layer, found[f"{name}.weight"], found[f"{name}.bias"], solve)
         for name, scale in _scales(self.model):
             scale.copy_(found[name].mean(0))
             self.scales[_key(name)].copy_(solve((found[name] - scale).view(len(targets), -1)))
         coefficients = solve(targets.new_tensor(numbers)[:, None])
-        return lambda rates: (self.features(rates).detach() @ coefficients)[:, 0]
+        return lambda rates: (self.basis(rates).detach() @ coefficients)[:, 0]
 
     def _start_path(self, name, layer, weights, biases, solve):
         """Start one linear path, each input of which acts in one direction at all rates."""
@@ -344,9 +350,9 @@ class ConditionedHierarchy(nn.Module):
             State of a plain model of the same architecture; what is not modulated is shared.
         """
         targets = torch.tensor([list(rates)], device=self.box.log_low.device)
-        features = self.features(targets)
+        basis = self.basis(targets)
         state = self.model.state_dict()
-        for name, values in self._values(features).items():
+        for name, values in self._values(basis).items():
             scale_in, scale_out, shift = (part[0] for part in values)
             layer = self.model.get_submodule(name)
             key = f"{name}.convolution" if isinstance(layer, Doubling) else name
@@ -359,7 +365,7 @@ class ConditionedHierarchy(nn.Module):
                 weight, bias = weight * scale_out.view(shape), bias * scale_out + shift
             state |= {f"{key}.weight": weight, f"{key}.bias": bias}
         for name, scale in _scales(self.model):
-            state[name] = scale + (features @ self.scales[_key(name)]).view(scale.shape)
+            state[name] = scale + (basis @ self.scales[_key(name)]).view(scale.shape)
         return state
 
 
@@ -371,7 +377,7 @@ def _log_and_cumulated(rates):
 
 def _layers(model):
     """List what is modulated, by name: all layers with a bias but those of the encoder."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
+    kinds = (LinearPath, nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
     inside = {f"{name}.convolution" for name, m in model.named_modules() if type(m) is Doubling}
     return [
         (name, layer)
@@ -389,7 +395,8 @@ def _puts_out(model, name, layer):
     These are many, and what comes before them is modulated.
     """
     widths = (model.likelihood.n_outputs, model.likelihood.n_linked)
-    return name.startswith("decoder.") and type(layer) is nn.Linear and layer.out_features in widths
+    is_linear = isinstance(layer, nn.Linear)
+    return name.startswith("decoder.") and is_linear and layer.out_features in widths
 
 
 def _weights(layer):
@@ -414,8 +421,8 @@ def _key(name):
     return name.replace(".", "/")
 
 
-def _ridge(features):
-    """Return a function that regresses (n, width) on the features."""
-    gram = features.T @ features
+def _ridge(basis):
+    """Return a function that regresses (n, width) on values of the basis, (n, n_functions)."""
+    gram = basis.T @ basis
     gram = gram + _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), device=gram.device)
-    return lambda values: torch.linalg.solve(gram, features.T @ values)
+    return lambda values: torch.linalg.solve(gram, basis.T @ values)

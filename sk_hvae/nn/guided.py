@@ -1,4 +1,4 @@
-"""Neighbours share clusters: a hierarchy that is told where the states of its rows should go."""
+"""A hierarchy that is guided by neighbours: how far its states are from those next to a row."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ class GuidedOutput(NamedTuple):
     distortion, rates, latents
         As in `HVAEOutput`.
     disagreement : Tensor of shape (b,)
-        -sum_c t_c ln q(c | x): how far the categorical posterior is from its targets.
+        -sum_c s_c ln q(c | x): how far the categorical posterior is from the shares that its
+        states have among a row's neighbours.
     """
 
     distortion: Tensor
@@ -23,7 +24,7 @@ class GuidedOutput(NamedTuple):
 
 
 class GuidedHierarchy(nn.Module):
-    """A hierarchical VAE with a categorical top layer, and how far it is from its targets.
+    """A hierarchical VAE whose categorical top layer is compared with shares of its states.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class GuidedHierarchy(nn.Module):
         Parameters
         ----------
         batch : GuidedBatch
-            ``x`` (b, n_features) and ``targets`` (b, n_states).
+            ``x`` (b, n_features) and ``state_shares`` (b, n_states).
         noise : callable
             Maps a tensor to standard normal noise of its shape.
 
@@ -49,8 +50,8 @@ class GuidedHierarchy(nn.Module):
         -------
         GuidedOutput
         """
-        features = self.model.features(batch.x)
-        output = self.model.measure(batch.x, features, noise)
-        log_probs = self.model.layers[-1].posterior(features, None).log_probs
-        disagreement = -(batch.targets * log_probs).sum(1)
+        activations = self.model.activations(batch.x)
+        output = self.model.forward_from(batch.x, activations, noise)
+        log_probs = self.model.layers[-1].posterior(activations, None).log_probs
+        disagreement = -(batch.state_shares * log_probs).sum(1)
         return GuidedOutput(output.distortion, output.rates, output.latents, disagreement)

@@ -11,6 +11,7 @@ from sk_hvae.nn.latents.categorical import CategoricalLatent, CategoricalPrior
 from sk_hvae.nn.latents.gaussian import GaussianLatent, Latent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.missing import MissingCells
+from sk_hvae.nn.networks.skip import SkipEncoder
 from sk_hvae.nn.noise import RowNoise, without_last_bits
 
 _FAR_OFF = 64  # standard deviations
@@ -22,8 +23,8 @@ class HVAEOutput(NamedTuple):
     Attributes
     ----------
     distortion : Tensor of shape (b,)
-        -ln p(x | z_1) of the sampled z_1, summed over the features that are not missing, and
-        that were not constant in training.
+        -ln p(x | z_1) of the sampled z_1, summed over the columns that are not missing in the
+        row, and that were not constant in training.
     rates : Tensor of shape (b, n_layers)
         KL divergence of each layer, z_1 first, given the sampled layer above.
     latents : tuple of Tensor of shape (b, n_units)
@@ -55,7 +56,7 @@ class Parts(NamedTuple):
     decoder: nn.Module
 
 
-class Inference(NamedTuple):
+class InferredLayers(NamedTuple):
     """The layers inferred from the top down.
 
     Attributes
@@ -98,7 +99,7 @@ class HierarchicalVAE(nn.Module):
     ----------
     encoder : nn.Module
         Maps what `inputs` gives to a tuple of tensors (b, ...), such as
-        `sk_hvae.nn.networks.skip.Features`.
+        `sk_hvae.nn.networks.skip.Activations`.
     layers : iterable of Latent
         The layers of latents, z_1 first.
     decoder : nn.Module
@@ -132,7 +133,7 @@ class HierarchicalVAE(nn.Module):
     missing: MissingCells | None
     constants: ConstantColumns | None
     noise_origin: Tensor
-    noise_unit: Tensor
+    noise_scale: Tensor
 
     def __init__(self, encoder, layers, decoder, likelihood, missing=None):
         super().__init__()
@@ -144,14 +145,14 @@ class HierarchicalVAE(nn.Module):
         summary = likelihood.summary
         self.constants = None if (summary.std > 0).all() else ConstantColumns(summary)
         # These follow from the summary of the data, which files hold.
-        origin, unit = _origin_and_unit(summary)
+        origin, scale = _origin_and_scale(summary)
         self.register_buffer("noise_origin", origin, persistent=False)
-        self.register_buffer("noise_unit", unit, persistent=False)
+        self.register_buffer("noise_scale", scale, persistent=False)
 
     @property
     def has_linear_paths(self):
         """Whether the model can start at a linear code."""
-        return hasattr(self.encoder, "linear")
+        return isinstance(self.encoder, SkipEncoder)
 
     def inputs(self, x):
         """Map raw data (b, n_features) to what the encoder reads: the link of the data.
@@ -164,43 +165,43 @@ class HierarchicalVAE(nn.Module):
     def _without_surprises(self, x):
         return x if self.constants is None else self.constants.restore(x)
 
-    def features(self, x):
-        """Encode raw data (b, n_features) as far as it does not depend on any latent."""
+    def activations(self, x):
+        """Run the encoder on raw data (b, n_features): all that the layers learn of the data."""
         return self.encoder(self.inputs(x))
 
-    def infer(self, features, noise=None, enumerate_states=True):
+    def infer(self, activations, noise=None, enumerate_states=True):
         """Infer the layers from the top down, each given the one above.
 
         Parameters
         ----------
-        features : tuple of Tensor
-            Output of `features`.
+        activations : tuple of Tensor
+            Output of `activations`.
         noise : callable or None
             Maps a tensor to standard normal noise of its shape; None passes the posterior
             mean of each layer on to the next instead of a sample.
         enumerate_states : bool
-            Whether to go on with every state of a categorical top layer, instead of with a
-            sample or the mean.
+            Whether to go on with every state of a categorical top layer in turn, instead of
+            with a sample or the mean; without effect if the top layer is Gaussian.
 
         Returns
         -------
-        Inference
+        InferredLayers
         """
         posteriors, latents, z, weights = [], [], None, None
         for layer in reversed(self.layers):
-            q = layer.posterior(features, z)
+            q = layer.posterior(activations, z)
             if enumerate_states and isinstance(layer, CategoricalLatent):
                 weights = q.mean
                 z = _every_state(weights)
-                features = tuple.__new__(
-                    type(features), (f.repeat_interleave(layer.n_units, 0) for f in features)
+                activations = tuple.__new__(
+                    type(activations), (f.repeat_interleave(layer.n_units, 0) for f in activations)
                 )
                 noise = noise and _same_for_every_state(noise, layer.n_units)
             else:
                 z = q.mean if noise is None else q.sample(noise)
             posteriors.append(q)
             latents.append(z)
-        return Inference(posteriors[::-1], latents[::-1], weights)
+        return InferredLayers(posteriors[::-1], latents[::-1], weights)
 
     def encode(self, x, noise=None):
         """Infer the latents of raw data.
@@ -215,36 +216,41 @@ class HierarchicalVAE(nn.Module):
         Returns
         -------
         tuple of Tensor of shape (b, n_units)
-            Samples, or means without noise, z_1 first, in the layers' units. The mean of a
-            categorical layer are the probabilities of its states.
+            Samples, or means without noise, z_1 first, divided by the layers' scales. The
+            mean of a categorical layer is the vector of the probabilities of its states.
         """
-        inference = self.infer(self.features(x), noise, enumerate_states=noise is None)
+        inferred = self.infer(self.activations(x), noise, enumerate_states=noise is None)
         return tuple(
-            inference.expect(z) / layer.unit
-            for z, layer in zip(inference.latents, self.layers, strict=True)
+            inferred.expect(z) / layer.scale
+            for z, layer in zip(inferred.latents, self.layers, strict=True)
         )
 
     @torch.no_grad()
-    def set_units(self, x):
-        """Set each Gaussian layer's unit to the root of its posterior's typical std on ``x``.
+    def set_scales(self, x):
+        """Set each Gaussian layer's scale to the root of its posterior's typical std on ``x``.
 
-        Half-way between the scale of the prior, where every column that carries something has
-        a std of 1, and that of the noise, where a column's std is its signal-to-noise ratio.
-        Linear classifiers and distances need the columns that carry many bits to weigh more;
-        on Fashion-MNIST logistic regression scores like on the scale of the noise, in a
-        quarter of the iterations. Rates and distortion do not depend on it.
+        This is half-way between the scale of the prior, on which every unit that carries
+        something has a std of 1, and that of the noise, on which a unit's std is its
+        signal-to-noise ratio. Linear classifiers and distances need the units that carry many
+        bits to weigh more. On Fashion-MNIST, logistic regression scores as on the scale of the
+        noise, in a quarter of the iterations. Rates and distortion do not depend on it.
+
+        Parameters
+        ----------
+        x : Tensor of shape (b, n_features)
+            Raw data.
         """
-        inference = self.infer(self.features(x), self.row_noise(x))
-        for q, layer in zip(inference.posteriors, self.layers, strict=True):
+        inferred = self.infer(self.activations(x), self.row_noise(x))
+        for q, layer in zip(inferred.posteriors, self.layers, strict=True):
             if isinstance(layer, GaussianLatent):
-                layer.unit.copy_(inference.expect(q.std.square()).mean(0) ** 0.25)
+                layer.scale.copy_(inferred.expect(q.std.square()).mean(0) ** 0.25)
 
     def row_noise(self, x, draw=0):
-        """Derive noise from raw rows (b, n_features): the same in any dtype and in any units.
+        """Derive noise from raw rows (b, n_features): the same in any dtype and at any scale.
 
         Equal numbers share it; what float32 rounds shares it with few exceptions.
         """
-        places = (x.to(self.noise_unit.dtype) - self.noise_origin) / self.noise_unit
+        places = (x.to(self.noise_scale.dtype) - self.noise_origin) / self.noise_scale
         if self.constants is not None:
             places = self.constants.leave_out(places)
         return RowNoise(without_last_bits(places), draw)
@@ -263,41 +269,55 @@ class HierarchicalVAE(nn.Module):
         -------
         HVAEOutput
         """
-        return self.measure(x, self.features(x), noise)
+        return self.forward_from(x, self.activations(x), noise)
 
-    def measure(self, x, features, noise):
-        """Do the part of `forward` that depends on the noise."""
-        inference, parameters = self.infer_and_decode(features, noise)
-        x = inference.align(x)
-        if self.likelihood.training and self.likelihood.fits_each_batch:
-            drawn = slice(None)
-            if inference.weights is not None:
-                states = inference.posteriors[-1].sample(noise).argmax(1)
-                drawn = states + torch.arange(0, len(x), self.layers[-1].n_units, device=x.device)
-            self.fit_scale(x[drawn], parameters.detach()[drawn])
-        distortion = inference.expect(self.distortion(x, parameters))
-        return HVAEOutput(distortion, inference.rates(), tuple(inference.latents))
+    def forward_from(self, x, activations, noise):
+        """Do what `forward` does, given what the encoder has made of the data.
 
-    def infer_and_decode(self, features, noise):
-        """Sample the latents of encoded data and decode them.
+        Several draws of the latents of the same rows then share one pass of the encoder.
 
         Parameters
         ----------
-        features : tuple of Tensor
-            Output of `features`.
+        x : Tensor of shape (b, n_features)
+            Raw data.
+        activations : tuple of Tensor
+            Output of `activations`.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
 
         Returns
         -------
-        tuple of (Inference, Tensor of shape (b, n_outputs))
-            The second are the likelihood's parameters, b * n_states rows of them if the
-            states of the top layer are enumerated.
+        HVAEOutput
         """
-        top = self.layers[-1]
-        enumerate_states = isinstance(top, CategoricalLatent) and top.enumerates
-        inference = self.infer(features, noise, enumerate_states)
-        return inference, self.decoder(inference.latents[0])
+        inferred, parameters = self.infer_and_decode(activations, noise)
+        x = inferred.align(x)
+        if self.likelihood.training and self.likelihood.fits_each_batch:
+            drawn = slice(None)
+            if inferred.weights is not None:
+                states = inferred.posteriors[-1].sample(noise).argmax(1)
+                drawn = states + torch.arange(0, len(x), self.layers[-1].n_units, device=x.device)
+            self.fit_scale(x[drawn], parameters.detach()[drawn])
+        distortion = inferred.expect(self.distortion(x, parameters))
+        return HVAEOutput(distortion, inferred.rates(), tuple(inferred.latents))
+
+    def infer_and_decode(self, activations, noise):
+        """Sample the latents of rows that went through the encoder, and decode them.
+
+        Parameters
+        ----------
+        activations : tuple of Tensor
+            Output of `activations`.
+        noise : callable
+            Maps a tensor to standard normal noise of its shape.
+
+        Returns
+        -------
+        tuple of (InferredLayers, Tensor of shape (b, n_outputs))
+            The sampled layers, and the likelihood's parameters given z_1: b * n_states rows if
+            the top layer enumerates its states.
+        """
+        inferred = self.infer(activations, noise, self.layers[-1].enumerates)
+        return inferred, self.decoder(inferred.latents[0])
 
     def distortion(self, x, parameters):
         """Sum -ln p(x | parameters) over the cells that tell something, (b,).
@@ -334,21 +354,21 @@ class HierarchicalVAE(nn.Module):
 
     def follow(self, summary):
         """Take over what else depends on the summary of the columns."""
-        origin, unit = _origin_and_unit(summary)
+        origin, scale = _origin_and_scale(summary)
         self.noise_origin.copy_(origin)
-        self.noise_unit.copy_(unit)
+        self.noise_scale.copy_(scale)
         if self.constants is not None:
             self.constants.update(summary)
 
-    def log_weight(self, x, features, noise):
+    def log_weight(self, x, activations, noise):
         """Sample the latents and weigh them by importance.
 
         Parameters
         ----------
         x : Tensor of shape (b, n_features)
             Raw data.
-        features : tuple of Tensor
-            Output of `features`.
+        activations : tuple of Tensor
+            Output of `activations`.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
 
@@ -357,10 +377,10 @@ class HierarchicalVAE(nn.Module):
         Tensor of shape (b,)
             ln p(x, z) - ln q(z | x), nats.
         """
-        inference = self.infer(features, noise, enumerate_states=False)
-        pairs = zip(inference.posteriors, inference.latents, strict=True)
+        inferred = self.infer(activations, noise, enumerate_states=False)
+        pairs = zip(inferred.posteriors, inferred.latents, strict=True)
         log_ratio = sum(q.log_ratio(z) for q, z in pairs)
-        return -self.distortion(x, self.decoder(inference.latents[0])) - log_ratio
+        return -self.distortion(x, self.decoder(inferred.latents[0])) - log_ratio
 
     def decode(self, z, layer=1, noise=None):
         """Map latents of a layer to the mean of the data.
@@ -368,7 +388,7 @@ class HierarchicalVAE(nn.Module):
         Parameters
         ----------
         z : Tensor of shape (b, n_units of the layer)
-            Latents of ``layer``, in its units; of a categorical layer, probabilities.
+            Latents of ``layer`` as `encode` gives them; of a categorical layer, probabilities.
         layer : int
             Number of the layer, 1 for z_1.
         noise : callable or None
@@ -396,7 +416,7 @@ class HierarchicalVAE(nn.Module):
         if isinstance(start, CategoricalLatent):
             z = CategoricalPrior(z.log()).sample(noise)
         else:
-            z = z * start.unit
+            z = z * start.scale
         return self.decoder(self._descend(z, layer, noise))
 
     def sample(self, n_samples, noise, top=None, mean=False):
@@ -419,16 +439,16 @@ class HierarchicalVAE(nn.Module):
         return z
 
 
-def _origin_and_unit(summary):
+def _origin_and_scale(summary):
     """Return what to subtract from columns, and to divide by, before their bits make noise.
 
     The origin is 0, from which float32 is as exact as float64 in the leading digits, but for
     columns so far from it that these digits are the same in all rows.
     """
     mean, std = summary.mean, summary.std
-    unit = torch.where(std > 0, std, mean.abs())
+    scale = torch.where(std > 0, std, mean.abs())
     is_far = (std > 0) & (mean.abs() > _FAR_OFF * std)
-    return mean.masked_fill(~is_far, 0.0), unit.masked_fill(unit == 0, 1.0)
+    return mean.masked_fill(~is_far, 0.0), scale.masked_fill(scale == 0, 1.0)
 
 
 def _every_state(probabilities):

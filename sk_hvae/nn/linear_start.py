@@ -15,10 +15,11 @@ from torch import Tensor
 
 from sk_hvae.nn.latents.categorical import CategoricalPosterior, CategoricalPrior
 from sk_hvae.nn.latents.gaussian import GaussianLatent, LayerCode
+from sk_hvae.nn.units import LN2
+from sk_hvae.nn.water_filling import water_fill
 
 _MAX_NATS_PER_UNIT = 6.0
 _MAX_LOGIT_STD = 10.0
-_LEVELS, _REFINEMENTS = 65, 9
 
 
 class PrincipalComponents(NamedTuple):
@@ -37,48 +38,6 @@ class PrincipalComponents(NamedTuple):
     directions: Tensor
     variances: Tensor
     mean: Tensor
-
-
-def water_fill(variances, rate, floor=None):
-    """Split a rate over independent Gaussian components.
-
-    Parameters
-    ----------
-    variances : Tensor of shape (n,)
-        Variance of each component, positive.
-    rate : float
-        Total rate in nats.
-    floor : Tensor of shape (n,), default=None
-        Nats that each component has already; None for none.
-
-    Returns
-    -------
-    Tensor of shape (n,)
-        max(floor_i, ln(variance_i / level) / 2) with the level that makes the sum ``rate``;
-        no component gets more than 6 nats unless its floor is higher.
-
-    Examples
-    --------
-    >>> import math, torch
-    >>> from sk_hvae.nn.linear_start import water_fill
-    >>> (water_fill(torch.tensor([4.0, 1.0, 0.1]), math.log(2)) / math.log(2)).round()
-    tensor([1., 0., 0.])
-    """
-    log_variances = variances.log()
-    floor = torch.zeros_like(variances) if floor is None else floor
-
-    def rates_at(log_levels):
-        rates = 0.5 * (log_variances - log_levels)
-        return torch.maximum(floor, rates.clamp(max=_MAX_NATS_PER_UNIT))
-
-    low = float(log_variances.min()) - 2 * _MAX_NATS_PER_UNIT
-    high = float(log_variances.max())
-    for _ in range(_REFINEMENTS):
-        levels = torch.linspace(low, high, _LEVELS, dtype=torch.float64)
-        n_too_low = int((rates_at(levels[:, None]).sum(1) > rate).sum())
-        low = float(levels[max(n_too_low - 1, 0)])
-        high = float(levels[min(n_too_low, _LEVELS - 1)])
-    return rates_at(high)
 
 
 def linear_codes(variances, layer_rates, n_components):
@@ -105,7 +64,9 @@ def linear_codes(variances, layer_rates, n_components):
     for layer in reversed(range(len(n_components))):
         total += layer_rates[layer]
         usable = min(n_components[: layer + 1])
-        nats[:usable] = water_fill(variances[:usable], total, nats[:usable])
+        nats[:usable] = water_fill(
+            variances[:usable], total, nats[:usable], most=_MAX_NATS_PER_UNIT
+        )
         signal = (-torch.expm1(-2 * nats)).sqrt()
         shared = torch.where(signal > 0, above / signal.where(signal > 0, 1), 0)
         width = n_components[layer]
@@ -123,7 +84,7 @@ def start_at_linear_code(model, components, layer_rates):
     model : HierarchicalVAE
         With linear paths; networks, and a categorical top layer, are left as they are.
     components : PrincipalComponents
-        On any device, at most as many as the encoder's linear features; the code is planned
+        On any device, at most as many as the encoder's linear activations; the code is planned
         on the CPU, in float64, which MPS has not got.
     layer_rates : sequence of float
         Rates in nats, z_1 first.
@@ -202,7 +163,7 @@ def start_at_pca(model, x, components, layer_rates):
 @torch.no_grad()
 def fit_scale(model, x):
     """Let the likelihood fit its scale to what a model leaves of raw data (b, n_features)."""
-    z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].unit
+    z_1 = model.encode(x, model.row_noise(x))[0] * model.layers[0].scale
     model.fit_scale(x, model.decoder(z_1))
 
 
@@ -233,7 +194,7 @@ def start_at_clusters(model, x, components, centres, layer_rates):
     stds = components.variances.sqrt().to(centres)
     weight = centres * stds
     bias = -0.5 * centres.square().sum(1)
-    logits = model.features(x).linear[:, :n] @ weight.T + bias
+    logits = model.activations(x).linear[:, :n] @ weight.T + bias
     spread = float((logits - logits.mean(1, keepdim=True)).std())
     low, high = -20.0, math.log(_MAX_LOGIT_STD / max(spread, 1e-6))
     for _ in range(40):
@@ -252,7 +213,7 @@ def start_at_clusters(model, x, components, centres, layer_rates):
         code = linear_codes(variances, _gaussian_rates(model, layer_rates), sizes)[-1]
         signal = code.signal.to(centres)
         q = (logits * math.exp(low)).softmax(1)
-        mean_code = signal * model.features(x).linear[:, : len(signal)]
+        mean_code = signal * model.activations(x).linear[:, : len(signal)]
         means = q.T @ mean_code / q.sum(0).clamp(min=1e-6)[:, None]
         within = 1 - q.mean(0) @ means.square()
         std = torch.maximum(within, 1 - signal.square()).sqrt()
@@ -286,7 +247,7 @@ def start_at_slope(model, x, components, betas):
     list of float
         Rates in nats, z_1 first.
     """
-    total, price = math.log(2), min(betas)
+    total, price = LN2, min(betas)
     most = 4.0 * len(components.variances)
     while start_at_pca(model, x, components, [total / len(betas)] * len(betas)) > price:
         if 2 * total > most:

@@ -22,7 +22,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_hvae import HVAEClusterer
-from sk_hvae._clustering.lost import ClusterOutcome
+from sk_hvae._clustering.lost_clusters import ClusterOutcome
 from sk_hvae._fit.plan import Plan
 from sk_hvae.exceptions import (
     ClusterWarning,
@@ -110,7 +110,7 @@ class TestLabels:
         assert clusterer.rates_[-1] == pytest.approx(0, abs=1e-6)
 
     def test_rows_beyond_the_graph_are_clustered_too(self, blobs, monkeypatch):
-        monkeypatch.setattr("sk_hvae._clustering.targets._MOST_GRAPH_ROWS", 90)
+        monkeypatch.setattr("sk_hvae._clustering.state_shares._MOST_GRAPH_ROWS", 90)
         clusterer = HVAEClusterer(4, **FAST).fit(blobs[0])
         assert len(clusterer.labels_) == 180
         assert adjusted_rand_score(blobs[1], clusterer.labels_) == 1
@@ -309,7 +309,7 @@ class TestWarnings:
         shares = np.eye(4)[blobs[1]]
         clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
         clusterer.n_iter_, clusterer.stability_ = 1, 1.0
-        plan = Plan(*[None] * 8, targets=torch.from_numpy(shares), n_different=180)
+        plan = Plan(*[None] * 8, state_shares=torch.from_numpy(shares), n_different=180)
         clusterer._outcome = ClusterOutcome.of(plan, np.minimum(blobs[1], 1), False)
         message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
         with pytest.warns(ClusterWarning, match=message):
@@ -330,7 +330,7 @@ class TestWarnings:
         clusterer = HVAEClusterer(4, layer_rates=rates)
         clusterer.n_iter_ = 100
         targets = torch.eye(n_sought)[np.arange(180) % n_sought]
-        plan = Plan(*[None] * 8, targets=targets, n_different=n_different)
+        plan = Plan(*[None] * 8, state_shares=targets, n_different=n_different)
         outcome = ClusterOutcome.of(plan, np.arange(180) % 2, has_wild_cells=False)
         assert re.search(reason, outcome.why_fewer(4, 2, clusterer))
 

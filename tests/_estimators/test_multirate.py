@@ -125,10 +125,10 @@ class TestCurrentRates:
 
     def test_the_units_are_those_of_the_rates(self, multi, wine):
         single = multi.at((4, 0.7))
-        units = [layer.unit.clone() for layer in single.module_.layers]
-        single.module_.set_units(torch.tensor(wine))
+        units = [layer.scale.clone() for layer in single.module_.layers]
+        single.module_.set_scales(torch.tensor(wine))
         for layer, unit in zip(single.module_.layers, units, strict=True):
-            torch.testing.assert_close(layer.unit, unit, rtol=0.1, atol=0.0)
+            torch.testing.assert_close(layer.scale, unit, rtol=0.1, atol=0.0)
 
     def test_in_a_pipeline(self, wine):
         y = np.repeat([0, 1, 2], [59, 71, 48])

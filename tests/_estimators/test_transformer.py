@@ -301,14 +301,14 @@ def test_noise_of_sampled_latents_is_as_large_as_the_unit(fitted, iris):
     means = np.tile(np.hstack(fitted.latents(iris)), (20, 1))
     samples = np.hstack(fitted.latents(np.tile(iris, (20, 1)), sample=True))
     top = slice(3, 5)
-    unit = fitted.module_.layers[1].unit.numpy()
+    unit = fitted.module_.layers[1].scale.numpy()
     np.testing.assert_allclose((samples - means)[:, top].std(0), unit, rtol=0.05)
 
 
 def test_aggregate_of_sampled_top_latents_has_the_variance_of_the_prior(fitted, iris):
     # E_x q(z_L | x) is close to the prior N(0, 1) in a trained model, unit by unit.
     z_2 = fitted.latents(np.tile(iris, (20, 1)), sample=True)[1]
-    z_2 = z_2 * fitted.module_.layers[1].unit.numpy()
+    z_2 = z_2 * fitted.module_.layers[1].scale.numpy()
     np.testing.assert_allclose(z_2.mean(0), 0, atol=0.25)
     np.testing.assert_allclose(z_2.std(0), 1, atol=0.25)
 
@@ -613,7 +613,7 @@ class TestDecodingOfLayers:
         drawn = fitted.reconstruct(rows, layer=2, resample=True)
         module = fitted.module_
         with torch.no_grad():
-            z_2 = module.encode(torch.tensor(rows, dtype=torch.float32))[1] * module.layers[1].unit
+            z_2 = module.encode(torch.tensor(rows, dtype=torch.float32))[1] * module.layers[1].scale
             prior = module.layers[0].prior(z_2, len(z_2))
             generator = torch.Generator().manual_seed(1)
             noise = torch.randn(prior.mean.shape, generator=generator)

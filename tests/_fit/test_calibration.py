@@ -21,7 +21,7 @@ def measured(answer, n_layers, n_per_axis):
                 rates=answer(condition),
                 distortion=100 - 5 * np.log(condition.sum()),
                 betas=1 / condition,
-                units=np.repeat(condition, 2) ** -0.25,
+                scales=np.repeat(condition, 2) ** -0.25,
             )
         )
     return Calibration.of(points)
@@ -41,7 +41,7 @@ def test_targets_are_hit(n_layers, n_per_axis):
         np.testing.assert_allclose(point.rates, targets, rtol=2e-3)
         np.testing.assert_allclose(coupled(point.condition), targets, rtol=0.03)
         np.testing.assert_allclose(point.betas, 1 / point.condition, rtol=1e-4)
-        np.testing.assert_allclose(point.units, np.repeat(point.condition, 2) ** -0.25, rtol=1e-4)
+        np.testing.assert_allclose(point.scales, np.repeat(point.condition, 2) ** -0.25, rtol=1e-4)
         exact = 100 - 5 * np.log(point.condition.sum())
         np.testing.assert_allclose(point.distortion, exact, atol=0.2)
 

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from sk_hvae import HVAEClusterer
 from sk_hvae._clustering.graph import confusion_graph
-from sk_hvae._clustering.targets import ClusterSearch
+from sk_hvae._clustering.state_shares import ClusterSearch
 from sk_hvae._data.rows import SparseRows, as_rows
 from sk_hvae._input.repeats import Repeats
 from sk_hvae.exceptions import ClusterWarning

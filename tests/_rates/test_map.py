@@ -47,7 +47,7 @@ def by_hand(single, X):
     x = torch.tensor(X)
     with torch.no_grad():
         output = module(x, module.row_noise(x))
-        mean = module.decode(output.latents[0] / module.layers[0].unit)
+        mean = module.decode(output.latents[0] / module.layers[0].scale)
     mse = np.square(mean.numpy() - X).mean()
     psnr = 20 * np.log10(X.max() - X.min()) - 10 * np.log10(mse)
     rates = output.rates.mean(0).numpy() / np.log(2)
@@ -130,10 +130,10 @@ def test_missing_cells_and_states_are_counted_right(iris, top_layer):
     module, x = hvae.module_, torch.tensor(X)
     found = PlaneSurvey(module, x, with_error=True).measure(module)
     with torch.no_grad():
-        features = module.features(x)
-        inference, parameters = module.infer_and_decode(features, module.row_noise(x))
+        activations = module.activations(x)
+        inference, parameters = module.infer_and_decode(activations, module.row_noise(x))
         cells = inference.expect((module.likelihood.mean(parameters) - inference.align(x)).square())
-        measured = module.measure(x, features, module.row_noise(x))
+        measured = module.forward_from(x, activations, module.row_noise(x))
     assert found.squared_error == pytest.approx(np.nanmean(cells.numpy()), rel=1e-4)
     distortion, rates = measured.distortion.mean() / np.log(2), measured.rates.mean(0) / np.log(2)
     assert found.distortion == pytest.approx(float(distortion), rel=1e-4)

@@ -53,11 +53,11 @@ class LinearModel:
             bottom, top = module.layers
 
             def upper(x):
-                return top.posterior(module.features(x), None)
+                return top.posterior(module.activations(x), None)
 
             def lower(x_and_z):
                 x, z = x_and_z[:, :n].contiguous(), x_and_z[:, n:]
-                return bottom.posterior(module.features(x), z)
+                return bottom.posterior(module.activations(x), z)
 
             def data(z):
                 return module.likelihood.mean(module.decoder(z))

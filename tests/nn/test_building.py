@@ -8,11 +8,13 @@ from sk_hvae.nn import (
     CategoricalLatent,
     DataSummary,
     Gaussian,
+    HierarchicalVAE,
     LadderLatent,
     Networks,
     TopDownLatent,
     build_hierarchy,
 )
+from sk_hvae.nn.networks.skip import Activations
 
 # One of every kind: keyword arguments of Architecture besides n_components.
 NETWORKS = {
@@ -88,6 +90,20 @@ def test_the_seed_decides_the_weights(kind):
 @EVERY_NETWORK
 def test_all_but_fully_convolutional_models_have_linear_paths(kind):
     assert build(kind)[1].has_linear_paths == (kind != "fully-conv")
+
+
+def test_a_layer_called_linear_in_an_encoder_of_other_make_is_no_linear_path():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(70, 5)
+
+        def forward(self, inputs):
+            return Activations(self.linear(inputs), self.linear(inputs))
+
+    _, model = build("mlp")
+    other = HierarchicalVAE(Encoder(), model.layers, model.decoder, model.likelihood)
+    assert not other.has_linear_paths
 
 
 @pytest.mark.parametrize("network", ["conv", "fully-conv", "hit-mnist", "hit-cifar"])

@@ -182,10 +182,10 @@ class TestEncode:
     def test_means_are_probabilities_and_exact_posterior_means(self, inference):
         model = random_model((3, 5), inference)
         x = torch.randn(6, 4)
-        features = model.features(x)
-        probabilities = model.layers[1].logits_net(features).softmax(1)
+        activations = model.activations(x)
+        probabilities = model.layers[1].logits_net(activations).softmax(1)
         expected = sum(
-            probabilities[:, [i]] * model.layers[0].posterior(features, state.expand(6, -1)).mean
+            probabilities[:, [i]] * model.layers[0].posterior(activations, state.expand(6, -1)).mean
             for i, state in enumerate(torch.eye(5))
         )
         z_1, z_2 = model.encode(x)
@@ -196,12 +196,12 @@ class TestEncode:
     def test_every_state_goes_down_a_deep_hierarchy_on_its_own(self, inference):
         model = random_model((3, 2, 5), inference)
         x = torch.randn(6, 4)
-        features = model.features(x)
-        probabilities = model.layers[2].logits_net(features).softmax(1)
+        activations = model.activations(x)
+        probabilities = model.layers[2].logits_net(activations).softmax(1)
         means = torch.zeros(6, 3), torch.zeros(6, 2)
         for i, state in enumerate(torch.eye(5)):
-            z_2 = model.layers[1].posterior(features, state.expand(6, -1)).mean
-            z_1 = model.layers[0].posterior(features, z_2).mean
+            z_2 = model.layers[1].posterior(activations, state.expand(6, -1)).mean
+            z_1 = model.layers[0].posterior(activations, z_2).mean
             for mean, z in zip(means, (z_1, z_2), strict=True):
                 mean += probabilities[:, [i]] * z
         for result, expected in zip(model.encode(x), (*means, probabilities), strict=True):
@@ -228,7 +228,7 @@ class TestEncode:
         model = random_model((5,))
         x = torch.randn(6, 4)
         (probabilities,) = model.encode(x)
-        expected = model.layers[0].logits_net(model.features(x)).softmax(1)
+        expected = model.layers[0].logits_net(model.activations(x)).softmax(1)
         torch.testing.assert_close(probabilities, expected)
 
 

@@ -18,7 +18,7 @@ from sk_hvae.nn import (
     PerColumn,
     build_hierarchy,
 )
-from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox, RateFeatures
+from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBasis, RateBox
 from sk_hvae.nn.linear_start import PrincipalComponents, start_at_pca
 
 N_ROWS, N_TARGETS = 32, 4
@@ -131,6 +131,41 @@ def test_what_is_not_modulated_is_shared():
     assert state[name].data_ptr() != conditioned.model.get_parameter(name).data_ptr()
 
 
+def test_only_linear_paths_of_ours_have_their_inputs_scaled():
+    _, _, conditioned = build("mlp")
+    scaled = {name for name, m in conditioned.modulations.items() if m.widths[0]}
+    assert scaled == {
+        "layers.0.prior_net.linear",
+        "layers.0.posterior_net.linear",
+        "layers.1.posterior_net.linear",
+        "decoder.linear",
+    }
+
+
+def test_a_users_layer_is_modulated_the_same_whatever_its_name():
+    def conditioned(name):
+        class Own(nn.Module):
+            def __init__(self, n_units, n_outputs):
+                super().__init__()
+                self.add_module(name, nn.Linear(n_units, 8))
+                self.last = nn.Linear(8, n_outputs)
+
+            def forward(self, z):
+                return self.last(self.get_submodule(name)(z).tanh())
+
+        torch.manual_seed(0)
+        x = torch.randn(N_ROWS, 9)
+        architecture = Architecture((3, 2), (8,), Networks(Normed, Own))
+        model = build_hierarchy(architecture, Gaussian().adapt(DataSummary.of([x])))
+        return ConditionedHierarchy(model, RateBox([0.1, 0.1], [2.0, 2.0]))
+
+    widths = [
+        conditioned(name).modulations[f"decoder.net.net.{name}"].widths
+        for name in ("linear", "first")
+    ]
+    assert widths == [[0, 8, 8], [0, 8, 8]]
+
+
 def test_folding_changes_no_weight():
     _, _, conditioned = build("sigma")
     randomise(conditioned)
@@ -189,11 +224,11 @@ def test_a_box_is_logarithmic():
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
-def test_features_start_standardised(n_layers):
+def test_the_basis_starts_standardised(n_layers):
     torch.manual_seed(1)
     box = RateBox([0.1] * n_layers, [20.0] * n_layers)
-    features = RateFeatures(box)
-    values = features(box.rates(torch.rand(20_000, n_layers))).detach()
+    basis = RateBasis(box)
+    values = basis(box.rates(torch.rand(20_000, n_layers))).detach()
     assert (values[:, 0] == 0.5).all()
     torch.testing.assert_close(values[:, 1:].mean(0), torch.zeros(63), atol=0.06, rtol=0)
     torch.testing.assert_close(values[:, 1:].std(0), torch.full((63,), 0.5), atol=0.06, rtol=0)

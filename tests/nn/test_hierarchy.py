@@ -48,10 +48,10 @@ def normal_noise(seed):
 
 def log_ratios(model, x, latents):
     """Log q(z_l | z_{l+1}, x) - log p(z_l | z_{l+1}) of every layer, (b, n_layers)."""
-    features = model.features(x)
+    activations = model.activations(x)
     ratios = []
     for layer, z, z_above in zip(model.layers, latents, (*latents[1:], None), strict=True):
-        q, p = layer.posterior(features, z_above), layer.prior(z_above, len(x))
+        q, p = layer.posterior(activations, z_above), layer.prior(z_above, len(x))
         log_q, log_p = Normal(q.mean, q.std).log_prob(z), Normal(p.mean, p.std).log_prob(z)
         ratios.append((log_q - log_p).sum(1))
     return torch.stack(ratios, 1)
@@ -80,7 +80,7 @@ class TestRates:
         torch.manual_seed(1)
         log_ratio, z = torch.zeros(n), None
         for layer in reversed(model.layers):
-            q, p = layer.posterior(model.features(x), z), layer.prior(z, n)
+            q, p = layer.posterior(model.activations(x), z), layer.prior(z, n)
             q, p = Normal(q.mean, q.std), Normal(p.mean, p.std)
             z = q.sample()
             log_ratio += (q.log_prob(z) - p.log_prob(z)).sum(1)
@@ -97,7 +97,7 @@ class TestRates:
         model = random_model((3,), inference)
         x = torch.randn(10, 4)
         noise = torch.randn(10, 3)
-        q = model.layers[0].posterior(model.features(x), None)
+        q = model.layers[0].posterior(model.activations(x), None)
         rate = kl_divergence(Normal(q.mean, q.std), Normal(0.0, 1.0)).sum(1)
         decoded = model.likelihood.mean(model.decoder(q.mean + q.std * noise)).float()
         distortion = -Normal(decoded, 0.5).log_prob(x).sum(1)
@@ -152,13 +152,13 @@ class TestRates:
 def measure_by_enumeration(model, x, seed):
     """Distortion, and rates of the layers, by a loop over the states of the top layer."""
     *below, top = model.layers
-    features = model.features(x)
-    probabilities = top.logits_net(features).softmax(1)
+    activations = model.activations(x)
+    probabilities = top.logits_net(activations).softmax(1)
     distortion, rates = torch.zeros(len(x)), torch.zeros(len(x), len(below))
     for state in range(top.n_units):
         z, noise = torch.eye(top.n_units)[state].expand(len(x), -1), normal_noise(seed)
         for i in reversed(range(len(below))):
-            q, p = below[i].posterior(features, z), below[i].prior(z, len(x))
+            q, p = below[i].posterior(activations, z), below[i].prior(z, len(x))
             q, p = Normal(q.mean, q.std), Normal(p.mean, p.std)
             rates[:, i] += probabilities[:, state] * kl_divergence(q, p).sum(1)
             z = q.mean + q.stddev * noise(q.mean)
@@ -189,7 +189,7 @@ class TestCategoricalTop:
         model = random_model((4,), top_layer="categorical")
         x = torch.randn(6, 4)
         output = model(x, normal_noise(0))
-        log_q = model.layers[0].posterior(model.features(x), None).log_probs
+        log_q = model.layers[0].posterior(model.activations(x), None).log_probs
         log_joint = torch.stack(
             [
                 model.likelihood.log_prob(x, model.decoder(state.expand(6, -1))).sum(1)
@@ -254,7 +254,7 @@ class TestOptimalSigma:
         x = torch.randn(5000, 4)
         output = model(x, normal_noise(1))
         error = model.likelihood.link(x.repeat_interleave(4, 0)) - model.decoder(output.latents[0])
-        weights = model.layers[1].posterior(model.features(x), None).mean.flatten()
+        weights = model.layers[1].posterior(model.activations(x), None).mean.flatten()
         expected = (weights * error.square().mean(1)).sum() / 5000
         assert likelihood.log_sigma.exp().square().item() == pytest.approx(
             expected.item(), rel=0.05
@@ -268,12 +268,12 @@ class TestUnits:
         x = torch.randn(50, 4)
         latents = model.encode(x, model.row_noise(x))
         stds = [
-            layer.posterior(model.features(x), z_above).std
+            layer.posterior(model.activations(x), z_above).std
             for layer, z_above in zip(model.layers, (*latents[1:], None), strict=True)
         ]
-        model.set_units(x)
+        model.set_scales(x)
         for layer, std in zip(model.layers, stds, strict=True):
-            torch.testing.assert_close(layer.unit, std.square().mean(0).sqrt().sqrt())
+            torch.testing.assert_close(layer.scale, std.square().mean(0).sqrt().sqrt())
 
     @HIERARCHIES
     def test_only_what_goes_in_and_out_is_in_units(self, n_layers, inference):
@@ -282,27 +282,27 @@ class TestUnits:
         before = model.encode(x), model(x, normal_noise(0))
         decoded = [model.decode(z, number) for number, z in enumerate(before[0], start=1)]
 
-        model.set_units(x)
+        model.set_scales(x)
 
         latents, output = model.encode(x), model(x, normal_noise(0))
         torch.testing.assert_close(output, before[1])
         for number, (z, old) in enumerate(zip(latents, before[0], strict=True), start=1):
-            torch.testing.assert_close(z * model.layers[number - 1].unit, old)
+            torch.testing.assert_close(z * model.layers[number - 1].scale, old)
             again = model.decode(z, number)
             torch.testing.assert_close(again.float(), decoded[number - 1].float())
 
     def test_layers_below_states_take_the_expectation_of_their_variance(self):
         model = random_model((3, 4), top_layer="categorical")
         x = torch.randn(50, 4)
-        features = model.features(x)
-        weights = model.layers[1].logits_net(features).softmax(1)
+        activations = model.activations(x)
+        weights = model.layers[1].logits_net(activations).softmax(1)
         variance = sum(
-            weights[:, [i]] * model.layers[0].posterior(features, state.expand(50, -1)).std ** 2
+            weights[:, [i]] * model.layers[0].posterior(activations, state.expand(50, -1)).std ** 2
             for i, state in enumerate(torch.eye(4))
         )
-        model.set_units(x)
-        torch.testing.assert_close(model.layers[0].unit, variance.mean(0) ** 0.25)
-        assert torch.equal(model.layers[1].unit, torch.ones(4))
+        model.set_scales(x)
+        torch.testing.assert_close(model.layers[0].scale, variance.mean(0) ** 0.25)
+        assert torch.equal(model.layers[1].scale, torch.ones(4))
 
 
 class TestEncode:
@@ -310,10 +310,10 @@ class TestEncode:
     def test_without_noise_every_layer_passes_on_its_mean(self, n_layers, inference):
         model = random_model(SIZES[n_layers], inference)
         x = torch.randn(10, 4)
-        features = model.features(x)
+        activations = model.activations(x)
         latents = model.encode(x)
         for layer, z, z_above in zip(model.layers, latents, (*latents[1:], None), strict=True):
-            torch.testing.assert_close(z, layer.posterior(features, z_above).mean)
+            torch.testing.assert_close(z, layer.posterior(activations, z_above).mean)
         again = model.encode(x)
         assert all(torch.equal(a, b) for a, b in zip(latents, again, strict=True))
 

@@ -137,21 +137,21 @@ class TestEncoder:
                 weight, bias = (p.chunk(2)[half] for p in (convolution.weight, convolution.bias))
                 stack = functional.conv2d(stack, weight, bias, stride=2, padding=1).relu()
             stacks.append(stack)
-        features = encoder(x)
-        torch.testing.assert_close(features.for_z1, stacks[0])
-        torch.testing.assert_close(features.for_z2, encoder.to_z2(stacks[1]))
+        activations = encoder(x)
+        torch.testing.assert_close(activations.for_z1, stacks[0])
+        torch.testing.assert_close(activations.for_z2, encoder.to_z2(stacks[1]))
         side = PRESETS[network].image_shape[1] // 4
-        assert features.for_z1.shape[2:] == (side, side)
-        assert features.for_z2.shape[2:] == (4, 4)
+        assert activations.for_z1.shape[2:] == (side, side)
+        assert activations.for_z2.shape[2:] == (4, 4)
 
     @pytest.mark.parametrize("network", N_UNITS)
     def test_the_ladder_reads_one_stack(self, network):
         model = preset_model(network, "ladder")
         x = model.inputs(images(network))
-        quarter, features = model.encoder.to_quarter(x), model.encoder(x)
-        torch.testing.assert_close(features.for_z1, model.encoder.to_z1(quarter))
-        torch.testing.assert_close(features.for_z2, model.encoder.to_z2(quarter))
-        assert features.for_z1.shape[2:] == (4, 4)
+        quarter, activations = model.encoder.to_quarter(x), model.encoder(x)
+        torch.testing.assert_close(activations.for_z1, model.encoder.to_z1(quarter))
+        torch.testing.assert_close(activations.for_z2, model.encoder.to_z2(quarter))
+        assert activations.for_z1.shape[2:] == (4, 4)
 
 
 class TestPosteriors:
@@ -159,31 +159,33 @@ class TestPosteriors:
     def test_q_of_z1_depends_on_the_data_and_on_z2(self, network, inference):
         model = preset_model(network, inference)
         z_2 = 3 * torch.randn(3, N_UNITS[network][1])
-        features, other = (model.features(images(network, seed=seed)) for seed in (0, 1))
-        q = model.layers[0].posterior(features, z_2)
+        activations, other = (model.activations(images(network, seed=seed)) for seed in (0, 1))
+        q = model.layers[0].posterior(activations, z_2)
         assert not torch.allclose(q.mean, model.layers[0].posterior(other, z_2).mean, atol=1e-3)
-        assert not torch.allclose(q.mean, model.layers[0].posterior(features, -z_2).mean, atol=1e-3)
+        assert not torch.allclose(
+            q.mean, model.layers[0].posterior(activations, -z_2).mean, atol=1e-3
+        )
 
     @pytest.mark.parametrize("network", N_UNITS)
     def test_top_down_reads_z2_beside_its_prior(self, network):
         model = preset_model(network)
         layer, z_2 = model.layers[0], 3 * torch.randn(3, N_UNITS[network][1])
-        features = model.features(images(network))
-        q, other = layer.posterior(features, z_2), layer.posterior(features, -z_2)
+        activations = model.activations(images(network))
+        q, other = layer.posterior(activations, z_2), layer.posterior(activations, -z_2)
         assert not torch.allclose(q.offset, other.offset, atol=1e-3)
-        blind = features._replace(for_z2=torch.zeros_like(features.for_z2))
+        blind = activations._replace(for_z2=torch.zeros_like(activations.for_z2))
         assert torch.equal(layer.posterior(blind, z_2).offset, q.offset)
 
     @pytest.mark.parametrize("network", N_UNITS)
     def test_the_ladder_weighs_prior_and_data_by_their_precisions(self, network):
         model = preset_model(network, "ladder")
         layer, z_2 = model.layers[0], torch.randn(3, N_UNITS[network][1])
-        features = model.features(images(network))
-        mean, raw_std = layer.bottom_up_net(features).chunk(2, 1)
+        activations = model.activations(images(network))
+        mean, raw_std = layer.bottom_up_net(activations).chunk(2, 1)
         prior_mean, raw_prior_std = layer.prior_net(z_2).chunk(2, 1)
         precision, prior_precision = positive(raw_std) ** -2, positive(raw_prior_std) ** -2
 
-        q = layer.posterior(features, z_2)
+        q = layer.posterior(activations, z_2)
 
         total = precision + prior_precision
         torch.testing.assert_close(q.std, total**-0.5)
@@ -194,9 +196,9 @@ class TestPosteriors:
     @MODELS
     def test_q_of_z2_reads_the_data_only(self, network, inference):
         model = preset_model(network, inference)
-        features = model.features(images(network))
-        q = model.layers[1].posterior(features, None)
-        blind = features._replace(for_z1=torch.zeros_like(features.for_z1))
+        activations = model.activations(images(network))
+        q = model.layers[1].posterior(activations, None)
+        blind = activations._replace(for_z1=torch.zeros_like(activations.for_z1))
         assert torch.equal(model.layers[1].posterior(blind, None).mean, q.mean)
         assert torch.equal(q.prior.std, torch.ones_like(q.mean))
 

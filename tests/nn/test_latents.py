@@ -14,7 +14,7 @@ from sk_hvae.nn.latents.gaussian import (
     inverse_positive,
     positive,
 )
-from sk_hvae.nn.networks.skip import Features, SkipPosterior, SkipPrior
+from sk_hvae.nn.networks.skip import Activations, SkipPosterior, SkipPrior
 
 KINDS = pytest.mark.parametrize("kind", [TopDownLatent, LadderLatent])
 
@@ -44,8 +44,8 @@ def random_layer(kind, n_units=3, n_above=2, seed=0):
     return layer
 
 
-def random_features(n_rows, n_linear=4, n_hidden=5):
-    return Features(torch.randn(n_rows, n_linear), torch.randn(n_rows, n_hidden))
+def random_activations(n_rows, n_linear=4, n_hidden=5):
+    return Activations(torch.randn(n_rows, n_linear), torch.randn(n_rows, n_hidden))
 
 
 class TestGaussianPosterior:
@@ -101,7 +101,7 @@ class TestLayers:
     def test_a_new_layer_has_no_rate_to_speak_of(self, kind):
         layer = new_layer(kind)
         torch.manual_seed(0)
-        q = layer.posterior(random_features(7), torch.randn(7, 2))
+        q = layer.posterior(random_activations(7), torch.randn(7, 2))
         # A new ladder layer multiplies N(0, 1) by N(0, 1): that is N(0, 1/2).
         expected = Normal(0.0, 1.0 if kind is TopDownLatent else math.sqrt(0.5))
         kl = 3 * kl_divergence(expected, Normal(0.0, 1.0))
@@ -111,15 +111,15 @@ class TestLayers:
     def test_the_ladder_posterior_is_the_precision_weighted_product(self, n_above):
         layer = random_layer(LadderLatent, n_above=n_above)
         torch.manual_seed(1)
-        features = random_features(7)
+        activations = random_activations(7)
         z_above = torch.randn(7, 2) if n_above else None
         net = layer.bottom_up_net
-        raw = net.linear(features.linear) + net.net(features.hidden)
+        raw = net.linear(activations.linear) + net.net(activations.hidden)
         mean, std = raw[:, :3], positive(raw[:, 3:])
         prior = layer.prior(z_above, 7)
         precision = 1 / std**2 + 1 / prior.std**2
 
-        q = layer.posterior(features, z_above)
+        q = layer.posterior(activations, z_above)
 
         torch.testing.assert_close(q.std, precision**-0.5)
         expected = (mean / std**2 + prior.mean / prior.std**2) / precision
@@ -131,7 +131,7 @@ class TestLayers:
         torch.manual_seed(1)
         z_above = torch.randn(7, 2)
         prior = layer.prior(z_above, 7)
-        q = layer.posterior(random_features(7), z_above)
+        q = layer.posterior(random_activations(7), z_above)
         torch.testing.assert_close(q.prior.mean, prior.mean)
         torch.testing.assert_close(q.prior.std, prior.std)
 
@@ -139,10 +139,10 @@ class TestLayers:
     def test_the_posterior_depends_on_data_and_on_the_layer_above(self, kind):
         layer = random_layer(kind)
         torch.manual_seed(1)
-        features, z_above = random_features(7), torch.randn(7, 2)
-        q = layer.posterior(features, z_above)
-        for part in (features._replace(linear=-features.linear), features):
-            other = layer.posterior(part, z_above if part is not features else -z_above)
+        activations, z_above = random_activations(7), torch.randn(7, 2)
+        q = layer.posterior(activations, z_above)
+        for part in (activations._replace(linear=-activations.linear), activations):
+            other = layer.posterior(part, z_above if part is not activations else -z_above)
             assert not torch.allclose(q.mean, other.mean, atol=1e-2)
 
     @KINDS
@@ -152,7 +152,7 @@ class TestLayers:
             for parameter in layer.parameters():
                 parameter.mul_(1e3)
         torch.manual_seed(1)
-        q = layer.posterior(random_features(50), 10 * torch.randn(50, 2))
+        q = layer.posterior(random_activations(50), 10 * torch.randn(50, 2))
         assert q.prior.std.min() >= 1e-3
         assert q.ratio.min() > 0
         assert q.kl().isfinite().all()
@@ -173,7 +173,7 @@ class TestStartAt:
         torch.manual_seed(0)
         whitened, z_above = torch.randn(7, 2), torch.randn(7, 2)
 
-        q = layer.posterior(Features(whitened, torch.randn(7, 5)), z_above)
+        q = layer.posterior(Activations(whitened, torch.randn(7, 5)), z_above)
 
         covariance = np.array(
             [[1, signal, above], [signal, 1, signal * above], [above, signal * above, 1]]
@@ -203,5 +203,5 @@ class TestStartAt:
         with torch.no_grad():
             layer.start_at(LayerCode(torch.zeros(2), torch.zeros(2)))
         torch.manual_seed(0)
-        q = layer.posterior(Features(torch.randn(7, 2), torch.randn(7, 5)), torch.randn(7, 2))
+        q = layer.posterior(Activations(torch.randn(7, 2), torch.randn(7, 5)), torch.randn(7, 2))
         assert q.kl().max() < 1e-5

@@ -19,7 +19,6 @@ from sk_hvae.nn.linear_start import (
     start_at_linear_code,
     start_at_pca,
     start_at_slope,
-    water_fill,
 )
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -99,43 +98,6 @@ def blobs(n_clusters=4, n_rows=400, n_features=6, seed=0):
     labels = np.arange(n_rows) % n_clusters
     rows = centres[labels] + rng.normal(size=(n_rows, n_features))
     return torch.tensor(rows, dtype=torch.float32), labels, centres
-
-
-class TestWaterFill:
-    @pytest.mark.parametrize("rate", [0.01, 0.7, 3.0, 12.0])
-    @pytest.mark.parametrize("seed", range(3))
-    def test_rates_are_those_of_an_independent_solver(self, rate, seed):
-        variances = np.exp(np.random.default_rng(seed).normal(size=8))
-        level = water_level(variances, rate)
-        expected = np.maximum(0, 0.5 * np.log(variances / level))
-        result = water_fill(torch.tensor(variances), rate)
-        np.testing.assert_allclose(result, expected, atol=1e-8)
-
-    @pytest.mark.parametrize("rate", [2.0, 5.0])
-    @pytest.mark.parametrize("seed", range(3))
-    def test_no_component_falls_below_its_floor(self, rate, seed):
-        rng = np.random.default_rng(seed)
-        variances, floor = np.exp(rng.normal(size=6)), rng.uniform(0, 0.3, size=6)
-
-        def rates_at(log_level):
-            return np.maximum(floor, 0.5 * (np.log(variances) - log_level))
-
-        root = brentq(lambda log_level: rates_at(log_level).sum() - rate, -30, 10)
-        result = water_fill(torch.tensor(variances), rate, torch.tensor(floor))
-        np.testing.assert_allclose(result, rates_at(root), atol=1e-8)
-        assert result.sum() == pytest.approx(rate)
-
-    def test_no_component_gets_more_than_6_nats(self):
-        result = water_fill(torch.tensor([1e9, 1.0]), 10.0)
-        np.testing.assert_allclose(result, [6, 4], atol=1e-4)
-
-    def test_more_than_all_components_can_carry_gives_what_they_can(self):
-        result = water_fill(torch.tensor([2.0, 1.0, 0.1]), 100.0)
-        np.testing.assert_allclose(result, [6, 6, 6], atol=1e-4)
-
-    def test_floors_that_cost_more_than_the_rate_stay(self):
-        floor = torch.tensor([1.0, 7.0])
-        assert torch.equal(water_fill(torch.tensor([1.0, 1.0]), 3.0, floor), floor)
 
 
 class TestLinearCodes:
@@ -405,7 +367,7 @@ class TestStartAtClusters:
 
     def test_the_prior_of_a_state_has_the_moments_of_its_codes(self):
         x, _, model, _ = self.start(1.38)
-        z = model.encode(x)[0] * model.layers[0].unit
+        z = model.encode(x)[0] * model.layers[0].scale
         prior = model.layers[0].prior(torch.eye(4), 4)
         states = model.encode(x)[-1].argmax(1)
         for state in range(4):
@@ -429,7 +391,7 @@ class TestStartAtClusters:
             for rows in (model.inputs(x), centres)
         )
         distances = torch.cdist(scores, projected).square()
-        logits = model.layers[-1].posterior(model.features(x), None).log_probs
+        logits = model.layers[-1].posterior(model.activations(x), None).log_probs
         # Logits are -distance / (2 temperature) up to a common term.
         centred = logits - logits.mean(1, keepdim=True)
         expected = -(distances - distances.mean(1, keepdim=True))
@@ -458,7 +420,7 @@ class TestStartAtClusters:
     def test_a_rate_out_of_reach_leaves_logits_that_can_learn(self, rate):
         x, _, model, _ = self.start(rate)
         linear = model.layers[-1].logits_net.linear.requires_grad_()
-        model.layers[-1].posterior(model.features(x), None).kl().mean().backward()
+        model.layers[-1].posterior(model.activations(x), None).kl().mean().backward()
         assert linear.bias.grad.abs().max() > 0
 
     def test_centres_that_coincide_share_their_rows(self):
@@ -473,6 +435,6 @@ class TestStartAtClusters:
         start_at_clusters(model, x, components, scores[[0, 1, 0, 1]], rates)
         probabilities = model.encode(x)[-1]
         torch.testing.assert_close(probabilities[:, :2], probabilities[:, 2:])
-        assert model.layers[-1].posterior(model.features(x), None).kl().mean().item() == (
+        assert model.layers[-1].posterior(model.activations(x), None).kl().mean().item() == (
             pytest.approx(0.5, abs=1e-3)
         )

@@ -340,7 +340,7 @@ class TestModel:
         cells = -model.likelihood.log_prob(many, parameters).view(len(x), n_copies, 4)
         weights = output.distortion.new_ones(len(x), 1)
         if top_layer == "categorical":
-            weights = model.layers[1].posterior(model.features(x), None).mean
+            weights = model.layers[1].posterior(model.activations(x), None).mean
         expected = torch.stack(
             [
                 sum((w * cells[i, :, j]).sum() for j in range(4) if not x[i, j].isnan())
@@ -391,10 +391,10 @@ class TestModel:
         guess = model.inputs(x)[:, :4] * model.likelihood.scale + model.likelihood.location
         filled = torch.where(x.isnan(), guess.float(), x)
         touched = x.isnan().any(1)
-        hidden, other = model.features(x).hidden, model.features(filled).hidden
+        hidden, other = model.activations(x).hidden, model.activations(filled).hidden
         torch.testing.assert_close(hidden[~touched], other[~touched])
         assert ((hidden - other).abs().amax(1)[touched] > 1e-3).all()
-        torch.testing.assert_close(model.features(x).linear, model.features(filled).linear)
+        torch.testing.assert_close(model.activations(x).linear, model.activations(filled).linear)
 
     def test_complete_data_have_the_distortion_of_a_model_that_knows_of_no_missing_cells(self):
         x = torch.randn(30, 4, generator=generator())

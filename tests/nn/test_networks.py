@@ -53,9 +53,9 @@ class TestSkipEncoder:
     def test_linear_features_start_at_zero_beside_those_of_the_network(self):
         torch.manual_seed(0)
         net, x = nn.Linear(5, 3), torch.randn(6, 5)
-        features = SkipEncoder(5, 2, net)(x)
-        assert torch.equal(features.linear, torch.zeros(6, 2))
-        assert torch.equal(features.hidden, net(x))
+        activations = SkipEncoder(5, 2, net)(x)
+        assert torch.equal(activations.linear, torch.zeros(6, 2))
+        assert torch.equal(activations.hidden, net(x))
 
     def test_the_linear_path_is_linear_in_the_data_and_reads_no_marks(self):
         torch.manual_seed(0)
@@ -64,9 +64,9 @@ class TestSkipEncoder:
         with torch.no_grad():
             encoder.linear.weight.copy_(weight)
             encoder.linear.bias.copy_(bias)
-        features = encoder(x)
-        torch.testing.assert_close(features.linear, x[:, :5] @ weight.T + bias)
-        assert torch.equal(features.hidden, x)
+        activations = encoder(x)
+        torch.testing.assert_close(activations.linear, x[:, :5] @ weight.T + bias)
+        assert torch.equal(activations.hidden, x)
 
 
 class TestSkipDecoder:
@@ -107,10 +107,10 @@ class TestHeads:
     def test_a_new_prior_and_posterior_start_at_zero(self):
         torch.manual_seed(0)
         z = torch.randn(6, 3)
-        features = (torch.randn(6, 4), torch.randn(6, 5))
+        activations = (torch.randn(6, 4), torch.randn(6, 5))
         assert SkipPrior(3, (7,), 2)(z).abs().max() == 0
-        assert SkipPosterior(4, 5, 3, (7,), 2)(features, z).abs().max() == 0
-        assert SkipPosterior(4, 5, 0, (), 2)(features).abs().max() == 0
+        assert SkipPosterior(4, 5, 3, (7,), 2)(activations, z).abs().max() == 0
+        assert SkipPosterior(4, 5, 0, (), 2)(activations).abs().max() == 0
 
     def test_a_posterior_reads_features_and_the_layer_above_on_both_paths(self):
         torch.manual_seed(0)

@@ -128,9 +128,9 @@ class TestConvolutional:
         z_2 = torch.zeros(1, 3, 8, 8)
         other = z_2.clone()
         other[..., 0, 0] = 5
-        features = model.encoder(torch.randn(1, 64 * 64))
+        activations = model.encoder(torch.randn(1, 64 * 64))
         before, after = (
-            model.layers[0].posterior(features, z.flatten(1)).mean.view(2, 16, 16)
+            model.layers[0].posterior(activations, z.flatten(1)).mean.view(2, 16, 16)
             for z in (z_2, other)
         )
         assert not torch.allclose(before[:, :2, :2], after[:, :2, :2], atol=1e-4)
@@ -152,9 +152,9 @@ class TestConvolutional:
 
     def test_top_down_inference_reads_the_layer_above_beside_the_prior(self):
         _, model = fully_conv((1, 16, 16), (2, 3))
-        layer, features = model.layers[0], model.encoder(torch.randn(4, 256))
+        layer, activations = model.layers[0], model.encoder(torch.randn(4, 256))
         z_2 = 3 * torch.randn(4, 12)
-        offset, other = (layer.posterior(features, z).offset for z in (z_2, -z_2))
+        offset, other = (layer.posterior(activations, z).offset for z in (z_2, -z_2))
         assert not torch.allclose(offset, other, atol=1e-3)
 
     def test_a_latent_reaches_only_pixels_nearby(self):

@@ -88,7 +88,7 @@ class CategoricalLatent(Latent):
     n_states : int
         Number of states, the layer's units.
     logits_net : nn.Module
-        Maps the encoder's features to logits (b, n_states).
+        Maps the encoder's activations to logits (b, n_states).
     enumerated : bool, default=True
         Whether training takes the exact expectation over the states, at the price of
         inferring the layers below for each. Otherwise it samples one, with straight-through
@@ -109,17 +109,16 @@ class CategoricalLatent(Latent):
 
     @property
     def enumerates(self):
-        """Whether to take the exact expectation over the states now."""
         return self.enumerated or not self.training
 
     def prior(self, z_above, n_rows):
-        like = self.unit.expand(n_rows, -1)
+        like = self.scale.expand(n_rows, -1)
         if self.prior_logits is None:
             return CategoricalPrior.uniform(like)
         return CategoricalPrior(self.prior_logits.log_softmax(0).expand_as(like))
 
-    def posterior(self, features, z_above):
-        log_probs = self.logits_net(features).float().log_softmax(1)
+    def posterior(self, activations, z_above):
+        log_probs = self.logits_net(activations).float().log_softmax(1)
         return CategoricalPosterior(log_probs, self.prior(z_above, log_probs.shape[0]))
 
 
@@ -136,7 +135,7 @@ def top_latent(kind, inference, n_units, head):
     n_units : int
         Number of units or states.
     head : callable
-        Builds a network from the encoder's features to a number of raw parameters.
+        Builds a network from the encoder's activations to a number of raw parameters.
 
     Returns
     -------

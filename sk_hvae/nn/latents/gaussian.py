@@ -108,9 +108,6 @@ class LayerCode(NamedTuple):
 class Latent(nn.Module, ABC):
     """A stochastic layer: what the model asks of each, whatever its distribution.
 
-    The buffer ``unit`` (n_units,) is what latents are divided by when the model reports them
-    to the outside.
-
     Parameters
     ----------
     n_units : int
@@ -122,7 +119,21 @@ class Latent(nn.Module, ABC):
     def __init__(self, n_units):
         super().__init__()
         self.n_units = n_units
+        # Saved files know the scale by this name.
         self.register_buffer("unit", torch.ones(n_units))
+
+    @property
+    def scale(self):
+        """What latents are divided by when the model reports them to the outside, (n_units,)."""
+        return self.unit
+
+    @property
+    @abstractmethod
+    def enumerates(self):
+        """Whether a pass goes through all states of the layer, to take exact expectations.
+
+        Only a layer that has states can.
+        """
 
     @abstractmethod
     def prior(self, z_above, n_rows):
@@ -141,8 +152,8 @@ class Latent(nn.Module, ABC):
         """
 
     @abstractmethod
-    def posterior(self, features, z_above):
-        """Build the posterior from the encoder's features and the layer above."""
+    def posterior(self, activations, z_above):
+        """Build the posterior from the encoder's activations and the layer above."""
 
 
 class GaussianLatent(Latent):
@@ -161,9 +172,13 @@ class GaussianLatent(Latent):
         super().__init__(n_units)
         self.prior_net = prior_net
 
+    @property
+    def enumerates(self):
+        return False
+
     def prior(self, z_above, n_rows):
         if self.prior_net is None:
-            mean = self.unit.new_zeros(n_rows, self.n_units)
+            mean = self.scale.new_zeros(n_rows, self.n_units)
             return GaussianPrior(mean, torch.ones_like(mean))
         mean, raw_std = self.prior_net(z_above).float().chunk(2, 1)
         return GaussianPrior(mean, positive(raw_std))
@@ -208,7 +223,7 @@ class TopDownLatent(GaussianLatent):
     prior_net : nn.Module or None
         As in `GaussianLatent`.
     posterior_net : nn.Module
-        Maps features and the layer above to offsets and raw ratios of the posterior relative
+        Maps activations and the layer above to offsets and raw ratios of the posterior relative
         to the prior, (b, 2 n_units).
     """
 
@@ -216,8 +231,8 @@ class TopDownLatent(GaussianLatent):
         super().__init__(n_units, prior_net)
         self.posterior_net = posterior_net
 
-    def posterior(self, features, z_above):
-        raw = self.posterior_net(features, z_above).float()
+    def posterior(self, activations, z_above):
+        raw = self.posterior_net(activations, z_above).float()
         offset, raw_ratio = raw.chunk(2, 1)
         return GaussianPosterior(self.prior(z_above, raw.shape[0]), offset, positive(raw_ratio))
 
@@ -261,7 +276,7 @@ class LadderLatent(GaussianLatent):
     prior_net : nn.Module or None
         As in `GaussianLatent`.
     bottom_up_net : nn.Module
-        Maps features to means and raw standard deviations of the Gaussian read off the data,
+        Maps activations to means and raw standard deviations of the Gaussian read off the data,
         (b, 2 n_units).
     """
 
@@ -271,8 +286,8 @@ class LadderLatent(GaussianLatent):
         super().__init__(n_units, prior_net)
         self.bottom_up_net = bottom_up_net
 
-    def posterior(self, features, z_above):
-        mean, raw_std = self.bottom_up_net(features).float().chunk(2, 1)
+    def posterior(self, activations, z_above):
+        mean, raw_std = self.bottom_up_net(activations).float().chunk(2, 1)
         prior = self.prior(z_above, mean.shape[0])
         variance = positive(raw_std).square()
         total = variance + prior.std.square()

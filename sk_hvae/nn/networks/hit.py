@@ -59,7 +59,7 @@ PRESETS = {
 }
 
 
-class HitFeatures(NamedTuple):
+class HitActivations(NamedTuple):
     """What the encoder tells the layers, (b, planes, height, width) each.
 
     Attributes
@@ -104,9 +104,9 @@ class HitEncoder(nn.Module):
         )
 
     def forward(self, x):
-        """Map rows (b, n_inputs) to `HitFeatures`."""
+        """Map rows (b, n_inputs) to `HitActivations`."""
         stacks = self.to_quarter(x).chunk(self.n_stacks, 1)
-        return HitFeatures(self.to_z1(stacks[0]), self.to_z2(stacks[-1]))
+        return HitActivations(self.to_z1(stacks[0]), self.to_z2(stacks[-1]))
 
 
 class HitPosterior2(nn.Module):
@@ -124,9 +124,9 @@ class HitPosterior2(nn.Module):
         super().__init__()
         self.heads = nn.Linear(preset.n_components[0], n_outputs)
 
-    def forward(self, features, z_above=None):
-        """Map `HitFeatures` to raw parameters (b, n_outputs)."""
-        return self.heads(features.for_z2.flatten(1))
+    def forward(self, activations, z_above=None):
+        """Map `HitActivations` to raw parameters (b, n_outputs)."""
+        return self.heads(activations.for_z2.flatten(1))
 
 
 class HitPosterior1(nn.Module):
@@ -151,9 +151,9 @@ class HitPosterior1(nn.Module):
         self.join = nn.Sequential(preset.middle(2 * c, c), nn.ReLU(inplace=True))
         self.heads = nn.Conv2d(c, 2 * c, 3, padding=1)
 
-    def forward(self, features, z_above):
-        """Map `HitFeatures` and z_2 to raw parameters (b, 2 n_units)."""
-        maps = torch.cat((self.from_z2(z_above), features.for_z1), 1)
+    def forward(self, activations, z_above):
+        """Map `HitActivations` and z_2 to raw parameters (b, 2 n_units)."""
+        maps = torch.cat((self.from_z2(z_above), activations.for_z1), 1)
         return self.heads(self.join(maps)).flatten(1)
 
 
@@ -170,9 +170,9 @@ class HitBottomUp1(nn.Module):
         super().__init__()
         self.heads = start_wide(nn.Conv2d(preset.channels, 2 * preset.channels, 3, padding=1))
 
-    def forward(self, features):
-        """Map `HitFeatures` to raw parameters (b, 2 n_units)."""
-        return self.heads(features.for_z1).flatten(1)
+    def forward(self, activations):
+        """Map `HitActivations` to raw parameters (b, 2 n_units)."""
+        return self.heads(activations.for_z1).flatten(1)
 
 
 def hit_parts(preset, n_inputs, n_outputs, inference, top_layer):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Features(NamedTuple):
+class Activations(NamedTuple):
     """What an encoder tells the layers of latents about a batch.
 
     Attributes
@@ -64,28 +64,45 @@ class Networks(NamedTuple):
     decoder: nn.Module | Callable[[int, int], nn.Module]
 
 
+class LinearPath(nn.Linear):
+    """A linear layer beside a network, which starts at zero.
+
+    Training starts with a linear code in these layers. Their type tells them from the layers of
+    networks: weight decay leaves them alone, and rate conditioning scales their inputs.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Widths.
+    """
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(n_inputs, n_outputs)
+        zeroed(self)
+
+
 class SkipEncoder(nn.Module):
-    """Map data to `Features` by a linear layer and, beside it, a network.
+    """Map data to `Activations` by a linear layer and, beside it, a network.
 
     Parameters
     ----------
     n_linked : int
         Width of the data on the scale of the likelihood's link, which the linear layer reads.
     n_linear : int
-        Width of the linear features.
+        Width of the linear activations.
     net : nn.Module
         Reads all inputs, (b, n_inputs) with n_inputs >= n_linked.
     """
 
     def __init__(self, n_linked, n_linear, net):
         super().__init__()
-        self.linear = zero_linear(n_linked, n_linear)
+        self.linear = LinearPath(n_linked, n_linear)
         self.net = net
 
     def forward(self, inputs):
-        """Map a batch (b, n_inputs) to `Features`."""
+        """Map a batch (b, n_inputs) to `Activations`."""
         linked = inputs[:, : self.linear.in_features]
-        return Features(self.linear(linked).float(), self.net(inputs))
+        return Activations(self.linear(linked).float(), self.net(inputs))
 
 
 class SkipDecoder(nn.Module):
@@ -104,7 +121,7 @@ class SkipDecoder(nn.Module):
 
     def __init__(self, n_units, n_linked, net):
         super().__init__()
-        self.linear = zero_linear(n_units, n_linked)
+        self.linear = LinearPath(n_units, n_linked)
         self.net = net
 
     def forward(self, z):
@@ -129,7 +146,7 @@ class SkipPrior(nn.Module):
 
     def __init__(self, n_above, hidden_layer_sizes, n_outputs):
         super().__init__()
-        self.linear = zero_linear(n_above, n_outputs)
+        self.linear = LinearPath(n_above, n_outputs)
         self.net = zero_mlp(n_above, hidden_layer_sizes, n_outputs)
 
     def forward(self, z_above):
@@ -138,12 +155,12 @@ class SkipPrior(nn.Module):
 
 
 class SkipPosterior(nn.Module):
-    """Map `Features` and the layer above to raw parameters of a posterior.
+    """Map `Activations` and the layer above to raw parameters of a posterior.
 
     Parameters
     ----------
     n_linear, n_hidden : int
-        Widths of the features.
+        Widths of the activations.
     n_above : int
         Width of the layer above; 0 where there is none, or where it is not read.
     hidden_layer_sizes : sequence of int
@@ -154,12 +171,12 @@ class SkipPosterior(nn.Module):
 
     def __init__(self, n_linear, n_hidden, n_above, hidden_layer_sizes, n_outputs):
         super().__init__()
-        self.linear = zero_linear(n_linear + n_above, n_outputs)
+        self.linear = LinearPath(n_linear + n_above, n_outputs)
         self.net = zero_mlp(n_hidden + n_above, hidden_layer_sizes, n_outputs)
 
-    def forward(self, features, z_above=None):
-        """Map features and the layer above to (b, n_outputs), float32."""
-        linear, hidden = features
+    def forward(self, activations, z_above=None):
+        """Map activations and the layer above to (b, n_outputs), float32."""
+        linear, hidden = activations
         if z_above is not None:
             linear = torch.cat((linear, z_above), 1)
             hidden = torch.cat((hidden, z_above.to(hidden.dtype)), 1)
@@ -241,11 +258,6 @@ def hidden_layers(n_inputs, hidden_layer_sizes):
     return nn.Sequential(*layers)
 
 
-def zero_linear(n_inputs, n_outputs):
-    """Build a linear layer whose weights and biases start at zero."""
-    return zeroed(nn.Linear(n_inputs, n_outputs))
-
-
 def zeroed(layer):
     """Set all weights and biases of a layer to zero; returns the layer."""
     for parameter in layer.parameters():
@@ -257,5 +269,5 @@ def zero_mlp(n_inputs, hidden_layer_sizes, n_outputs):
     """Build a perceptron whose output starts at zero, so that what it adds to starts linear."""
     n_last = hidden_layer_sizes[-1] if hidden_layer_sizes else n_inputs
     return nn.Sequential(
-        *hidden_layers(n_inputs, hidden_layer_sizes), zero_linear(n_last, n_outputs)
+        *hidden_layers(n_inputs, hidden_layer_sizes), zeroed(nn.Linear(n_last, n_outputs))
     )

@@ -97,9 +97,9 @@ class SpatialPosterior(nn.Module):
         )
         self.heads = zeroed(nn.Conv2d(_PLANES, 2 * shape[0], 3, padding=1))
 
-    def forward(self, features, z_above=None):
-        """Map features and the layer above to (b, 2 n_units)."""
-        maps = features[self.index]
+    def forward(self, activations, z_above=None):
+        """Map activations and the layer above to (b, 2 n_units)."""
+        maps = activations[self.index]
         if self.from_above is not None:
             maps = torch.cat((maps, self.from_above(z_above)), 1)
         return self.heads(self.join(maps)).flatten(1)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from sk_hvae._clustering.targets import ClusterSearch, shared_information, temper
+from sk_hvae._clustering.state_shares import ClusterSearch, shared_information, temper
 
 
 def random_shares(k=3, n=200):
@@ -41,7 +41,7 @@ class TestSearch:
         assert found.information == pytest.approx(rate, abs=1e-3)
 
     def test_rows_outside_the_graph_have_none(self, blobs, monkeypatch):
-        monkeypatch.setattr("sk_hvae._clustering.targets._MOST_GRAPH_ROWS", 60)
+        monkeypatch.setattr("sk_hvae._clustering.state_shares._MOST_GRAPH_ROWS", 60)
         shares = search().find(blobs[0]).shares
         assert (shares.sum(1) > 0).sum() == 60
         assert shares.shape == (120, 3)

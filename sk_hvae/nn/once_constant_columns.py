@@ -52,7 +52,7 @@ def take_in(model, summary, x):
 
 
 def _sample(model, x):
-    return model.infer(model.features(x), model.row_noise(x), enumerate_states=False)
+    return model.infer(model.activations(x), model.row_noise(x), enumerate_states=False)
 
 
 def _left_of(model, x, columns):

@@ -22,7 +22,7 @@ def test_disagreement_is_the_cross_entropy_with_the_targets():
     module = guided(x)
     (batch,) = RowBatches(GuidedSelection(ResidentRows(x), targets), 20)
     output = module(batch, torch.zeros_like)
-    logits = module.model.layers[-1].logits_net(module.model.features(x))
+    logits = module.model.layers[-1].logits_net(module.model.activations(x))
     expected = cross_entropy(logits, targets, reduction="none")
     torch.testing.assert_close(output.disagreement, expected)
 
@@ -45,4 +45,4 @@ def test_targets_go_with_their_rows():
         )
     )
     assert sum(len(batch) for batch in batches) == 10
-    assert all((batch.x == batch.targets).all() for batch in batches)
+    assert all((batch.x == batch.state_shares).all() for batch in batches)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.sparse import csr_array
 from scipy.special import softmax
 from scipy.stats import entropy
@@ -20,10 +21,10 @@ from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
 MOST_CLUSTERS = 20
 _ROWS_PER_CLUSTER, _WEIGHTED_ROWS_PER_CLUSTER = 5, 2
 _MOST_GRAPH_ROWS = 70_000
-_DOUBT, _EXPONENTS, _BISECTIONS = 1e-3, (-6.0, 6.0), 30
+_DOUBT, _LOG_EXPONENTS = 1e-3, range(-6, 7)
 
 
-class ClusterTargets(NamedTuple):
+class StateShares(NamedTuple):
     """Where the states of rows should go.
 
     Attributes
@@ -76,7 +77,7 @@ class ClusterSearch(NamedTuple):
 
         Returns
         -------
-        ClusterTargets
+        StateShares
         """
         random_state = check_random_state(self.seed)
         index = np.arange(len(latents))
@@ -121,7 +122,7 @@ class ClusterSearch(NamedTuple):
             known = temper(known, self.rate)
         shares = np.zeros(shares.shape, np.float32)
         shares[inside] = known
-        return ClusterTargets(shares, shared_information(known), stability)
+        return StateShares(shares, shared_information(known), stability)
 
 
 def shared_information(shares):
@@ -137,21 +138,26 @@ def temper(shares, rate):
     shares : ndarray of shape (n, k)
         See `neighbour_shares`.
     rate : float
-        Bits. Shares become certain where it is out of reach.
+        Bits. Shares become as good as certain where it is out of reach.
 
     Returns
     -------
     ndarray of shape (n, k)
-        Powers of the shares, normalised.
+        A power of the shares, normalised: of those from exp(-6) to exp(6) the smallest that
+        carries the rate, or the largest if none does.
     """
     log_shares = np.log((1 - _DOUBT) * shares + _DOUBT / shares.shape[1])
 
     def power(log_exponent):
         return softmax(np.exp(log_exponent) * log_shares, axis=1)
 
-    low, high = _EXPONENTS
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        enough = shared_information(power(middle)) >= rate
-        low, high = (low, middle) if enough else (middle, high)
-    return power(high)
+    def excess(log_exponent):
+        return shared_information(power(log_exponent)) - rate
+
+    # In steps, as information does not always rise to the end: rows that all agree carry none.
+    enough = next((n for n in _LOG_EXPONENTS if excess(n) >= 0), None)
+    if enough is None:
+        return power(_LOG_EXPONENTS[-1])
+    if enough == _LOG_EXPONENTS[0]:
+        return power(enough)
+    return power(brentq(excess, enough - 1, enough))

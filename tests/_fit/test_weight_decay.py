@@ -1,0 +1,107 @@
+"""Which weights are pulled towards zero: those of networks, whatever they are called."""
+
+import pytest
+import torch
+from torch import nn
+
+from sk_hvae._fit.weight_decay import adamw_for
+from sk_hvae.nn import (
+    Architecture,
+    ConditionedHierarchy,
+    DataSummary,
+    Gaussian,
+    Networks,
+    RateBox,
+    build_hierarchy,
+)
+
+LR, DECAY = 0.1, 0.5
+
+
+class Awkward(nn.Module):
+    """A network of the user's own, whose layers have names that ours have too."""
+
+    def __init__(self, n_inputs, n_outputs=5):
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, 6)
+        self.features = nn.Linear(6, 6)
+        self.likelihood = nn.Linear(6, n_outputs)
+        self.gain = nn.Parameter(torch.ones(n_outputs))
+
+    def forward(self, x):
+        return self.gain * self.likelihood(self.features(self.linear(x).tanh()))
+
+
+def build(network="mlp", top_layer="gaussian", sigma="per_feature"):
+    torch.manual_seed(0)
+    likelihood = Gaussian(sigma).adapt(DataSummary.of([torch.randn(20, 3)]))
+    architecture = Architecture((2, 2), (4,), network=network, top_layer=top_layer)
+    return build_hierarchy(architecture, likelihood)
+
+
+def pulled(module):
+    """Names of the parameters that one step with gradients of zero moves, and which way.
+
+    AdamW then multiplies what is decayed by 1 - lr * weight_decay, and leaves the rest.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.rand_like(parameter) + 1)
+            parameter.grad = torch.zeros_like(parameter)
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    optimizer = adamw_for(module, DECAY)([{"params": list(module.parameters())}], lr=LR)
+    optimizer.step()
+    found = set()
+    for name, parameter in module.named_parameters():
+        if not torch.equal(parameter, before[name]):
+            torch.testing.assert_close(parameter.detach(), (1 - LR * DECAY) * before[name])
+            found.add(name)
+    return found
+
+
+NETWORKS_OF_MLP = {
+    "encoder.net.0.weight",
+    "layers.0.prior_net.net.0.weight",
+    "layers.0.prior_net.net.2.weight",
+    "layers.0.posterior_net.net.0.weight",
+    "layers.0.posterior_net.net.2.weight",
+    "decoder.net.0.weight",
+    "decoder.net.2.weight",
+}
+
+
+def test_the_weights_of_networks_are_pulled_and_nothing_else_is():
+    # There is no hidden layer in the posterior of the top layer.
+    assert pulled(build()) == NETWORKS_OF_MLP | {"layers.1.posterior_net.net.0.weight"}
+
+
+def test_the_learned_prior_of_states_is_not_pulled():
+    found = pulled(build(top_layer="mixture"))
+    assert found == NETWORKS_OF_MLP | {"layers.1.logits_net.net.0.weight"}
+
+
+def test_a_users_own_network_is_pulled_whatever_its_layers_are_called():
+    found = pulled(build(Networks(Awkward, Awkward)))
+    own = {"linear.weight", "features.weight", "likelihood.weight", "gain"}
+    assert {f"encoder.net.{name}" for name in own} <= found
+    assert {f"decoder.net.net.{name}" for name in own} <= found
+    assert not {name for name in found if name.endswith("bias")}
+    assert "decoder.net.gain" not in found
+
+
+def test_what_modulates_layers_is_not_pulled():
+    model = build()
+    plain = pulled(model)
+    found = pulled(ConditionedHierarchy(model, RateBox([0.1, 0.1], [2.0, 2.0])))
+    assert found == {f"model.{name}" for name in plain}
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_every_parameter_is_trained_once_however_they_are_grouped(n_groups):
+    module = build()
+    parameters = list(module.parameters())
+    groups = [{"params": parameters[i::n_groups]} for i in range(n_groups)]
+    optimizer = adamw_for(module, DECAY)(groups, lr=LR)
+    trained = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(trained) == sorted(map(id, parameters))
+    assert {group["lr"] for group in optimizer.param_groups} == {LR}
