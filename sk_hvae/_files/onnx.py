@@ -1,16 +1,15 @@
 """Write fitted estimators to ONNX files, for use without torch and without this library."""
 
-import importlib
 import json
 import logging
-import os
 import warnings
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from sk_hvae._data.whole_file import whole_file
+from sk_hvae._extras import import_extra
 from sk_hvae._files.torch_modules import ClusterEncoder, check_part, frozen_part
 
 _LARGEST_FILE = 2**31 - 1
@@ -48,7 +47,8 @@ def export_estimator(estimator, path, part):
         )
     proto = program.model_proto
     _describe(proto, estimator, part)
-    _write(proto.SerializeToString(), path)
+    with whole_file(path) as file:
+        file.write(proto.SerializeToString())
 
 
 def _encoder(estimator, module):
@@ -101,15 +101,6 @@ def _describe(proto, estimator, part):
         proto.metadata_props.add(key=key, value=json.dumps(list(value)))
 
 
-def _write(content, path):
-    unfinished = Path(f"{os.fspath(path)}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 @contextmanager
 def _quiet():
     """Silence what the exporter says of itself: no torchvision here, nothing to fold there."""
@@ -128,8 +119,5 @@ def _quiet():
 
 
 def _check_installed():
-    try:
-        for name in ("onnx", "onnxscript"):
-            importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError("export_onnx needs onnx: pip install 'sk-hvae[onnx]'.") from error
+    for name in ("onnx", "onnxscript"):
+        import_extra(name, "export_onnx", "'sk-hvae[onnx]'")

@@ -1,9 +1,7 @@
 """The state of a fit in a folder, so that a fit that was killed can go on."""
 
-import errno
 import hashlib
 import io
-import os
 import pickle
 import time
 from pathlib import Path
@@ -12,22 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from sk_hvae._data.whole_file import whole_file
 from sk_hvae.exceptions import CheckpointError
 
 _MAGIC = b"sk_hvae checkpoint 1\n"
-_FILE, _UNFINISHED = "fit.checkpoint", "fit.checkpoint.unfinished"
+_FILE = "fit.checkpoint"
 _NOT_THE_FIT = ("callbacks", "checkpoint", "device", "output_layers", "verbose", "warm_start")
 _SHARE_OF_TIME, _LONGEST = 0.05, 60.0
-_READABLE = {
-    errno.ENOSPC: "there is no space left",
-    errno.EDQUOT: "the quota is used up",
-    errno.EFBIG: "the file would be too large",
-    errno.EACCES: "it may not be written to",
-    errno.EPERM: "it may not be written to",
-    errno.EROFS: "it is read-only",
-    errno.ENOTDIR: "it is not a folder",
-    errno.EEXIST: "it is not a folder",
-}
 
 
 class Checkpointed:
@@ -107,7 +96,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "seed": self.seed, "training": training}, buffer)
         content = buffer.getbuffer()
-        path, unfinished = self._folder / _FILE, self._folder / _UNFINISHED
+        path = self._folder / _FILE
         if self._stamp is not None and _stamp(path) != self._stamp:
             raise CheckpointError(
                 f"{path} was changed by someone else while this fit was writing to it. Give "
@@ -115,14 +104,10 @@ class Checkpoint:
             )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
+            with whole_file(path, sync=True) as file:
                 file.write(_MAGIC + hashlib.sha256(content).digest())
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
         except OSError as error:
-            _remove(unfinished)
             raise CheckpointError(
                 f"checkpoint={str(self._folder)!r} cannot be written: {_reason(error)}. Make "
                 "room or pass another folder."
@@ -134,7 +119,7 @@ class Checkpoint:
     def remove(self):
         """Delete the file: the fit has come to its end."""
         if self._writes:
-            _remove(self._folder / _FILE)
+            (self._folder / _FILE).unlink(missing_ok=True)
 
     def _read(self):
         """Return what the file holds, or None if there is none."""
@@ -219,7 +204,9 @@ def _describe(value):
 
 def _reason(error):
     """Return what an OSError means, in words."""
-    return _READABLE.get(error.errno or 0, error.strerror or str(error))
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "it is not a folder"
+    return error.strerror or str(error)
 
 
 def _stamp(path):
@@ -229,7 +216,3 @@ def _stamp(path):
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _remove(path):
-    path.unlink(missing_ok=True)

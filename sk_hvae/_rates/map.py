@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
-from sk_hvae._extras import import_pandas
+from sk_hvae._extras import import_extra
 from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
-from sk_hvae.exceptions import RateTargetWarning, warn_caller
+from sk_hvae.exceptions import RateTargetWarning, muted, warn_caller
 from sk_hvae.plotting import RateMapDisplay
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class RateMap:
         ImportError
             If pandas is not installed.
         """
-        pd = import_pandas("RateMap.to_frame")
+        pd = import_extra("pandas", "RateMap.to_frame", "pandas")
         numbers = range(1, self.rates.shape[1] + 1)
         columns = {f"target_z{n}": self.layer_rates[:, n - 1] for n in numbers}
         columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
@@ -333,8 +332,7 @@ def path_through(points):
 def _measure_shared(multi, points, metrics, cv, X, y):
     """Measure a multi-rate model at every point."""
     task, survey, results = MapTask(metrics, X, y, cv), None, []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RateTargetWarning)
+    with muted(RateTargetWarning):
         for point in points:
             if survey is None or not task.is_survey:
                 single = multi.at(point)
@@ -348,8 +346,7 @@ def _measure_shared(multi, points, metrics, cv, X, y):
 def _measure_fits(single, points, metrics, cv, X, y, X_fit):
     """Fit a single-rate estimator to every point, each from the one before, and measure it."""
     task, single, results = MapTask(metrics, X, y, cv), clone(single), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RateTargetWarning)
+    with muted(RateTargetWarning):
         for number, point in enumerate(points):
             single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X_fit)
             results.append(task.measure(single, task.survey(single)))

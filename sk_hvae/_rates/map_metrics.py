@@ -1,6 +1,5 @@
 """What `rate_map` measures at every point: metrics by name, or functions."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,8 +15,8 @@ from sk_hvae.metrics import generation_score
 from sk_hvae.metrics._checks import dense_rows
 from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
 from sk_hvae.metrics._reconstruction import psnr_of_error
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _N_GENERATED = 2000
 _SURVEYED = ("distortion", "lower_bound", "psnr")
 _GENERATION = ("inception_score", "diversity", "sharpness")
@@ -107,7 +106,7 @@ class MapTask:
         if metric == "distortion":
             return measured.distortion
         if metric == "lower_bound":
-            return -_LN2 * (measured.distortion + measured.rates.sum())
+            return -LN2 * (measured.distortion + measured.rates.sum())
         if metric == "psnr":
             return psnr_of_error(measured.squared_error, survey.data_range)
         latents = single.transform(self.X)

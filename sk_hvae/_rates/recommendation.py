@@ -1,6 +1,5 @@
 """recommend_rates: which rates suit a task, and why."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +13,7 @@ from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metric
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.map_metrics import ACCURACIES, NAMES, name_of
+from sk_hvae.exceptions import muted
 from sk_hvae.plotting import RateMapDisplay
 
 if TYPE_CHECKING:
@@ -288,9 +288,8 @@ def _smooth(rates, values):
         0.1, (1e-5, 1.0)
     )
     process = GaussianProcessRegressor(kernel, normalize_y=True)
-    with warnings.catch_warnings():
-        # A length scale at its bound is no failure: the metric does not depend on that layer.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # A length scale at its bound is no failure: the metric does not depend on that layer.
+    with muted(ConvergenceWarning):
         process.fit(logs[known], values[known])
     noise = float(np.sqrt(process.kernel_.k2.noise_level) * values[known].std())
     return np.where(known, process.predict(logs), np.nan), noise

@@ -1,10 +1,9 @@
 """Multi-rate fits that the candidates of a search share, by way of a folder."""
 
-import os
 import pickle
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, Self
+from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
+from sk_hvae._data.whole_file import whole_file
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_output_layers
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
@@ -135,9 +135,9 @@ class _PlaneWriter(_InFolder, MultiRateHVAETransformer):
         if kind is not None and rows is not None:
             super().fit(X)
             (self._folder / kind).mkdir(exist_ok=True)
-            with NamedTemporaryFile(dir=self._folder / kind, delete=False) as file:
+            # Splits with the same rows write the same file, perhaps at once.
+            with whole_file(self._folder / kind / rows, suffix=f".{uuid4().hex}") as file:
                 joblib.dump(self, file)
-            os.replace(file.name, self._folder / kind / rows)
         return self
 
 

@@ -10,8 +10,9 @@ from scipy.special import xlog1py
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.typing import Labels, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
+from sk_hvae.nn.units import LN2
 
-_UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
+_PER_NAT = {"bits": 1 / LN2, "nats": 1.0}
 _HALVINGS = 64
 
 
@@ -267,6 +268,6 @@ def _check_numbers(name, values, low, high):
 
 
 def _unit(unit):
-    if not isinstance(unit, str) or unit not in _UNITS:
+    if not isinstance(unit, str) or unit not in _PER_NAT:
         raise ValueError(f"unit must be 'bits' or 'nats'; got {unit!r}.")
-    return _UNITS[unit]
+    return _PER_NAT[unit]

@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv, cross_val_score
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.parameters import resolve_output_layers
 from sk_hvae._estimators.typing import Labels, MatrixLike, OutputLayers
-from sk_hvae._extras import import_pandas
+from sk_hvae._extras import import_extra
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
 CLASSIFIERS = ("logistic_regression", "linear_svm", "rbf_svm", "knn")
@@ -61,7 +61,7 @@ class DownstreamScores:
         ImportError
             If pandas is not installed.
         """
-        pd = import_pandas("DownstreamScores.to_frame")
+        pd = import_extra("pandas", "DownstreamScores.to_frame", "pandas")
         return pd.DataFrame(self.accuracy, index=self.layers, columns=self.classifiers)
 
 

@@ -18,8 +18,8 @@ from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 from sk_hvae.nn.latents.gaussian import GaussianPosterior, GaussianPrior
 from sk_hvae.nn.noise import GeneratorNoise
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _TEMPERATURES = [2.0**power for power in range(12)]
 
 
@@ -53,7 +53,7 @@ class _Spread(NamedTuple):
 
     @classmethod
     def of(cls, nats):
-        return cls(float(nats.mean()) / _LN2, float(nats.std()) / len(nats) ** 0.5 / _LN2)
+        return cls(float(nats.mean()) / LN2, float(nats.std()) / len(nats) ** 0.5 / LN2)
 
 
 class _Densities(NamedTuple):

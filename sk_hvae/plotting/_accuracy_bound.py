@@ -1,6 +1,5 @@
 """What a classifier scores at each rate, and the most that any could."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from sklearn.model_selection import check_cv
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.parameters import resolve_layer, resolve_rate_range
 from sk_hvae._estimators.typing import Labels, Layer, LayerValues, MatrixLike
-from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.exceptions import RateTargetWarning, muted
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
@@ -129,8 +128,7 @@ class AccuracyBoundDisplay(Display):
         number = resolve_layer(layer, estimator.n_layers_)
         if hasattr(estimator, "at"):
             targets = _sweep(estimator, number) if layer_rates is None else layer_rates
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RateTargetWarning)
+            with muted(RateTargetWarning):
                 models = [estimator.at(rates) for rates in targets]
         else:
             models = [estimator]

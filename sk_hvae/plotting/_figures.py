@@ -4,18 +4,16 @@ import math
 
 import numpy as np
 
+from sk_hvae._extras import import_extra
+
 _GAP, _MARGIN, _LINES_OF_LABELS = 1, 0.1, 4
 _ROUNDING = 1e-12
 _WIDTH = 6.4
 
 
 def pyplot():
-    """Import matplotlib's pyplot; raises ImportError with advice."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'sk-hvae[plot]'.") from error
-    return plt
+    """Import matplotlib's pyplot."""
+    return import_extra("matplotlib.pyplot", "plots", "'sk-hvae[plot]'")
 
 
 def axes(ax=None, figsize=None):
