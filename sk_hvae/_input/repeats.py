@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 
 _STEPS = 2.0**18
 _LARGEST_CODE = 2.0**62
@@ -38,8 +39,7 @@ class Repeats(NamedTuple):
     @property
     def entropy(self):
         """Bits that it takes to tell which of the different rows a row is."""
-        shares = self.counts / self.counts.sum()
-        return float(-(shares * np.log2(shares)).sum())
+        return float(entropy(self.counts, base=2))
 
     @classmethod
     def among(cls, rows):

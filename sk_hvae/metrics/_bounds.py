@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py
+from scipy.stats import entropy
 
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.typing import Labels, MatrixLike
@@ -204,20 +205,17 @@ def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds
     rates = estimator.rates(X).mean(axis=0)
     cumulative = np.cumsum(rates[::-1])[::-1]
     prior = class_frequencies(y)
-    entropy = entropy_bits(prior)
+    label_entropy = float(entropy(prior, base=2))
     accuracy = accuracy_bound(cumulative, prior)
-    return RateBounds(rates, cumulative, entropy, np.minimum(cumulative, entropy), accuracy)
+    return RateBounds(
+        rates, cumulative, label_entropy, np.minimum(cumulative, label_entropy), accuracy
+    )
 
 
 def class_frequencies(y):
     """Return the frequencies of the classes in labels (n,), (n_classes,)."""
     _, counts = np.unique(y, return_counts=True)
     return counts / counts.sum()
-
-
-def entropy_bits(probabilities):
-    """Return the entropy of positive probabilities, bits."""
-    return float(-(probabilities * np.log2(probabilities)).sum())
 
 
 class _Classes(NamedTuple):
