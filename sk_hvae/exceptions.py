@@ -64,7 +64,7 @@ def warn_caller(message, category):
 
     contextlib is in between where a method of ours is decorated with a context manager.
     """
-    frame, level = sys._getframe(1), 2
+    frame, level = sys._getframe(1), 2  # noqa: SLF001 (documented under this name)
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

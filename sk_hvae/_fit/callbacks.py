@@ -1,5 +1,7 @@
 """skorch callbacks of ours: early stopping, epochs told to the estimator, and progress."""
 
+from typing import Any
+
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import TqdmWarning
 
@@ -44,7 +46,7 @@ class ProgressLine(Callback):
     """Show epoch, distortion, and rates beside their targets: on stderr, in notebooks as a bar."""
 
     def __init__(self):
-        self._bar = None
+        self._bar: Any = None
 
     def on_epoch_begin(self, net, **kwargs):
         if self._bar is None:

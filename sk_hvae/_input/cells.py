@@ -84,7 +84,7 @@ def _reader(kind):
     return _number
 
 
-def _missing(cell):
+def _missing(_cell):
     return np.nan
 
 

@@ -214,7 +214,7 @@ class RateMapDisplay(Display):
         """Draw a heat map for every combination of the targets of the layers above z_2."""
         levels = [np.unique(column) for column in self.layer_rates[:, 2:].T]
         slices = list(itertools.product(*levels))[:_MOST_SLICES]
-        n_columns = len(levels[-1]) if len(slices) > len(levels[-1]) else len(slices)
+        n_columns = min(len(slices), len(levels[-1]))
         n_rows = -(-len(slices) // n_columns)
         figure, panels = pyplot().subplots(
             n_rows,
