@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from scipy.special import xlog1py
-from scipy.stats import entropy
 
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.typing import Labels, MatrixLike
@@ -205,7 +205,7 @@ def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds
     rates = estimator.rates(X).mean(axis=0)
     cumulative = np.cumsum(rates[::-1])[::-1]
     prior = class_frequencies(y)
-    label_entropy = float(entropy(prior, base=2))
+    label_entropy = float(stats.entropy(prior, base=2))
     accuracy = accuracy_bound(cumulative, prior)
     return RateBounds(
         rates, cumulative, label_entropy, np.minimum(cumulative, label_entropy), accuracy
