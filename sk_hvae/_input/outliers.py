@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-# The limits trade warnings that help against false alarms; tests/_input/test_outliers.py has examples
-# of both.
-# At most this share of a column's cells may be wild, or this many cells of a small table, but never
-# more than a tenth: more cells than that are a part of the data, not a mistake.
+# The limits trade warnings that help against false alarms; tests/_input/test_outliers.py has
+# examples of both. At most this share of a column's cells may be wild, or this many cells of a
+# small table, but never more than a tenth: more cells than that are a part of the data, not a
+# mistake.
 _FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.05, 3, 0.1
 # Wild cells are this many times as far from the median as all others. The tails of skewed columns,
 # such as incomes, have no such gap.
@@ -20,8 +20,8 @@ _LOST_SCALE = 0.2
 # a rare flag, the few cells that differ are what the column is about.
 _LEAST_VARIED = 0.05
 # A column is looked at closely only if its quartiles, in a sample of rows, are less than this many
-# standard deviations apart; those of a Gaussian are 1.35 apart. Most tables have no such column, and
-# their rows need not be read again.
+# standard deviations apart; those of a Gaussian are 1.35 apart. Most tables have no such column,
+# and their rows need not be read again.
 _SUSPECT, _QUARTER = 0.5, 0.25
 # The sample is large enough for quartiles, and takes at most 32 MB of float64.
 _SAMPLED_ROWS, _SAMPLED_ELEMENTS = 2048, 2**22

@@ -7,9 +7,11 @@ import torch
 from scipy import stats
 
 # Steps of the grid to which cells are rounded before rows are compared. float32 resolves 2**24, so
-# that copies which differ by rounding mostly stay copies; with fewer steps, other rows become copies.
+# that copies which differ by rounding mostly stay copies; with fewer steps, other rows become
+# copies.
 _STEPS = 2.0**18
-# Numbers of steps that do not fit into 64 bits are cut off here. A missing cell has the number beyond.
+# Numbers of steps that do not fit into 64 bits are cut off here. A missing cell has the number
+# beyond.
 _LARGEST_CODE = 2.0**62
 _MISSING = -(2**62) - 1
 # Odd, and with about as many ones as zeros in 64 bits; the second is one of SplitMix64's.
