@@ -1,4 +1,4 @@
-"""skorch callbacks of ours: early stopping, epochs told to the estimator, and progress."""
+"""Callbacks for skorch: early stopping, epochs told to the estimator, and progress."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from sk_hvae.nn.units import LN2
 
 
 class EarlyStoppingPastRamp(Checkpointed, EarlyStopping):
-    """Stop when the objective of the held-out rows, at fixed prices, no longer improves.
+    """Stop when the objective of the held-out rows no longer improves, after the ramp.
 
-    The objective is D + sum_l beta_l (R_l - target_l) with the betas at the end of the ramp:
-    with moving betas it would not compare from epoch to epoch. The betas go back with the
-    weights.
+    The objective is D + sum_l beta_l (R_l - target_l). Its betas are those at the end of the ramp,
+    because with moving betas the epochs could not be compared. At the end, the betas of the best
+    epoch come back together with its weights.
     """
 
     _CHECKPOINTED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
@@ -32,7 +32,7 @@ class EarlyStoppingPastRamp(Checkpointed, EarlyStopping):
 
 
 class EpochHook(Callback):
-    """Tell the estimator of each epoch, and stop if it says so."""
+    """Call a function of the estimator after each epoch, and stop if it returns True."""
 
     def __init__(self, on_epoch):
         self.on_epoch = on_epoch

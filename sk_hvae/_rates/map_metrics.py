@@ -17,7 +17,10 @@ from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
 from sk_hvae.metrics._reconstruction import psnr_of_error
 from sk_hvae.nn.units import LN2
 
+# More samples make the generation scores less noisy, and the diversity less biased downwards; they
+# are drawn and classified at every point of a map.
 _N_GENERATED = 2000
+# Metrics that come from one pass over the rows, without a transform or a classifier.
 _SURVEYED = ("distortion", "lower_bound", "psnr")
 _GENERATION = ("inception_score", "diversity", "sharpness")
 _CLUSTERING = "adjusted_rand:kmeans"
@@ -28,7 +31,7 @@ UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
 
 
 def resolve_metrics(metrics, y):
-    """Return metrics, names or functions, by the names that they have in the result."""
+    """Return metrics, each a name or a function, by the names that they have in the result."""
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Mapping):
@@ -50,7 +53,7 @@ def name_of(metric):
 
 
 class MapTask:
-    """What to measure, by the names in the result, and on what.
+    """What to measure at every point of a map, and on which rows.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ class MapTask:
     y : array-like of shape (n_samples,) or None
         Labels.
     cv : int or cross-validation generator
-        How to split the rows for accuracies.
+        How to split the rows to cross-validate accuracies.
     """
 
     def __init__(self, metrics: dict[str, str | Callable], X: Any, y: Any, cv: Any):
@@ -76,7 +79,7 @@ class MapTask:
         return set(self.metrics.values()) <= set(_SURVEYED)
 
     def survey(self, single):
-        """Prepare passes of models with the encoder of a fitted estimator."""
+        """Prepare passes over the rows, for all models that share a fitted estimator's encoder."""
         autocast = resolve_autocast(
             single.precision,
             module_device(single.module_),
@@ -87,7 +90,7 @@ class MapTask:
         return PlaneSurvey(single.module_, rows, autocast=autocast, with_error=with_error)
 
     def measure(self, single, survey):
-        """Measure a fitted estimator; returns its rates, then the metrics."""
+        """Measure a fitted estimator, and return its rates and then the metrics."""
         measured = survey.measure(single.module_)
         generated = None
         if set(self.metrics.values()) & set(_GENERATION):
@@ -123,7 +126,7 @@ class MapTask:
 
     @cached_property
     def _classifier(self):
-        """Classify the rows themselves, to judge samples by."""
+        """A classifier fitted to the rows themselves, which judges samples."""
         from sklearn.impute import SimpleImputer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
