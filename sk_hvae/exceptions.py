@@ -73,7 +73,7 @@ def warn_caller(message, category):
 
 @contextmanager
 def muted(*categories):
-    """Ignore warnings of some categories within a ``with`` block."""
+    """Leave out warnings of some categories, which are said elsewhere or do not matter here."""
     with warnings.catch_warnings():
         for category in categories:
             warnings.simplefilter("ignore", category)

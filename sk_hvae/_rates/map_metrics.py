@@ -79,7 +79,7 @@ class MapTask:
         return set(self.metrics.values()) <= set(_SURVEYED)
 
     def survey(self, single):
-        """Prepare passes over the rows, for all models that share a fitted estimator's encoder."""
+        """Prepare passes of models with the encoder of a fitted estimator."""
         autocast = resolve_autocast(
             single.precision,
             module_device(single.module_),

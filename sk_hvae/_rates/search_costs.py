@@ -24,7 +24,7 @@ _PRICE_OF_STEP, _PRICE_OF_ROWS = 1.0, 0.7
 
 
 def shared_epochs(max_epochs, steps_per_epoch):
-    """Return the number of passes of a shared fit, given how many steps each pass has."""
+    """Return the number of passes of a shared fit, given its steps in one."""
     return _EPOCHS * resolve_epochs(max_epochs, ROWS * steps_per_epoch)
 
 

@@ -247,7 +247,7 @@ def _latents(estimator, rows, layer):
 
 
 def _probabilities(estimator, z, layer):
-    """Decode latents (n, n_units) into the probabilities of categories, (n, n_categories)."""
+    """Decode latents (n, n_units) to the probabilities of categories, (n, n_categories)."""
     module = estimator._module_in_place()
     likelihood = module.likelihood
 
