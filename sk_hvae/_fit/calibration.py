@@ -1,13 +1,11 @@
 """What a rate-conditioned model reaches, and what to condition it on to hit a target."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import least_squares
 
-_LN2 = math.log(2)
 _CUBIC_FROM = 4
 _CORRECTIONS = 20
 _CLOSE = 1e-3

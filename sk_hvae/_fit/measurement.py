@@ -12,7 +12,6 @@ from sk_hvae._data.threads import FixedThreads
 from sk_hvae.nn.units import LN2
 
 _N_DRAWS = 4
-_ROWS_PER_PART = 1000
 
 
 class Measurement(NamedTuple):

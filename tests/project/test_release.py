@@ -66,6 +66,7 @@ SLOW_TO_IMPORT = {
     "sklearn.neighbors",
     "sklearn.svm",
     "sklearn.tree",
+    "tqdm.auto",
 }
 
 
