@@ -313,11 +313,12 @@ def _explain(surface, task, metric, chosen, region, tolerance):
     ]
     if n_good > 1:
         sentences.append(
-            f"{n_good} points are as good, up to {tolerance:.2g} of noise, from "
-            f"{totals[region].min():.3g} to {totals[region].max():.3g} bits; these are the fewest"
+            f"{n_good} points are as good, within a noise of {tolerance:.2g}. They have "
+            f"{totals[region].min():.3g} to {totals[region].max():.3g} bits in total, of which "
+            "these are the fewest"
         )
     elif tolerance:
-        sentences.append(f"No other is as good, up to {tolerance:.2g} of noise")
+        sentences.append(f"No other point is as good, within a noise of {tolerance:.2g}")
     else:
         sentences.append("The map is too small to tell its noise, so the best is taken as it is")
     sentences += _slopes(surface, values)
@@ -346,8 +347,8 @@ def _slopes(surface, values):
         return []
     logs = np.log2(surface.rates[known][:, varied].clip(min=_LEAST_RATE))
     slopes = LinearRegression().fit(logs, values[known]).coef_
-    parts = [f"of z_{n + 1} by {slope:+.2g}" for n, slope in zip(varied, slopes, strict=True)]
-    return [f"Doubling a rate changes it on average: that {', '.join(parts)}"]
+    parts = [f"z_{n + 1} by {slope:+.2g}" for n, slope in zip(varied, slopes, strict=True)]
+    return [f"On average, doubling the rate of a layer changes the value: {', '.join(parts)}"]
 
 
 def _other_split(surface, metric, chosen):
