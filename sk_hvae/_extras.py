@@ -1,10 +1,31 @@
-"""Packages that are needed for one thing, and imported when it is asked for."""
+"""Packages that are needed for one thing only, and are imported when it is asked for."""
+
+import importlib
 
 
-def import_pandas(caller):
-    """Import pandas for a method, which is named where it is missing."""
+def import_extra(module, purpose, install):
+    """Import a module of a package that the library does without otherwise.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name.
+    purpose : str
+        What needs it, for the message: a method, or several.
+    install : str
+        What pip is to install.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    ImportError
+        If the package, or one that it needs itself, is not installed.
+    """
     try:
-        import pandas
+        return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"{caller} needs pandas: pip install pandas.") from error
-    return pandas
+        package = module.partition(".")[0]
+        raise ImportError(f"{package} is needed for {purpose}: pip install {install}") from error

@@ -12,23 +12,23 @@ class RateTargetWarning(ConvergenceWarning):
 
 
 class ClusterWarning(UserWarning):
-    """Fewer clusters than asked for survived, or the starts of a clusterer disagree."""
+    """Fewer clusters were found than asked for, or the starts of a clusterer disagree."""
 
 
 class OutlierWarning(UserWarning):
-    """A few cells are so far out that the rest of their columns hardly counts."""
+    """A few cells are so far from the rest of their columns that the rest hardly counts."""
 
 
 class ScaleWarning(UserWarning):
-    """New rows lie far off the scales by which a fitted model standardises."""
+    """New rows are far from those by whose scales a fitted model standardises."""
 
 
 class CategoryWarning(UserWarning):
-    """A categorical column has about as many different codes as there are rows."""
+    """A categorical column has about as many different codes as the table has rows."""
 
 
 class TrainingInterruptedWarning(UserWarning):
-    """Training was stopped from the keyboard; the estimator is fitted so far."""
+    """Training was stopped from the keyboard; the estimator has the weights so far."""
 
 
 class ImageShapeWarning(UserWarning):
@@ -36,35 +36,36 @@ class ImageShapeWarning(UserWarning):
 
 
 class DeviceWarning(UserWarning):
-    """The device an estimator was fitted on is not available here."""
+    """The device on which an estimator was fitted is not available here."""
 
 
 class TrainingDivergedError(ValueError):
-    """Training turned non-finite; the estimator holds the last finite weights."""
+    """Training led to numbers that are not finite; the estimator has the last finite weights."""
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or is not one that this fit can go on from."""
+    """A checkpoint cannot be written, or this fit cannot go on from the one that is there."""
 
 
 class TrainingMemoryError(MemoryError):
-    """Memory ran out; the estimator holds the weights so far, if training had begun."""
+    """Memory ran out; if training had begun, the estimator has the weights so far."""
 
 
 class LostProcessError(RuntimeError):
-    """One of the processes that train together is gone; the weights so far are kept."""
+    """One of the processes that train together is gone; the estimator has the weights so far."""
 
 
 class UnsupportedFormatError(ValueError):
-    """A file is not one of ours, is damaged, or needs another version of the library."""
+    """A file was not written by this library, is damaged, or needs another version of it."""
 
 
 def warn_caller(message, category):
-    """Warn at the line of the user's code that led here, past ours and scikit-learn's.
+    """Warn at the line of the user's code that led here.
 
-    contextlib is in between where a method of ours is decorated with a context manager.
+    The lines of this library, of scikit-learn and of joblib in between are passed over; so are
+    those of contextlib, where a method is decorated with a context manager.
     """
-    frame, level = sys._getframe(1), 2
+    frame, level = sys._getframe(1), 2  # noqa: SLF001 (documented under this name)
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+# A batch mixes rows from 2**26 / 2**18 = 256 places of a large file. Shuffling more numbers at a
+# time mixes better, but then more of the file must stay in the system's cache: these are 256 MB of
+# float32. Larger blocks read faster, in longer pieces, and mix less. larger_than_memory.py in
+# examples/benchmarks times a fit from a file.
 _SHUFFLED_ELEMENTS = 2**26
 _BLOCK_ELEMENTS = 2**18
 
@@ -25,7 +29,10 @@ class Share(NamedTuple):
     n_shares: int = 1
 
     def of(self, rows):
-        """Cut this process's part from a batch; all are equal, so that rows may be left over."""
+        """Cut this process's part from a batch.
+
+        All processes get equally many rows, so that a few may be left over.
+        """
         n_rows = len(rows) // self.n_shares
         return rows[self.number * n_rows :][:n_rows]
 
@@ -35,14 +42,15 @@ _WHOLE = Share()
 
 @dataclass(frozen=True)
 class GuidedBatch:
-    """Rows of data, and where their states should go.
+    """Rows of data, and which states of a categorical layer they should take.
 
     Attributes
     ----------
     x : Tensor of shape (b, n_features)
         Raw data.
     state_shares : Tensor of shape (b, n_states)
-        Shares of the states among a row's neighbours; zeros if its neighbours are not known.
+        How large the share of each state is among the neighbours of a row; zeros for a row whose
+        neighbours are not known.
     """
 
     x: Tensor
@@ -58,14 +66,14 @@ class GuidedBatch:
 
 
 class Selection(Dataset):
-    """The rows to train on, or those of them with the given numbers, which are not copied.
+    """The rows to train on, or a selection of them, by their numbers and without a copy.
 
     Parameters
     ----------
     rows : Rows
-        All there are.
+        All rows.
     index : LongTensor, default=None
-        Numbers of the selected rows, in order; None selects all.
+        Numbers of the selected rows, in order. None selects all.
     """
 
     def __init__(self, rows, index=None):
@@ -79,7 +87,7 @@ class Selection(Dataset):
         return self.rows.take(self.index[i].view(1))[0]
 
     def batches(self, parts):
-        """Give out batches, by LongTensors of row numbers."""
+        """Yield batches, given a sequence of LongTensors of row numbers."""
         return self.rows.batches(parts)
 
 
@@ -96,9 +104,9 @@ class GuidedSelection(Selection):
 
 
 class RowBatches:
-    """Cut batches from rows by indexing: no worker process, no call per row.
+    """Cut batches from rows by indexing, without worker processes and without a call per row.
 
-    The rows are split evenly over the batches, so that none is nearly empty.
+    The rows are split evenly over the batches, so that no batch is nearly empty.
 
     Parameters
     ----------
@@ -109,7 +117,7 @@ class RowBatches:
     generator : torch.Generator, default=None
         Shuffles the rows anew for each pass, see `shuffled`; None keeps their order.
     share : Share, default=the only process
-        Which part of every batch this process gets.
+        Which part of every batch this process gets, if several train together.
     """
 
     def __init__(self, dataset, batch_size, generator=None, share=_WHOLE):
@@ -125,7 +133,7 @@ class RowBatches:
         return self.begin()
 
     def begin(self, first=0):
-        """Draw the order of a pass; returns its batches from number ``first`` on."""
+        """Draw the order of a pass, and return its batches from number ``first`` on."""
         index = self.dataset.index
         if self.generator is not None:
             order = shuffled(len(index), self.dataset.rows.shape[1], self.generator)
@@ -135,18 +143,20 @@ class RowBatches:
 
 
 def shuffled(n_rows, n_features, generator):
-    """Draw an order of rows in which they can also be read from a file.
+    """Draw a random order of rows that is also fit for reading them from a file.
 
-    Up to 2**26 numbers, every order is as likely. Larger data are dealt in blocks of 2**18
-    numbers, in random order, and each 2**26 numbers of the result are shuffled: a batch draws
-    from 256 places in the file, which is read in pieces of a megabyte.
+    Up to 2**26 numbers, all orders are equally likely. Larger data are cut into blocks of 2**18
+    numbers, the blocks are put into a random order, and then every 2**26 numbers are shuffled
+    among themselves. So a batch has rows from 256 places in the file, which is nevertheless read
+    in pieces of a megabyte.
 
     Parameters
     ----------
     n_rows, n_features : int
-        Shape of the data; the same order comes out wherever these are kept.
+        Shape of the data. The order depends on the shape and the generator alone, not on where
+        the rows are kept.
     generator : torch.Generator
-        Its device is that of the result.
+        Draws the order, on its own device.
 
     Returns
     -------

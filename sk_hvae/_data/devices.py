@@ -4,13 +4,16 @@ import torch
 
 from sk_hvae.exceptions import DeviceWarning, warn_caller
 
+# Narrower networks do not gain: converting their numbers costs what the products save. gpu.py and
+# training_speed.py in examples/benchmarks compare the two precisions.
 _BFLOAT16_WIDTH = 256
 
 
 def resolve_device(device, accelerator=None):
-    """Return the torch device: "auto" takes CUDA, then MPS, then the CPU.
+    """Return the torch device that a user asks for.
 
-    Where an Accelerator joins this process to others, it says which device is this one's.
+    "auto" is CUDA where there is a GPU, else MPS, else the CPU. Where several processes train
+    together, their Accelerator knows which device belongs to this one.
     """
     if device == "auto" and accelerator is not None:
         given = accelerator.device
@@ -36,7 +39,7 @@ def resolve_device(device, accelerator=None):
 
 
 def usable_device(device):
-    """Return a device that is there: the CPU, with a warning, for an accelerator that is not."""
+    """Return a device if it is available here, and otherwise the CPU, with a warning."""
     device = torch.device(device)
     if _is_available(device):
         return device
@@ -48,9 +51,10 @@ def usable_device(device):
 
 
 def place(module, device):
-    """Move a module to a device, in float32 where that is MPS, which has no float64.
+    """Move a module to a device.
 
-    Convolutions are laid out channels last, which is the faster format on CPUs and GPUs.
+    MPS has no float64, so that all of the module becomes float32 there. Convolutions get the
+    memory format "channels last", which is the faster one on CPUs and GPUs.
     """
     device = torch.device(device)
     module = module.float() if device.type == "mps" else module
@@ -71,8 +75,8 @@ def _is_available(device):
 def resolve_autocast(precision, device, widths):
     """Return the dtype for matrix products in training, or None for float32.
 
-    "auto" takes bfloat16 where the hardware multiplies it faster than float32, unless the
-    networks are too narrow to gain from it.
+    "auto" takes bfloat16 if the hardware multiplies it faster than float32 and all hidden layers,
+    of the given ``widths``, are wide enough to gain from it.
     """
     if precision == "float32":
         return None

@@ -4,15 +4,19 @@ import mmap
 
 import numpy as np
 
+# The system is asked for whole pieces of this size: larger ones save calls, smaller ones do not
+# read what is not needed.
 _ASKED_BYTES = 2**18
+# The pages that a process holds are counted in regions of 2 MB, which is the size of a huge page.
+# 64 of them bound the memory to 128 MB; more would save calls that give pages back.
 _REGION_BYTES, _REGIONS_AT_ONCE = 2**21, 64
 
 
 class MappedPages:
     """The pages of the file that an array of rows is mapped to.
 
-    An array in memory has none, and all methods do nothing; nor do they on systems without
-    ``madvise``.
+    An array in memory has no such pages, and then all methods do nothing. The same holds on
+    systems without ``madvise``.
 
     Parameters
     ----------
@@ -35,7 +39,7 @@ class MappedPages:
         self._high = first + max(0, across) + array.itemsize
 
     def ask_for(self, index):
-        """Let the system read rows into its cache meanwhile, by their sorted numbers."""
+        """Have the system read rows, by their sorted numbers, into its cache in the background."""
         if self._map is None:
             return
         places = np.sort(index.numpy() * self._step)
@@ -48,7 +52,7 @@ class MappedPages:
             self._map.madvise(mmap.MADV_WILLNEED, start, length)
 
     def pieces(self, index):
-        """Split sorted row numbers so that no piece makes more than 128 MB of pages resident."""
+        """Split sorted row numbers into pieces whose pages take at most 128 MB of memory."""
         if self._map is None:
             return (index,)
         regions = (self._low + index * self._step) // _REGION_BYTES
@@ -56,7 +60,7 @@ class MappedPages:
         return index.split(number.bincount().tolist())
 
     def forget(self):
-        """Take all pages out of this process, so that what was read or written does not pile up.
+        """Give all pages back, so that what was read or written does not fill the memory.
 
         They stay in the system's cache, and what was written to them goes to the file.
         """
@@ -74,7 +78,7 @@ def memory_map(array):
 
 
 def _outermost(mapping):
-    """Return the np.memmap that others are views of."""
+    """Return the np.memmap that a np.memmap is a view of, or itself if it is none."""
     while isinstance(mapping, np.memmap) and isinstance(mapping.base, np.memmap):
         mapping = mapping.base
     return mapping

@@ -14,31 +14,43 @@ from torch.utils.data import Dataset
 
 from sk_hvae._data.memmap import MappedPages, memory_map
 
+# Rows are read and measured in parts of this many numbers, 8 MB of float32: larger parts take more
+# memory at a time, smaller ones more calls.
 _CHUNK_ELEMENTS = 2**21
+# Rows of a file are read in the order in which they are stored, within windows of this many
+# numbers. The next window is read while one is used, so that two are in memory.
 _WINDOW_ELEMENTS = 2**21
+# Files and sparse matrices of up to this many numbers, 64 MB of float32, are read into memory as a
+# whole, where batches are quicker to cut.
 _READ_AT_ONCE_ELEMENTS = 2**24
+# Rows that take up to this share of a GPU's free memory go there as a whole; the rest is for the
+# model, its gradients and the batches. gpu.py in examples/benchmarks times rows on either side.
 _SHARE_OF_GPU = 0.5
+# Matrix products round a row's result in the same way in any batch of a multiple of this many rows.
 EVEN_ROWS = 32
+# Enough rows to tell data sets apart, and few enough that reading them from a file costs little.
 _DIGESTED_ROWS = 1000
 _CPU = torch.device("cpu")
+# The dtypes whose values float32 holds exactly.
 _HELD_BY_FLOAT32 = {
     *(torch.float32, torch.float16, torch.bfloat16),
     *(torch.uint8, torch.int8, torch.int16, torch.bool),
 }
+# The dtypes of NumPy that X may keep, because torch has them and the model can compute with them.
 TORCH_DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.int16, np.bool_]
 
 
 class Rows(ABC):
-    """What training and measuring ask of data, (n_rows, n_features).
+    """The rows of X, wherever they are: what training and measuring need to know of them.
 
     Parameters
     ----------
     shape : tuple of int
         Numbers of rows and of columns.
     device : torch.device
-        Where rows are when they are given out.
+        Where batches of rows are put.
     dtype : torch.dtype
-        Of the rows before they go to any device.
+        The dtype of the rows before they go to a device, which may not have it.
     """
 
     def __init__(self, shape, device=_CPU, dtype=torch.float32):
@@ -51,7 +63,7 @@ class Rows(ABC):
 
     @property
     def float_dtype(self):
-        """Name of the float dtype that holds all of their digits, "float32" or "float64"."""
+        """Name of the smaller float dtype that holds the values, "float32" or "float64"."""
         return "float32" if self.dtype in _HELD_BY_FLOAT32 else "float64"
 
     @abstractmethod
@@ -60,31 +72,34 @@ class Rows(ABC):
 
     @abstractmethod
     def check(self, function):
-        """Let a function look at all rows, in parts, and raise if they will not do."""
+        """Have a function check all rows, part by part; it raises an error if it must."""
 
     @abstractmethod
     def take(self, index):
         """Copy rows, in the order of a LongTensor of their numbers."""
 
     def batches(self, parts):
-        """Give out batches, by a sequence of LongTensors of row numbers."""
+        """Yield batches, given a sequence of LongTensors of row numbers."""
         return map(self.take, parts)
 
     def chunks(self):
-        """Give out all rows in order, in parts of at most 2**21 numbers, or one row."""
+        """Yield all rows in order, in parts of at most 2**21 numbers, or of a single row."""
         return self.batches(torch.arange(len(self)).split(_chunk_rows(self.shape)))
 
     def every(self, step):
-        """Give out every ``step``-th row."""
+        """Return every ``step``-th row."""
         return self.take(torch.arange(0, len(self), step))
 
     def digest(self):
-        """Hash a thousand of the rows, evenly spaced."""
+        """Hash a thousand evenly spaced rows, by which data sets are told apart quickly."""
         some = self.every(-(-len(self) // _DIGESTED_ROWS)).cpu().contiguous()
         return hashlib.sha256(some.numpy().tobytes()).hexdigest()[:16]
 
     def fingerprint(self):
-        """Hash all rows in order, so that any change is found; None if they come anew each time."""
+        """Hash all rows in order, so that any change is found.
+
+        None stands for rows that may be others each time they are read.
+        """
         hashed = hashlib.sha256(str(self.shape).encode())
         for chunk in self.chunks():
             hashed.update(chunk.cpu().contiguous().numpy())
@@ -130,9 +145,9 @@ class ResidentRows(Rows):
 class StreamedRows(Rows):
     """Rows that are read when they are needed.
 
-    Batches come out of windows of 2**21 numbers, whose rows are read in the order in which they
-    are stored. While one is used, a thread reads the next. Checks are made of what is read,
-    whenever it is read: a Dataset may give other items each time.
+    Consecutive batches form windows of up to 2**21 numbers, whose rows are read in the order in
+    which they are stored. While one window is used, a thread reads the next. Rows are checked
+    whenever they are read, because a Dataset may give other items each time.
     """
 
     _checks: tuple = ()
@@ -153,7 +168,8 @@ class StreamedRows(Rows):
         return self._send(self._read_in_any_order(index))
 
     def batches(self, parts):
-        # Copied at once: a copy in the reader's thread would wait for all that is queued.
+        # All numbers come to the CPU first: a copy from a GPU, made in the reader's thread, would
+        # wait for all work that is queued there.
         parts = torch.cat(list(parts)).cpu().split([len(part) for part in parts])
         windows = _windows(parts, _rows_in(_WINDOW_ELEMENTS, self.shape))
         contents = self._read_each([torch.cat(window) for window in windows])
@@ -162,7 +178,7 @@ class StreamedRows(Rows):
                 yield self._send(part)
 
     def _read_each(self, indices):
-        """Give out the rows of each LongTensor of numbers; reads those of the next meanwhile."""
+        """Yield the rows of each LongTensor of numbers, while those of the next are read."""
         with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
             ahead = reader.submit(self._read_pinned, indices[0])
             for after in indices[1:]:
@@ -193,13 +209,14 @@ class StreamedRows(Rows):
 class ArrayRows(StreamedRows):
     """Rows of an array, which may be in a file.
 
-    For a model on the CPU there is no thread, which would take the cores from the model: the
-    system is told which parts of the file come next, and has them in its cache when they do.
+    If the model is on the CPU, no thread reads ahead, because it would take a core from the
+    model. Instead the system is told which parts of the file come next, and reads them into its
+    cache.
 
     Parameters
     ----------
     array : ndarray of shape (n_rows, n_features)
-        Any real dtype; those that torch has not got become float64.
+        Any real dtype. Rows of a dtype that torch does not have become float64.
     """
 
     def __init__(self, array):
@@ -261,8 +278,8 @@ class DatasetRows(StreamedRows):
     Parameters
     ----------
     dataset : Dataset
-        With a length. An item is a tensor or array, which is flattened, or a tuple that begins
-        with one; several are fetched at once by ``__getitems__`` if the dataset has that.
+        It needs a length. An item is a tensor or array, which is flattened, or a tuple whose first
+        member is one. Several items are fetched at once if the dataset has ``__getitems__``.
     """
 
     def __init__(self, dataset):
@@ -271,7 +288,7 @@ class DatasetRows(StreamedRows):
         self._dataset = dataset
 
     def digest(self):
-        """Say that the items are unknown: they may be drawn anew each time."""
+        """Say that the items are not known, because they may be drawn anew each time."""
         return "unknown"
 
     def fingerprint(self):
@@ -296,13 +313,13 @@ class DatasetRows(StreamedRows):
 def as_rows(X):
     """Wrap checked data as rows on the CPU.
 
-    Small files and small sparse matrices are read at once; a Dataset never is, since its items
-    may be drawn anew each time.
+    Small files and small sparse matrices are read into memory. A Dataset never is, because its
+    items may be drawn anew each time.
 
     Parameters
     ----------
     X : ndarray, CSR matrix or Dataset
-        Anything else has been refused or converted before.
+        Nothing else comes here: it has been refused or converted before.
 
     Returns
     -------
@@ -318,9 +335,9 @@ def as_rows(X):
 
 
 def as_tensor(X):
-    """Wrap an array as a CPU tensor without copying, also if it is read-only.
+    """Wrap an array as a CPU tensor without a copy, also if it is read-only.
 
-    A negative stride, which a single reversed row may have, needs a copy.
+    Only an array with a negative stride, such as a reversed row, has to be copied.
     """
     if min(X.strides) < 0:
         X = X.copy()
@@ -330,25 +347,25 @@ def as_tensor(X):
 
 
 def to_device(rows, device, non_blocking=False):
-    """Move rows to a device; MPS has no float64, so it gets float32."""
+    """Move rows to a device; MPS has no float64, and gets float32."""
     if device.type == "mps" and rows.dtype == torch.float64:
         rows = rows.float()
     return rows.to(device, non_blocking=non_blocking)
 
 
 def _rows_in(n_elements, shape):
-    """Return the number of rows of so many numbers, at least one."""
+    """Return how many rows hold so many numbers, at least one."""
     return max(1, n_elements // max(1, shape[1]))
 
 
 def _chunk_rows(shape):
-    """Return the number of rows of a chunk, a multiple of `EVEN_ROWS` if that is not too many."""
+    """Return the number of rows of a chunk, a multiple of `EVEN_ROWS` where there is room."""
     n_rows = _rows_in(_CHUNK_ELEMENTS, shape)
     return n_rows - n_rows % EVEN_ROWS if n_rows > EVEN_ROWS else n_rows
 
 
 def _windows(parts, n_rows):
-    """Group consecutive parts to windows of at most ``n_rows``, or one part."""
+    """Group consecutive parts into windows of at most ``n_rows`` rows, or of a single part."""
     windows: list[list[torch.Tensor]] = []
     free = 0
     for part in parts:

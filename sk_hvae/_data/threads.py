@@ -1,4 +1,4 @@
-"""The number of torch's threads, the same in all fits and transforms of a process."""
+"""The number of threads on which torch works, the same in all fits and transforms of a process."""
 
 from contextlib import ContextDecorator
 from numbers import Integral
@@ -40,10 +40,11 @@ def set_num_threads(n_threads: int) -> None:
 
 
 class FixedThreads(ContextDecorator):
-    """Let torch work on the fixed number of threads, and give back the number that it had."""
+    """Let torch work on the fixed number of threads, and then on as many as it had before."""
 
     def _recreate_cm(self):
-        # A method that calls itself, or runs in several threads, needs a memory for each call.
+        # Each call of a decorated method has its own number to give back, also where the method
+        # calls itself or runs in several threads.
         return FixedThreads()
 
     def __enter__(self):
@@ -59,7 +60,10 @@ class FixedThreads(ContextDecorator):
 
 
 def _number_of_new_threads():
-    """Ask a new thread: what other libraries set by way of OpenMP holds in their thread only."""
+    """Return the number of threads that torch has in a new thread.
+
+    Other libraries may have changed it by way of OpenMP, for the thread that they run in only.
+    """
     found: list[int] = []
     thread = Thread(target=lambda: found.append(torch.get_num_threads()))
     thread.start()

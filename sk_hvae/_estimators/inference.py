@@ -322,7 +322,7 @@ class LatentsMixin(TransformerMixin):
         """
         return model_of(self).measure(check_new_rows(self, X)).lower_bound
 
-    def score(self, X: MatrixLike, y: object = None) -> float:
+    def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
         """Bound the mean log-likelihood per row from below.
 
         It rises with the rates, so it cannot choose them: search rates by a downstream

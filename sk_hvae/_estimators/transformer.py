@@ -376,7 +376,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
     @fit_context(prefer_skip_nested_validation=True)
     @FixedThreads()
-    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:  # noqa: ARG002
         """Train for one pass over a batch of data.
 
         The first call standardises by, and starts at the principal components of, its own

@@ -1,16 +1,15 @@
 """Write fitted models to ONNX files, for use without torch and without this library."""
 
-import importlib
 import json
 import logging
-import os
 import warnings
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from sk_hvae._data.whole_file import whole_file
+from sk_hvae._extras import import_extra
 from sk_hvae._files.torch_modules import ClusterEncoder, check_part, frozen_part
 from sk_hvae._fit.clusters import Clusters
 
@@ -54,7 +53,8 @@ def export_model(model, path, part, layers, about):
         )
     proto = program.model_proto
     _describe(proto, part, **about)
-    _write(proto.SerializeToString(), path)
+    with whole_file(path) as file:
+        file.write(proto.SerializeToString())
 
 
 def _encoder(model, module, layers):
@@ -107,15 +107,6 @@ def _describe(proto, part, name, latent_names, feature_names):
         proto.metadata_props.add(key=key, value=json.dumps(list(value)))
 
 
-def _write(content, path):
-    unfinished = Path(f"{os.fspath(path)}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 @contextmanager
 def _quiet():
     """Silence what the exporter says of itself: no torchvision here, nothing to fold there."""
@@ -134,8 +125,5 @@ def _quiet():
 
 
 def _check_installed():
-    try:
-        for name in ("onnx", "onnxscript"):
-            importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError("export_onnx needs onnx: pip install 'sk-hvae[onnx]'.") from error
+    for name in ("onnx", "onnxscript"):
+        import_extra(name, "export_onnx", "'sk-hvae[onnx]'")

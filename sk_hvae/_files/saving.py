@@ -1,7 +1,5 @@
 """Write fitted estimators to safetensors files with a JSON header, and read them back."""
 
-import contextlib
-import importlib
 import json
 import math
 import os
@@ -11,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from sk_hvae._data.whole_file import whole_file
+from sk_hvae._extras import import_extra
 from sk_hvae._files.plain import (
     CodeNeededError,
     build_model,
@@ -220,11 +220,9 @@ def _names(names, n_features):
 def _write(content, path):
     """Write a file in one step, as far as its readers see."""
     path = os.fspath(path)
-    unfinished = f"{path}.unfinished"
     try:
-        with open(unfinished, "wb") as file:
+        with whole_file(path) as file:
             file.write(content)
-        os.replace(unfinished, path)
     except OSError as error:
         raise OSError(
             error.errno,
@@ -232,9 +230,6 @@ def _write(content, path):
             f"to a folder that is there, may be written to, and has {len(content):,} bytes free",
             path,
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)
 
 
 def _read(path):
@@ -294,7 +289,4 @@ def _to_json(value):
 
 
 def _safetensors(module):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError("save and load need safetensors: pip install 'sk-hvae[io]'.") from error
+    return import_extra(module, "save and load", "'sk-hvae[io]'")

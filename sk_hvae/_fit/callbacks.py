@@ -1,24 +1,24 @@
-"""skorch callbacks of ours: early stopping, epochs told to the estimator, and progress."""
+"""Callbacks for skorch: early stopping, epochs told to the estimator, and progress."""
 
-import math
-import sys
+from typing import Any
 
 from skorch.callbacks import Callback, EarlyStopping
+from tqdm import TqdmWarning
 
 from sk_hvae._fit.checkpoint import Checkpointed
-
-_LN2 = math.log(2)
+from sk_hvae.exceptions import muted
+from sk_hvae.nn.units import LN2
 
 
 class EarlyStoppingPastRamp(Checkpointed, EarlyStopping):
-    """Stop when the objective of the held-out rows, at fixed prices, no longer improves.
+    """Stop when the objective of the held-out rows no longer improves, after the ramp.
 
-    The objective is D + sum_l beta_l (R_l - target_l) with the betas at the end of the ramp:
-    with moving betas it would not compare from epoch to epoch. The betas go back with the
-    weights.
+    The objective is D + sum_l beta_l (R_l - target_l). Its betas are those at the end of the ramp,
+    because with moving betas the epochs could not be compared. At the end, the betas of the best
+    epoch come back together with its weights.
     """
 
-    _CHECKPOINTED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
+    CHECKPOINTED = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
 
     def on_epoch_end(self, net, **kwargs):
         if not net.control.is_ramping:
@@ -32,7 +32,7 @@ class EarlyStoppingPastRamp(Checkpointed, EarlyStopping):
 
 
 class EpochHook(Callback):
-    """Tell the estimator of each epoch, and stop if it says so."""
+    """Call a function of the estimator after each epoch, and stop if it returns True."""
 
     def __init__(self, on_epoch):
         self.on_epoch = on_epoch
@@ -43,23 +43,45 @@ class EpochHook(Callback):
 
 
 class ProgressLine(Callback):
-    """Show one line on stderr with epoch, distortion, and rates beside their targets."""
+    """Show epoch, distortion, and rates beside their targets: on stderr, in notebooks as a bar."""
+
+    def __init__(self):
+        self._bar: Any = None
+
+    def on_epoch_begin(self, net, **kwargs):
+        if self._bar is None:
+            self._bar = _open_bar(len(net.history) - 1, net.max_epochs if net.n_steps else None)
 
     def on_epoch_end(self, net, **kwargs):
         row = net.history[-1]
-        targets = [target / _LN2 for target in net.control.targets.tolist()]
+        targets = [target / LN2 for target in net.control.targets.tolist()]
         layers = (
             f"z{i}: {rate:.2f}" + (f"/{target:g}" if target else "")
             for i, (rate, target) in enumerate(
                 zip(row["train_rates"], targets, strict=True), start=1
             )
         )
-        epoch = len(net.history)
-        bar = "#" * round(20 * min(1.0, epoch / net.max_epochs))
-        progress = f"epoch {epoch}/{net.max_epochs} [{bar:<20}]" if net.n_steps else f"pass {epoch}"
         distortion = f"distortion {row['train_distortion']:.2f}"
-        sys.stderr.write(f"\r{progress} {distortion}, rates {', '.join(layers)} bits   ")
-        sys.stderr.flush()
+        self._bar.set_postfix_str(f"{distortion}, rates {', '.join(layers)} bits", refresh=False)
+        self._bar.update()
 
-    def on_train_end(self, net, **kwargs):
-        sys.stderr.write("\n")
+    def close(self):
+        """End the line, however training ended."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _open_bar(n_done, n_epochs):
+    """Return a bar of tqdm for epochs to come, or passes if it is not known how many they are."""
+    with muted(TqdmWarning):  # in notebooks without ipywidgets, where a line does as well
+        from tqdm.auto import tqdm
+
+    counted = "pass {n_fmt} " if n_epochs is None else "epoch {n_fmt}/{total_fmt} |{bar}| "
+    times = "{elapsed}" if n_epochs is None else "{elapsed}<{remaining}"
+    return tqdm(
+        initial=n_done,
+        total=n_epochs,
+        bar_format=f"{counted}[{times}]{{postfix}}",
+        dynamic_ncols=True,
+    )

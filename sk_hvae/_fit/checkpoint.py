@@ -1,9 +1,7 @@
 """The state of a fit in a folder, so that a fit that was killed can go on."""
 
-import errno
 import hashlib
 import io
-import os
 import pickle
 import time
 from pathlib import Path
@@ -12,39 +10,34 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from sk_hvae._data.whole_file import whole_file
 from sk_hvae.exceptions import CheckpointError
 
 _MAGIC = b"sk_hvae checkpoint 1\n"
-_FILE, _UNFINISHED = "fit.checkpoint", "fit.checkpoint.unfinished"
+_FILE = "fit.checkpoint"
+# Parameters that do not change what a fit comes to, so that it may go on with other ones.
 _NOT_THE_FIT = ("callbacks", "checkpoint", "device", "output_layers", "verbose", "warm_start")
+# Writing takes at most this share of the time, unless passes over the data are so long that more
+# than this many seconds of work could be lost.
 _SHARE_OF_TIME, _LONGEST = 0.05, 60.0
-_READABLE = {
-    errno.ENOSPC: "there is no space left",
-    errno.EDQUOT: "the quota is used up",
-    errno.EFBIG: "the file would be too large",
-    errno.EACCES: "it may not be written to",
-    errno.EPERM: "it may not be written to",
-    errno.EROFS: "it is read-only",
-    errno.ENOTDIR: "it is not a folder",
-    errno.EEXIST: "it is not a folder",
-}
 
 
 class Checkpointed:
-    """Give and take the attributes that move, as torch's modules and optimisers do.
+    """Has attributes that a checkpoint keeps, with the methods of torch's modules for them.
 
-    A subclass lists them in ``_CHECKPOINTED``; they are numbers, tensors, or None.
+    A subclass lists the names of these attributes in ``CHECKPOINTED``. They are numbers, tensors
+    or None.
     """
 
-    _CHECKPOINTED: ClassVar[tuple[str, ...]] = ()
+    CHECKPOINTED: ClassVar[tuple[str, ...]] = ()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the attributes that move, not copied."""
-        return {name: getattr(self, name) for name in self._CHECKPOINTED}
+        """Return the attributes that a checkpoint keeps, without a copy."""
+        return {name: getattr(self, name) for name in self.CHECKPOINTED}
 
     def load_state_dict(self, state):
-        """Take attributes from `state_dict`; tensors go where those are that they replace."""
-        for name in self._CHECKPOINTED:
+        """Set the attributes; a tensor goes to the device of the one that it replaces."""
+        for name in self.CHECKPOINTED:
             value, old = state[name], getattr(self, name)
             is_tensor = isinstance(value, torch.Tensor) and isinstance(old, torch.Tensor)
             setattr(self, name, value.to(old.device) if is_tensor else value)
@@ -53,22 +46,25 @@ class Checkpointed:
 class Checkpoint:
     """The file in which one fit keeps its state.
 
-    A file is written beside the old one, which it then replaces, so that there is always a
-    whole one; a digest tells one that is not.
+    A new file is written beside the old one and then replaces it, so that there is always a whole
+    one. It begins with a digest of its content, by which damage is found.
 
     Parameters
     ----------
     folder : str or path-like
-        Made if it is not there.
+        The folder of the file. It is made if it is not there.
     identity : dict of str to str
-        What the fit is: only a fit with the same goes on from the file.
+        Description of the fit, see `fit_identity`. Only a fit with the same description goes on
+        from the file.
     writes : bool, default=True
-        Whether this process writes, or only reads: one of several that train together writes.
+        Whether this process writes the file. Of several that train together only one does, and
+        all read it.
 
     Raises
     ------
     CheckpointError
-        If the file there is of another fit, damaged or foreign, or the folder cannot be written.
+        If the file in the folder is of another fit, damaged or foreign, or if the folder cannot
+        be written to.
     """
 
     def __init__(self, folder, identity, writes=True):
@@ -80,16 +76,16 @@ class Checkpoint:
         self._stamp = None
         kept = self._read()
         self.training = None if kept is None else kept["training"]
-        """State of the training that was cut short, or None."""
+        """State of a training that was cut short, or None."""
         self.seed = None if kept is None else kept["seed"]
-        """Seed of the fit that was cut short, or None."""
+        """Seed of a fit that was cut short, or None."""
 
     def part(self, name):
         """Return the checkpoint of a part of the fit, which is trained before the rest."""
         return Checkpoint(self._folder / name, {**self._identity, "part": name}, self._writes)
 
     def begin(self, seed):
-        """Keep the seed of a fit, which also tries whether the folder can be written."""
+        """Write the seed of a fit, which also shows whether the folder can be written to."""
         self.seed = seed
         if self.training is None:
             self.write(None)
@@ -97,8 +93,8 @@ class Checkpoint:
     def is_due(self, between_passes):
         """Tell whether to write now.
 
-        Between passes over the data as soon as writing takes no more than 5% of the time, and
-        in the middle of long ones after a minute.
+        Between two passes over the data it is time to write as soon as writing takes no more than
+        5% of the time; within a pass, after a minute.
         """
         elapsed = time.monotonic() - self._last
         return elapsed >= (self._cost / _SHARE_OF_TIME if between_passes else _LONGEST)
@@ -111,7 +107,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({"identity": self._identity, "seed": self.seed, "training": training}, buffer)
         content = buffer.getbuffer()
-        path, unfinished = self._folder / _FILE, self._folder / _UNFINISHED
+        path = self._folder / _FILE
         if self._stamp is not None and _stamp(path) != self._stamp:
             raise CheckpointError(
                 f"{path} was changed by someone else while this fit was writing to it. Give "
@@ -119,14 +115,10 @@ class Checkpoint:
             )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
+            with whole_file(path, sync=True) as file:
                 file.write(_MAGIC + hashlib.sha256(content).digest())
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
         except OSError as error:
-            _remove(unfinished)
             raise CheckpointError(
                 f"checkpoint={str(self._folder)!r} cannot be written: {_reason(error)}. Make "
                 "room or pass another folder."
@@ -136,9 +128,9 @@ class Checkpoint:
         self._cost = self._last - start
 
     def remove(self):
-        """Delete the file: the fit has come to its end."""
+        """Delete the file, because the fit has come to its end."""
         if self._writes:
-            _remove(self._folder / _FILE)
+            (self._folder / _FILE).unlink(missing_ok=True)
 
     def _read(self):
         """Return what the file holds, or None if there is none."""
@@ -181,18 +173,18 @@ class Checkpoint:
 
 
 def fit_identity(estimator, rows, likelihood, goes_on):
-    """Describe a fit, so that another is told apart.
+    """Describe a fit, so that a checkpoint of another fit can be told from its own.
 
     Parameters
     ----------
     estimator : estimator
-        Its parameters are part of the fit, but for those that do not change the result.
+        Its parameters belong to the description, except for those that do not change the result.
     rows : Rows
-        What it is fitted to.
+        The rows to which it is fitted.
     likelihood : Likelihood
-        The estimator's, whose columns are numbers, however they were given.
+        That of the estimator. Its columns are numbers, however the user gave them.
     goes_on : bool
-        Whether it continues from a fitted model.
+        Whether the fit continues from a fitted model.
 
     Returns
     -------
@@ -213,7 +205,7 @@ def fit_identity(estimator, rows, likelihood, goes_on):
 
 
 def _describe(value):
-    """Describe a parameter without addresses, which are others in another process."""
+    """Describe a parameter without addresses in memory, which differ between processes."""
     if isinstance(value, (list, tuple)):
         return f"({', '.join(map(_describe, value))})"
     if callable(value) and hasattr(value, "__qualname__"):
@@ -222,18 +214,16 @@ def _describe(value):
 
 
 def _reason(error):
-    """Return what an OSError means, in words."""
-    return _READABLE.get(error.errno or 0, error.strerror or str(error))
+    """Say in words what is wrong by an OSError."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "it is not a folder"
+    return error.strerror or str(error)
 
 
 def _stamp(path):
-    """Return what changes when a file is replaced, or None if it is not there."""
+    """Return what changes when a file is replaced; None if there is no file."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _remove(path):
-    path.unlink(missing_ok=True)

@@ -86,7 +86,7 @@ class RateController(ProportionalIntegral):
     True
     """
 
-    _CHECKPOINTED = (*ProportionalIntegral._CHECKPOINTED, "_smoothed", "betas")
+    CHECKPOINTED = (*ProportionalIntegral.CHECKPOINTED, "_smoothed", "betas")
 
     def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0):
         gains = _INTEGRAL_GAIN * gain**2, _PROPORTIONAL_GAIN * gain

@@ -11,8 +11,8 @@ from sk_hvae._fit.loop import HVAENet
 class SharedHVAENet(AccelerateMixin, HVAENet):
     """An `HVAENet` that several processes train together, each on its share of every batch.
 
-    Gradients are averaged by torch's DistributedDataParallel. The rates that the control and the
-    history see are those of whole batches, so that betas are the same everywhere.
+    torch's DistributedDataParallel averages the gradients. The rates that the control and the
+    history get are those of whole batches, so that all processes have the same betas.
     """
 
     @property
@@ -48,8 +48,8 @@ class SharedHVAENet(AccelerateMixin, HVAENet):
 def joined_accelerator():
     """Return an Accelerator if this process trains together with others, else None.
 
-    It does once an ``accelerate.Accelerator`` was made in a script that was launched in several
-    processes. Workers of joblib and dask are none of these.
+    That is the case after an ``accelerate.Accelerator`` has been made in a script that was
+    launched in several processes. Workers of joblib and dask do not train together.
     """
     state = sys.modules.get("accelerate.state")
     if state is None or not state.is_initialized():
@@ -59,7 +59,7 @@ def joined_accelerator():
 
 
 def broadcast_from_first(value, accelerator):
-    """Return a number on which all processes agree: that of the first."""
+    """Return the first process's number in all processes."""
     if accelerator is None:
         return value
     number = torch.tensor([value], device=accelerator.device)

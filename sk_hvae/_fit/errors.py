@@ -1,4 +1,4 @@
-"""What the machine does to a fit, in words that help."""
+"""Errors of the machine in a fit, as messages that help: no memory, and lost processes."""
 
 from contextlib import contextmanager
 
@@ -6,6 +6,8 @@ import torch
 
 from sk_hvae.exceptions import LostProcessError, TrainingMemoryError
 
+# Parts of the messages of torch and of its backends for communication, in small letters. They have
+# no exceptions of their own for these errors.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 _NO_PARTNER = (
     "connection closed by peer",
@@ -19,12 +21,12 @@ _NO_PARTNER = (
 
 @contextmanager
 def translate_errors(batch_size):
-    """Turn errors of memory and of lost processes into ours; others pass.
+    """Turn errors of memory and of lost processes into those of this library; others pass.
 
     Parameters
     ----------
     batch_size : int
-        As in the estimators, for the advice.
+        That of the estimator, for the advice in the message.
 
     Raises
     ------

@@ -40,14 +40,16 @@ class Epochs(NamedTuple):
         history = {}
         for name in dict.fromkeys([*self.history, *later.history]):
             shape = {**self.history, **later.history}[name].shape[1:]
-            parts = [epochs._column(name, shape) for epochs in (self, later)]
+            parts = [_column(epochs, name, shape) for epochs in (self, later)]
             history[name] = np.concatenate(parts)
         return Epochs(self.n_iter + later.n_iter, history)
 
-    def _column(self, name, shape):
-        if name in self.history:
-            return self.history[name]
-        return np.full((self.n_iter, *shape), np.nan)
+
+def _column(epochs, name, shape):
+    """Return what some epochs have recorded under a name, NaN of a shape each if nothing."""
+    if name in epochs.history:
+        return epochs.history[name]
+    return np.full((epochs.n_iter, *shape), np.nan)
 
 
 def _names_kept(epochs):

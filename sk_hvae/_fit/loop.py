@@ -10,13 +10,14 @@ import torch
 from skorch import NeuralNet
 from skorch.history import History
 
+from sk_hvae._fit.callbacks import ProgressLine
 from sk_hvae._fit.checkpoint import Checkpointed
 from sk_hvae._fit.optimise import GradientGuard, lr_factor
 from sk_hvae._fit.pass_sums import PassSums
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.once_constant_columns import take_in
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _STEPS_PER_SNAPSHOT = 50
 
 
@@ -54,7 +55,7 @@ class HVAENet(Checkpointed, NeuralNet):
         As in `skorch.NeuralNet`.
     """
 
-    _CHECKPOINTED = ("n_steps_done_", "betas_after_ramp_", "_n_broken_batches", "_last_means")
+    CHECKPOINTED = ("n_steps_done_", "betas_after_ramp_", "_n_broken_batches", "_last_means")
 
     def __init__(
         self, module, *, control, noise, autocast=None, n_steps=None, checkpoint=None, **kwargs
@@ -207,13 +208,13 @@ class HVAENet(Checkpointed, NeuralNet):
         pairs = zip(self.betas_after_ramp_ or betas, rates, targets, strict=True)
         loss = distortion + sum(beta * (rate - target) for beta, rate, target in pairs)
         self.history.record(prefix + "_loss", loss)
-        self.history.record(prefix + "_distortion", distortion / _LN2)
-        self.history.record(prefix + "_rates", [rate / _LN2 for rate in rates])
+        self.history.record(prefix + "_distortion", distortion / LN2)
+        self.history.record(prefix + "_rates", [rate / LN2 for rate in rates])
         if prefix == "train":
             self.history.record("betas", betas)
             if self.control.current_targets is not None:
                 nats = self.control.current_targets.tolist()
-                self.history.record("target_rates", [rate / _LN2 for rate in nats])
+                self.history.record("target_rates", [rate / LN2 for rate in nats])
 
     def _guard(self, broken):
         if self._n_broken_batches > 1 or self.guard_.is_exhausted():
@@ -273,6 +274,10 @@ class HVAENet(Checkpointed, NeuralNet):
             pass
         except KeyboardInterrupt:
             self.interrupted_ = True
+        finally:
+            for _, callback in self.callbacks_:
+                if isinstance(callback, ProgressLine):
+                    callback.close()
         return self
 
 

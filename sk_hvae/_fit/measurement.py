@@ -1,6 +1,5 @@
 """Run a model over rows in chunks, and measure its distortion and rates."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +9,9 @@ from sk_hvae._data.devices import module_device
 from sk_hvae._data.memmap import MappedPages
 from sk_hvae._data.rows import EVEN_ROWS, to_device
 from sk_hvae._data.threads import FixedThreads
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _N_DRAWS = 4
-_ROWS_PER_PART = 1000
 
 
 class Measurement(NamedTuple):
@@ -25,7 +23,7 @@ class Measurement(NamedTuple):
     @property
     def lower_bound(self):
         """Lower bound on ln p(x) per row, nats, (n,)."""
-        return -_LN2 * (self.distortion + self.rates.sum(1))
+        return -LN2 * (self.distortion + self.rates.sum(1))
 
 
 def map_rows(module, rows, function, width, out=None):
@@ -91,7 +89,7 @@ def measure(module, rows):
         features = module.activations(x)
         draws = [module.forward_from(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
-        return torch.stack(terms).mean(0) / _LN2
+        return torch.stack(terms).mean(0) / LN2
 
     bits = map_rows(module, rows, mean_terms, 1 + len(module.layers)).astype(np.float64)
     return Measurement(bits[:, 0], bits[:, 1:])

@@ -44,7 +44,7 @@ class GradientGuard(Checkpointed):
     tensor([-6.])
     """
 
-    _CHECKPOINTED = ("_typical", "_n_skipped", "_n_broken")
+    CHECKPOINTED = ("_typical", "_n_skipped", "_n_broken")
 
     def __init__(self, parameters):
         self._parameters = list(parameters)

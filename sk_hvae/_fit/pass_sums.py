@@ -18,7 +18,7 @@ class PassSums(Checkpointed):
         Where the terms are.
     """
 
-    _CHECKPOINTED = ("n_batches", "_sums", "_broken")
+    CHECKPOINTED = ("n_batches", "_sums", "_broken")
 
     def __init__(self, n_layers, device):
         self.n_batches = 0

@@ -22,8 +22,8 @@ from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.single_rate import provenance, target_ramp
 from sk_hvae._fit.start import START_ROWS, build_seeded, some_rows, start_plane
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _MARGIN = 1.2
 _MOST_OF_STATES = 0.97
 _UNIT_ROWS, _MOST_DRAWS = 512, 4
@@ -83,7 +83,7 @@ class Plane(Trained):
             rates=point.rates,
             betas=point.betas,
             distortion=point.distortion,
-            lower_bound=-_LN2 * (point.distortion + float(point.rates.sum())),
+            lower_bound=-LN2 * (point.distortion + float(point.rates.sum())),
             converged=self.completed and not any(misses),
         )
 
@@ -93,7 +93,7 @@ class Plane(Trained):
         if module is None:
             place(self.conditioned, usable_device(self.device))
             module = self._new_module()
-        module.load_state_dict(self.conditioned.state_at((point.condition * _LN2).tolist()))
+        module.load_state_dict(self.conditioned.state_at((point.condition * LN2).tolist()))
         sizes = [layer.n_units for layer in module.layers]
         scales = torch.from_numpy(point.scales).to(module.layers[0].scale).split(sizes)
         for layer, scale in zip(module.layers, scales, strict=True):
@@ -130,11 +130,11 @@ class RatePlane(Recipe):
 
     def start(self, plan):
         def ramp(targets):
-            goals = [Goal(tuple(nats / _LN2 for nats in target), ()) for target in targets]
+            goals = [Goal(tuple(nats / LN2 for nats in target), ()) for target in targets]
             ramps = [target_ramp(plan._replace(goal=goal)) for goal in goals]
             return torch.tensor(ramps, dtype=torch.float32, device=plan.device)
 
-        low, high = (ends * _LN2 for ends in self.ends(plan.architecture))
+        low, high = (ends * LN2 for ends in self.ends(plan.architecture))
         module, betas = start_plane(plan, RateBox(low.tolist(), high.tolist()), ramp)
         grid = TargetGrid(module.box)
         ramps = ramp(grid.rates.tolist())
@@ -171,7 +171,7 @@ class RatePlane(Recipe):
             found = survey.measure(module)
             points.append(
                 PlanePoint(
-                    condition=np.array(rates) / _LN2,
+                    condition=np.array(rates) / LN2,
                     rates=found.rates,
                     distortion=found.distortion,
                     betas=np.array(betas),

@@ -83,7 +83,7 @@ class PlaneController(ProportionalIntegral):
         Multiples of the nodes' targets to begin with, as in `RateController`.
     """
 
-    _CHECKPOINTED = (*ProportionalIntegral._CHECKPOINTED, "_measured", "_wanted")
+    CHECKPOINTED = (*ProportionalIntegral.CHECKPOINTED, "_measured", "_wanted")
 
     current_targets = None
 

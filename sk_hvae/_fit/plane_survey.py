@@ -11,8 +11,8 @@ from sk_hvae._data.devices import module_device
 from sk_hvae._data.rows import to_device
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae.nn.noise import ReplayedNoise
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
 _ROWS_PER_PART = 1000
 
 
@@ -92,7 +92,7 @@ class PlaneSurvey:
                 draws = [self._draw(module, x, features, noise) for noise in noises]
                 sums.append(torch.stack(draws).mean(0))
         error, *nats = torch.stack(sums).double().sum(0).tolist()
-        distortion, *rates = (total / self._n_rows / _LN2 for total in nats)
+        distortion, *rates = (total / self._n_rows / LN2 for total in nats)
         error = error / self._n_cells if self._n_cells else math.nan
         return PlaneMeasurement(distortion, np.array(rates), error)
 

@@ -49,7 +49,7 @@ class ProportionalIntegral(Checkpointed, ABC):
         Matrix that smooths the multipliers after every step; None leaves them.
     """
 
-    _CHECKPOINTED: ClassVar[tuple[str, ...]] = ("_step", "_log_betas", "_push", "_sum", "_n_summed")
+    CHECKPOINTED: ClassVar[tuple[str, ...]] = ("_step", "_log_betas", "_push", "_sum", "_n_summed")
 
     def __init__(self, betas, n_steps, has_ramp, gains, min_log_beta, smoother=None):
         self._n_steps = math.inf if n_steps is None else n_steps

@@ -1,11 +1,13 @@
-"""Cells of one column, whatever they are, as numbers; NaN for those that are missing."""
+"""Turn the cells of a column into numbers, whatever they hold; a missing cell becomes NaN."""
 
 import datetime
 import numbers
 
 import numpy as np
 
+# Times count from the beginning of 1970, as Python's timestamps do.
 _EPOCH, _SECOND = np.datetime64(0, "s"), np.timedelta64(1, "s")
+# Years and months have no fixed length in seconds.
 _CALENDAR_UNITS = ("Y", "M")
 
 
@@ -29,14 +31,14 @@ def numbers_of(column):
     Returns
     -------
     ndarray of shape (n,)
-        As it was if it holds numbers, else float64.
+        The column itself if it holds numbers, else float64.
 
     Raises
     ------
     TextError
         If a cell is text that is no number.
     ValueError, TypeError
-        If cells are nothing that a number stands for.
+        If cells hold something that no number can stand for.
     """
     kind = column.dtype.kind
     if kind in "biuf":
@@ -84,7 +86,7 @@ def _reader(kind):
     return _number
 
 
-def _missing(cell):
+def _missing(_cell):
     return np.nan
 
 
@@ -111,6 +113,7 @@ def _number(cell):
     return float(cell)
 
 
+# What the cells of a column stand for, by the function that reads them. A column has one meaning.
 _MEANINGS = {
     _seconds_since_epoch: "datetimes",
     _seconds: "durations",

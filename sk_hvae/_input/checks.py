@@ -11,26 +11,27 @@ from sk_hvae._data.memmap import memory_map
 from sk_hvae._data.rows import TORCH_DTYPES, as_rows
 from sk_hvae._input.tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
 
+# A message stays readable if it counts the cells of no more columns than this.
 _COUNTED_AT_MOST = 5
 
 
 def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
-    """Validate X without changing its dtype where torch knows it, or reading it into memory.
+    """Validate X without reading a file into memory, and without changing a dtype of torch's.
 
     Parameters
     ----------
     estimator : estimator
-        Gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``.
+        If ``reset``, its ``n_features_in_`` and ``feature_names_in_`` are set.
     X : array-like, frame, sparse matrix or Dataset of shape (n_samples, n_features)
         Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
         they are; anything else becomes float64. Datetimes become seconds since 1970, durations
-        seconds.
+        become seconds.
     reset : bool
-        True in fit, False afterwards.
+        True in ``fit``; False afterwards, when X must have the columns of the fit.
     min_rows : int, default=1
-        Fewest rows allowed.
+        Smallest number of rows that is allowed.
     allow_nan : bool, default=False
-        Whether there may be missing cells: NaN, None, NA, NaT, and masked ones.
+        Whether cells may be missing: NaN, None, NA, NaT, or masked.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
         _validate(estimator, few, reset, min_rows)
     elif _is_file_of_numbers(X):
         refuse_more_axes(X.shape)
-        # Copies are what a file is to be spared.
+        # No conversion: a file must not be copied.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
     else:
         array = _as_checked_array(estimator, X, reset, min_rows)
@@ -64,12 +65,12 @@ def _is_file_of_numbers(X):
 
 
 def _as_checked_array(estimator, X, reset, min_rows):
-    """Return X as an array or CSR matrix; sets or checks what its columns are."""
+    """Return X as an array or CSR matrix, after setting or checking what its columns are."""
     names = None if reset else getattr(estimator, "feature_names_in_", None)
     turned = as_numbers(X, names)
     if turned is X or isinstance(X, (list, tuple, np.ndarray)):
         return _validate(estimator, turned, reset, min_rows)
-    # The names of the columns are the frame's.
+    # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return check_array(turned, input_name="X", estimator=estimator, **_format(min_rows))
 
@@ -79,7 +80,7 @@ def _validate(estimator, X, reset, min_rows, **kwargs):
 
 
 def _format(min_rows):
-    """Say to scikit-learn what arrays are to be; what is finite, `_check_finite` looks at."""
+    """Tell scikit-learn which arrays are wanted; `_check_finite` checks the cells itself."""
     return {
         "accept_sparse": "csr",
         "ensure_min_samples": min_rows,
@@ -103,7 +104,8 @@ def _dataset_rows(dataset):
 def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
     """Raise ValueError if cells are infinite, or missing where none may be.
 
-    Of a part of the rows, which these are and how many more there are is not known.
+    The message says where such cells are and how many there are. If the array is only a part of
+    the rows, it names the columns alone, because the rest is not known.
     """
     try:
         assert_all_finite(array.data if sparse.issparse(array) else array, allow_nan=allow_nan)
@@ -126,7 +128,7 @@ def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
 
 
 def _cells(array, is_sought):
-    """Return rows, columns and values of the cells that are sought."""
+    """Return rows, columns and values of the cells for which a function is true."""
     if sparse.issparse(array):
         array = array.tocoo()
         found = is_sought(array.data)
@@ -136,7 +138,7 @@ def _cells(array, is_sought):
 
 
 def _count(columns, names):
-    """Say how many cells there are in each column, given the column of each cell."""
+    """Say how many cells each column has, given the column of every cell."""
     columns, counts = np.unique(columns, return_counts=True)
     shown = [
         f"{count} in column {name_column(column, names)}"

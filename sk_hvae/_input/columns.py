@@ -20,7 +20,7 @@ def resolve_likelihood(likelihood, X, names, n_features):
         them, a slice of either, a boolean mask, or a function of X that returns any of these.
         A part without columns is left out.
     X : object
-        As the user passed it, for these functions.
+        As the user passed it, because functions that choose columns expect it so.
     names : sequence of str or None
         Names of the columns of X.
     n_features : int
@@ -29,12 +29,12 @@ def resolve_likelihood(likelihood, X, names, n_features):
     Returns
     -------
     Likelihood
-        A `PerColumn` has numbers of columns from 0.
+        In a `PerColumn`, columns are numbers from 0.
 
     Raises
     ------
     ValueError
-        If columns are not in X, or do not belong to exactly one part.
+        If a part has a column that is not in X, or a column of X is not in exactly one part.
     """
     parts = _parts(likelihood)
     if parts is None:
@@ -53,7 +53,7 @@ def resolve_likelihood(likelihood, X, names, n_features):
 
 
 def has_plain_columns(likelihood):
-    """Tell whether a file can hold the columns of a likelihood as they were given."""
+    """Tell whether a file can hold the columns of a likelihood as the user gave them."""
     return all(
         isinstance(column, str) or (isinstance(column, int) and not isinstance(column, bool))
         for _, columns in _parts(likelihood) or ()
@@ -69,7 +69,7 @@ def _parts(likelihood):
 
 
 def _column_numbers(columns, X, names, n_features):
-    """Return a list of the numbers of columns; those beyond the last stay as they are."""
+    """Return the numbers of columns in a list; those beyond the last column stay as they are."""
     if callable(columns):
         columns = columns(X)
     if isinstance(columns, slice):
@@ -78,7 +78,7 @@ def _column_numbers(columns, X, names, n_features):
         keys = [columns] if isinstance(columns, str) else list(columns)
     except TypeError:
         keys = [columns]
-    # Numbers of NumPy and torch become Python's, which tell truth values from 0 and 1.
+    # Numbers of NumPy and torch become Python's, so that a truth value can be told from 0 and 1.
     keys = [key.item() if isinstance(key, (np.generic, torch.Tensor)) else key for key in keys]
     if keys and all(isinstance(key, bool) for key in keys) and not isinstance(columns, bool):
         return _of_mask(keys, n_features)
@@ -96,7 +96,7 @@ def _column_numbers(columns, X, names, n_features):
 
 
 def _slice_of_numbers(columns, names):
-    """Return a slice of numbers; one of names includes both of its ends."""
+    """Turn a slice of names, which includes both of its ends, into a slice of numbers."""
     ends = [end for end in (columns.start, columns.stop) if end is not None]
     if all(map(_is_number, ends)):
         return columns
@@ -124,7 +124,7 @@ def _is_number(key):
 
 
 def _numbers_by_name(wanted, names):
-    """Return a dict of names to numbers; raises ValueError for names that are not there."""
+    """Return the number of each wanted name; raise ValueError for a name that is not there."""
     if not wanted:
         return {}
     if names is None:

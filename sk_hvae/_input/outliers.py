@@ -1,15 +1,31 @@
-"""Cells so far from all others of their column that these can hardly be told apart beside them."""
+"""Cells so far from all others of their column that they alone set its scale."""
 
 import math
 from typing import NamedTuple
 
 import torch
 
+# The limits trade warnings that help against false alarms; tests/_input/test_outliers.py has
+# examples of both. At most this share of a column's cells may be wild, or this many cells of a
+# small table, but never more than a tenth: more cells than that are a part of the data, not a
+# mistake.
 _FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.05, 3, 0.1
-_SUSPECT, _QUARTER = 0.5, 0.25
-_LOST_SCALE, _LEAST_VARIED = 0.2, 0.05
+# Wild cells are this many times as far from the median as all others. The tails of skewed columns,
+# such as incomes, have no such gap.
 _GAP = 10.0
+# Without its wild cells the scale of a column falls below this share: with them, the differences
+# between all other cells count for less than a fifth of what they should.
+_LOST_SCALE = 0.2
+# At least this share of the other cells differs from the median. In a sparse column, or in one with
+# a rare flag, the few cells that differ are what the column is about.
+_LEAST_VARIED = 0.05
+# A column is looked at closely only if its quartiles, in a sample of rows, are less than this many
+# standard deviations apart; those of a Gaussian are 1.35 apart. Most tables have no such column,
+# and their rows need not be read again.
+_SUSPECT, _QUARTER = 0.5, 0.25
+# The sample is large enough for quartiles, and takes at most 32 MB of float64.
 _SAMPLED_ROWS, _SAMPLED_ELEMENTS = 2048, 2**22
+# A message stays readable if it names no more than this.
 _SHOWN_ROWS, _SHOWN_CELLS = 3, 3
 
 
@@ -23,7 +39,7 @@ class WildCell(NamedTuple):
     value : float
         What it holds.
     distance : float
-        How far it is from the median, in standard deviations of the other rows.
+        How far it is from the median of its column, in standard deviations of the other cells.
     """
 
     row: int
@@ -33,14 +49,20 @@ class WildCell(NamedTuple):
 
 
 def find_wild_cells(rows, likelihood):
-    """Find the cells that make up nearly all of the scale by which their column is divided.
+    """Find the cells that alone set the scale by which their column is divided.
 
-    At most 5% of a column's cells, or 3 of few, are wild: those that are ten times as far from the
-    median as all others, and without which the scale falls below a fifth. Left in, they make the
-    differences between the other cells hardly count. The long tail of a skewed column has no such
-    gap. A rare flag is not wild, nor are the few cells of a sparse column: at least 5% of the
-    others must differ from the median. Only columns that the likelihood divides by their spread
-    are looked at, and of these only those with extremes are read again.
+    If such wild cells stay in, the differences between all other cells hardly count. Cells are
+    wild if
+
+    - they are ten times as far from the median of their column as all others. The long tail of a
+      skewed column has no such gap;
+    - without them the scale of the column falls below a fifth of what it is;
+    - they are at most 5% of the column's cells, or 3 cells of a small table;
+    - at least 5% of the other cells differ from the median. So a rare flag is not wild, and
+      neither are the few cells of a sparse column.
+
+    Only columns that the likelihood divides by their spread are looked at. All rows are read only
+    if a sample of them shows columns with extreme cells.
 
     Parameters
     ----------
@@ -52,7 +74,7 @@ def find_wild_cells(rows, likelihood):
     Returns
     -------
     list of WildCell
-        By row, then by column.
+        Ordered by row, then by column.
     """
     few = max(_FEWEST_CELLS, int(_FEW_ROWS * len(rows)))
     n_wild = max(1, min(few, int(_MOST_ROWS * len(rows))))
@@ -83,14 +105,14 @@ def find_wild_cells(rows, likelihood):
 
 
 def describe_wild_cells(cells, name_of):
-    """Say which cells are wild and what to do.
+    """Say which cells are wild, and what to do about them.
 
     Parameters
     ----------
     cells : list of WildCell
         At least one.
     name_of : callable
-        Maps the number of a column to how it is called.
+        Takes the number of a column, and returns how messages call it.
 
     Returns
     -------
@@ -122,7 +144,7 @@ def _and_more(n, what):
 
 
 def _suspects(likelihood, some):
-    """Return the columns whose quartiles, of a sample of rows, are close beside their spread."""
+    """Return the columns whose quartiles, in some rows, are much closer than their spread."""
     std = likelihood.summary.std
     is_scaled = (std > 0) & likelihood.scales(std).isfinite()
     columns = is_scaled.nonzero().flatten()
@@ -136,7 +158,7 @@ def _suspects(likelihood, some):
 
 
 class _Farthest(NamedTuple):
-    """The farthest cells of columns, farthest first: tensors (n, n_columns)."""
+    """The cells of columns that are farthest from the median, farthest first: (n, n_columns)."""
 
     distances: torch.Tensor
     rows: torch.Tensor
@@ -144,7 +166,7 @@ class _Farthest(NamedTuple):
 
 
 class _Spread(NamedTuple):
-    """Of the near cells of columns: standard deviation, and share that is not the median."""
+    """Standard deviation of the near cells of columns, and the share that is not the median."""
 
     near: torch.Tensor
     varied: torch.Tensor
@@ -158,7 +180,7 @@ def _n_before_gap(distances):
 
 
 def _parts(rows, columns, median):
-    """Give out columns of all rows, less the median, with NaN for missing cells."""
+    """Yield columns of all rows, with their median subtracted; a missing cell is NaN."""
     for chunk in rows.chunks():
         yield chunk[:, columns.to(chunk.device)].cpu().double() - median
 
@@ -180,7 +202,7 @@ def _farthest(rows, columns, median, n):
 
 
 def _spread(rows, columns, median, limit):
-    """Measure the deviations of the cells that are no farther than a limit."""
+    """Measure the spread of the cells that are no farther from the median than a limit."""
     sums = torch.zeros(4, len(columns), dtype=torch.float64)
     for part in _parts(rows, columns, median):
         is_near = part.abs() <= limit

@@ -1,37 +1,44 @@
-"""Whether new rows are on the scales that a fitted model knows."""
+"""Warn of new rows that are on other scales than those a model was fitted to."""
 
 from sk_hvae.exceptions import ScaleWarning, warn_caller
 
+# New rows may differ from those of the first fit, so these limits warn of what is likely to be a
+# change of units, or a missing scaler, rather than a drift: factors of 10, 100 and 1,000.
 _FAR, _NARROW, _VERY_NARROW = 10.0, 0.01, 1e-3
+# A message stays readable if it names no more columns than this.
 _MOST_NAMED = 5
 
 
 def warn_of_scales(likelihood, found, names):
-    """Warn if columns of new rows lie or spread many scales off those in training.
+    """Warn if columns of new rows lie far from those in training, or are much wider or narrower.
 
-    A scale is the spread by which a likelihood standardises, and the mean of a column or its
-    standard deviation may be 10 of them off. A spread of less than a hundredth is a warning if
-    half of the columns have it, since single ones may happen to; one of less than a thousandth
-    of the column's own is a warning by itself.
+    The scale of a column is the spread by which the likelihood standardises it. There is a
+    warning if
+
+    - the mean of a column is off by more than 10 scales, or its standard deviation is more than
+      10 scales;
+    - the standard deviations of more than half of the columns are less than a hundredth of their
+      scales. A single column may be as narrow by chance;
+    - the standard deviation of a column is less than a thousandth of what it was in training.
 
     Parameters
     ----------
     likelihood : Likelihood
-        Of the fitted model.
+        That of the fitted model.
     found : DataSummary
-        Of the new rows.
+        That of the new rows.
     names : sequence of str or None
         Names of the columns.
 
     Returns
     -------
     bool
-        Whether it has warned.
+        Whether there was a warning.
 
     Warns
     -----
     ScaleWarning
-        Once, naming the columns.
+        One warning, which names the columns.
     """
     spread = likelihood.spread
     shift = (found.mean - likelihood.summary.mean) / spread

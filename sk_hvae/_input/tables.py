@@ -7,29 +7,31 @@ from scipy import sparse
 
 from sk_hvae._input.cells import TextError, numbers_of
 
+# A message stays readable if it names no more columns than this.
 _NAMED_AT_MOST = 5
 
 
 def as_numbers(X, names=None):
-    """Turn X into something that scikit-learn reads as it is meant.
+    """Turn X into numbers, where scikit-learn would not do so, or would change their meaning.
 
     Parameters
     ----------
     X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-        Datetimes become seconds since 1970, durations seconds, masked cells and whatever else
-        stands for a missing one NaN.
+        Datetimes become seconds since 1970, and durations become seconds. Masked cells become
+        NaN, as does whatever else stands for a missing cell.
     names : sequence of str or None
-        Names of the columns, for messages; a frame's own come first.
+        Names of the columns, for messages. A frame has its own.
 
     Returns
     -------
     object
-        X itself if there is nothing to turn, else an ndarray.
+        X itself if scikit-learn reads it rightly, else an ndarray.
 
     Raises
     ------
     ValueError, TypeError
-        If X has more than two axes, or a column is text, or nothing that a number stands for.
+        If X has more than two axes, or a column holds text or something else that no number can
+        stand for.
     """
     refuse_more_axes(getattr(X, "shape", ()))
     if sparse.issparse(X) or isinstance(X, np.matrix):
@@ -56,7 +58,7 @@ def as_numbers(X, names=None):
 
 
 def as_table(X):
-    """Make a table of pyarrow of what is a batch of its rows; all else stays as it is."""
+    """Turn a batch of rows of pyarrow into its table; everything else stays as it is."""
     if _is_frame_of(X, "pyarrow", "RecordBatch"):
         return sys.modules["pyarrow"].Table.from_batches([X])
     if _is_frame_of(X, "polars", "LazyFrame"):
@@ -70,7 +72,7 @@ def name_column(number, names):
 
 
 def name_columns(columns, names):
-    """Name columns in a message, the first few of many."""
+    """Name columns in a message; of many columns, the first few."""
     named = ", ".join(name_column(number, names) for number in columns[:_NAMED_AT_MOST])
     if len(columns) == 1:
         return f"column {named}"
@@ -79,7 +81,7 @@ def name_columns(columns, names):
 
 
 def refuse_more_axes(shape):
-    """Raise ValueError if X has more than two axes, and say how images are passed."""
+    """Raise ValueError if X has more than two axes, with advice on how to pass images."""
     if len(shape) < 3:
         return
     flatten, image = "X.reshape(len(X), -1)", ("channels", "height", "width")
@@ -98,7 +100,7 @@ def refuse_more_axes(shape):
 
 
 def looks_channels_last(shape):
-    """Tell whether the shape of an image is (height, width, channels), as far as one can see."""
+    """Tell whether the shape of an image looks like (height, width, channels)."""
     return len(shape) == 3 and shape[2] <= 4 < min(shape[:2])
 
 
@@ -109,7 +111,7 @@ def _names_of_frame(X):
 
 
 def _columns_of_frame(X):
-    """Return the columns of a frame of a library that is known here, else None."""
+    """Return the columns of a frame of pandas, polars or pyarrow; None for anything else."""
     if _is_frame_of(X, "pandas", "DataFrame"):
         return [column for _, column in X.items()]
     if _is_frame_of(X, "polars", "DataFrame"):
@@ -120,19 +122,19 @@ def _columns_of_frame(X):
 
 
 def _is_frame_of(X, library, kind):
-    """Tell whether X is a frame of a library, which then has been imported."""
+    """Tell whether X is a frame of a library; if it is, the library has been imported."""
     module = sys.modules.get(library)
     return module is not None and isinstance(X, getattr(module, kind, ()))
 
 
 def _decoded(column):
-    """Return a column of pyarrow without its dictionary, in which arrays lose their nulls."""
+    """Return a column of pyarrow without a dictionary: arrays of such columns lose their nulls."""
     is_dictionary = sys.modules["pyarrow"].types.is_dictionary(column.type)
     return column.cast(column.type.value_type) if is_dictionary else column
 
 
 def _is_plain_frame(X):
-    """Tell whether X is a frame of pandas with nothing but NumPy's numbers, or sparse columns."""
+    """Tell whether X is a frame of pandas whose columns are all NumPy's numbers, or all sparse."""
     if not _is_frame_of(X, "pandas", "DataFrame"):
         return False
     sparse_type = sys.modules["pandas"].SparseDtype
@@ -142,14 +144,14 @@ def _is_plain_frame(X):
 
 
 def _as_array(X):
-    """Return an array of whatever dtype, a masked one if rows of a list are masked."""
+    """Return an array of any dtype; a masked array if rows of a list are masked."""
     if isinstance(X, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in X):
         return np.ma.asarray(X)
     return X if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
 
 
 def _unmasked(array):
-    """Return a masked array with missing cells, each as its dtype has it, for masked ones."""
+    """Return a masked array as an array with the missing value of its dtype in masked cells."""
     mask, data = np.ma.getmaskarray(array), array.data
     if not mask.any():
         return data
@@ -163,7 +165,7 @@ def _unmasked(array):
 
 
 def _side_by_side(columns, names, n_rows):
-    """Turn columns of any dtype into numbers, and put them side by side."""
+    """Turn columns of any dtype into numbers, and join them to a table."""
     turned, texts = [], {}
     for number, column in enumerate(columns):
         try:

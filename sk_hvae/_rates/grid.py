@@ -1,4 +1,4 @@
-"""Write rates for searches: grids, and distributions to draw from."""
+"""Candidates for searches over rates: grids, and a distribution to draw from."""
 
 import itertools
 from numbers import Integral
@@ -13,19 +13,19 @@ from sk_hvae._estimators.typing import LayerValues, RandomState
 
 
 class RateDistribution:
-    """Distribution of rates, for random searches.
+    """A distribution of rates, for random searches.
 
-    Every layer's rate is log-uniform: as likely to lie between 1 and 2 bits as between 8 and
-    16. Layers are independent.
+    The rate of every layer is log-uniform: it is as likely to lie between 1 and 2 bits as between
+    8 and 16. The rates of different layers are independent.
 
     Parameters
     ----------
     low : float or sequence of float, default=0.5
-        Smallest rate in bits per sample, of all layers or of each, z_1 first. Half a bit is
-        close to nothing.
+        Smallest rate in bits per sample: one number for all layers, or one for each, z_1 first.
+        Half a bit is close to nothing.
     high : float or sequence of float, default=32
-        Largest rate. 32 bits are plenty for a classifier of tables or small images. A layer
-        with ``low`` equal to ``high`` keeps that rate.
+        Largest rate, likewise. 32 bits are plenty for a classifier of tables or small images. A
+        layer whose ``low`` equals its ``high`` always has that rate.
     n_layers : int, default=2
         Number of layers.
 
@@ -74,14 +74,15 @@ class RateDistribution:
         Parameters
         ----------
         size : int, default=None
-            How many to draw. None draws one that is not in a list, as scikit-learn asks.
+            How many to draw. None draws the rates of one candidate, without a list around them,
+            as scikit-learn expects.
         random_state : int, RandomState instance or None, default=None
-            Seed.
+            Seed of the draws.
 
         Returns
         -------
-        tuple of float, or list of them
-            Bits per sample of each layer, z_1 first.
+        tuple of float, or list of tuples of float
+            The rates of a candidate: bits per sample of each layer, z_1 first.
 
         Examples
         --------
@@ -112,22 +113,23 @@ class RateDistribution:
 
 
 def rate_grid(*layers: LayerValues) -> list[tuple[float, ...]]:
-    """Combine rates of single layers to a grid of ``layer_rates``.
+    """Combine rates of the single layers into a grid of ``layer_rates``.
 
     Parameters
     ----------
     *layers : float or sequence of float
-        Rates to try in a layer, bits per sample; one number or sequence per layer, z_1 first.
+        Rates to try in each layer, bits per sample: one number or one sequence of numbers per
+        layer, z_1 first.
 
     Returns
     -------
     list of tuple of float
-        All combinations, the last layer's rates changing fastest.
+        All combinations. The rate of the last layer changes fastest.
 
     Raises
     ------
     ValueError
-        If there is no layer, or one without rates or with rates that are not positive.
+        If there is no layer, or if a layer has no rates, or rates that are not positive.
 
     See Also
     --------

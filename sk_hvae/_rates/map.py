@@ -1,4 +1,4 @@
-"""rate_map: metrics over the rate plane, of one multi-rate model or of a fit for each point."""
+"""Metrics over the rate plane, of one multi-rate model or of one fit for each point."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
-from sk_hvae._extras import import_pandas
+from sk_hvae._extras import import_extra
 from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae.exceptions import RateTargetWarning, muted, warn_caller
@@ -26,10 +26,17 @@ from sk_hvae.plotting import RateMapDisplay
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Twice what a single fit may be off before it warns: a point of a map is one of many, and the map
+# says where each really is.
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.1, 0.2
+# Rates per layer, by the number of layers. Over the default range of 0.5 to 32 bits, 13 rates are
+# a factor of the square root of 2 apart, 7 a factor of 2, 4 a factor of 4 and 3 a factor of 8. More
+# layers get fewer rates each, because the number of points is this to the power of their number.
 _POINTS_PER_AXIS = {1: 13, 2: 7, 3: 4}
 _FEWEST_PER_AXIS = 3
-_STRETCH = 4
+# Points that one process fits one after the other. Longer stretches save more starts from nothing;
+# shorter ones can be shared among more processes.
+_POINTS_PER_STRETCH = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +52,7 @@ class RateMap:
     metrics : dict of str to ndarray of shape (n_points,)
         Values of every metric.
     n_samples : int, default=None
-        Number of rows that they were measured on, if known.
+        Number of rows on which they were measured, if it is known.
 
     Examples
     --------
@@ -70,14 +77,14 @@ class RateMap:
         Returns
         -------
         pandas.DataFrame
-            Columns "target_z1", ..., "rate_z1", ..., then the metrics.
+            The columns are "target_z1", ..., then "rate_z1", ..., then the metrics.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
-        pd = import_pandas("RateMap.to_frame")
+        pd = import_extra("pandas", "RateMap.to_frame", "pandas")
         numbers = range(1, self.rates.shape[1] + 1)
         columns = {f"target_z{n}": self.layer_rates[:, n - 1] for n in numbers}
         columns |= {f"rate_z{n}": self.rates[:, n - 1] for n in numbers}
@@ -89,7 +96,8 @@ class RateMap:
         Parameters
         ----------
         metric : str
-            Name of a metric. The lowest "distortion" is best; of all others the highest.
+            Name of a metric. The lowest "distortion" is best; of any other metric, the highest
+            value.
 
         Returns
         -------
@@ -115,8 +123,8 @@ class RateMap:
         metric : str
             Name of a metric.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw one layer's curve or two layers' map; None makes a figure. Maps of
-            more layers make their own.
+            Where to draw the curve of one layer or the map of two; None makes a figure. A map of
+            more layers always makes its own figure.
 
         Returns
         -------
@@ -149,7 +157,7 @@ class RateMap:
         return f"{metric} ({UNITS[metric]})" if metric in UNITS else metric
 
     def values(self, metric: str) -> NDArray[np.float64]:
-        """Look a metric up.
+        """Return the values of a metric.
 
         Parameters
         ----------
@@ -187,40 +195,41 @@ def rate_map(
     Parameters
     ----------
     estimator : MultiRateHVAETransformer or HierarchicalVAETransformer
-        A fitted multi-rate model is evaluated at every point; of a single-rate estimator, a
-        clone is fitted for every point. Either stays as it is.
+        A multi-rate model must be fitted, and is evaluated at every point. A single-rate
+        estimator is cloned, and the clone is fitted at every point. Either stays as it is.
     X : array-like of shape (n_samples, n_features)
         Rows to measure on.
     y : array-like of shape (n_samples,), default=None
-        Labels, for metrics that need them. No fit of a hierarchical VAE sees them.
+        Labels, for the metrics that need them. No hierarchical VAE is fitted to them.
     layer_rates : sequence of (float or tuple of float), default=None
         Points of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
-        them. None takes a grid over the ``rate_range`` of a multi-rate model, with 13, 7, 4
-        or 3 rates per layer for one, two, three or more layers.
+        them. None takes a grid over the ``rate_range`` of a multi-rate model. It has 13 rates for
+        one layer, 7 per layer for two, 4 per layer for three, and 3 per layer for more.
     metrics : str, callable, or sequence or dict of them, default=("distortion", "psnr")
-        What to measure, besides the rates:
+        What to measure besides the rates:
 
-        - "distortion": bits per sample.
-        - "lower_bound": mean lower bound on ln p(x), nats.
-        - "psnr": peak signal-to-noise ratio, dB, of the mean of the data given sampled
-          latents, which the rates limit; the peak is the range of X. Missing cells and the
-          codes of categorical columns do not count; nan if there are no others.
+        - "distortion": the distortion, in bits per sample.
+        - "lower_bound": the mean lower bound on ln p(x), in nats.
+        - "psnr": the peak signal-to-noise ratio, in dB, of the mean of the data given sampled
+          latents, whose information the rates limit. The peak is the range of X. Missing cells
+          and the codes of categorical columns do not count; nan if there are no other cells.
         - "accuracy:logistic_regression", "accuracy:knn", "accuracy:linear_svm" and
           "accuracy:rbf_svm": cross-validated accuracy on ``transform(X)``.
-        - "adjusted_rand:kmeans": adjusted Rand index, against y, of k-means on
-          ``transform(X)`` with as many clusters as there are classes.
+        - "adjusted_rand:kmeans": the adjusted Rand index between y and the clusters that k-means
+          finds in ``transform(X)``, as many as there are classes.
         - "inception_score", "diversity" and "sharpness": `sk_hvae.metrics.generation_score`
-          of 2,000 samples, by logistic regression on the standardised columns of X.
+          of 2,000 samples. The classifier is a logistic regression on the standardised columns
+          of X.
         - A function that takes the fitted estimator, X and y, and returns a number.
 
-        The keys of a dict name its metrics; functions go by their own names otherwise.
+        The keys of a dict are the names of its metrics. Otherwise a function has its own name.
     X_fit : array-like of shape (m, n_features), default=None
-        Rows to fit single-rate estimators to; None takes X.
+        Rows to which a single-rate estimator is fitted; None takes X.
     cv : int or cross-validation generator, default=3
-        How to split rows for accuracies.
+        How to split the rows to cross-validate accuracies.
     n_jobs : int, default=None
-        Number of processes; None is one, unless ``joblib.parallel_config`` says otherwise. It
-        does not change the results.
+        Number of processes. None is one, unless ``joblib.parallel_config`` says otherwise. The
+        results do not depend on it.
 
     Returns
     -------
@@ -240,7 +249,7 @@ def rate_map(
     Warns
     -----
     RateTargetWarning
-        If some points are out of reach; the measured rates say where they are instead.
+        If some points are out of reach. The measured rates say where these points really are.
 
     See Also
     --------
@@ -249,12 +258,13 @@ def rate_map(
 
     Notes
     -----
-    Rates, "distortion", "lower_bound" and "psnr" come from one pass over the rows, with one
-    draw of the latents whose noise is derived from each row, in the precision of training.
+    Rates, "distortion", "lower_bound" and "psnr" come from one pass over the rows, in the
+    precision of training. Latents are drawn once, with noise that is derived from each row, so
+    that it is the same at all points.
 
-    Single-rate fits follow a path through the points, and start from the point before. The
-    path is cut into stretches of at most 4 points, which do not know of each other, however
-    many processes there are to share them.
+    Single-rate fits follow a path through the points, and each starts from the weights of the
+    point before. The path is cut into stretches of at most 4 points, each of which starts anew.
+    The stretches are the same for any number of processes.
 
     Examples
     --------
@@ -281,14 +291,14 @@ def rate_map(
         points = _resolve_points(layer_rates)
         order, measure = np.array(path_through(points)), _measure_fits
         rows = (X, y, X if X_fit is None else X_fit)
-        n_stretches = math.ceil(len(points) / _STRETCH)
+        n_stretches = math.ceil(len(points) / _POINTS_PER_STRETCH)
         estimator = clone(estimator).set_params(betas=None)
     else:
         raise TypeError(
             "estimator must be a fitted MultiRateHVAETransformer or a "
             f"HierarchicalVAETransformer; got {type(estimator).__name__}."
         )
-    # Rows are arguments of their own, which clusters get once, not with every stretch.
+    # The rows are arguments of their own, so that a cluster sends them to its workers only once.
     results = Parallel(n_jobs=n_jobs)(
         delayed(measure)(estimator, points[stretch], named, cv, *rows)
         for stretch in np.array_split(order, n_stretches)
@@ -304,7 +314,7 @@ def _n_rows(X):
 
 
 def path_through(points):
-    """Order points so that neighbours are close: to and fro, row by row.
+    """Order points so that consecutive ones are close: row by row, forwards and backwards.
 
     Parameters
     ----------
@@ -343,7 +353,7 @@ def _measure_shared(multi, points, metrics, cv, X, y):
 
 
 def _measure_fits(single, points, metrics, cv, X, y, X_fit):
-    """Fit a single-rate estimator to every point, each from the one before, and measure it."""
+    """Fit a single-rate estimator at every point, each from the one before, and measure it."""
     task, single, results = MapTask(metrics, X, y, cv), clone(single), []
     with muted(RateTargetWarning):
         for number, point in enumerate(points):

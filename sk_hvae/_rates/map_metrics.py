@@ -1,6 +1,5 @@
 """What `rate_map` measures at every point: metrics by name, or functions."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -17,9 +16,12 @@ from sk_hvae.metrics import generation_score
 from sk_hvae.metrics._checks import dense_rows
 from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
 from sk_hvae.metrics._reconstruction import psnr_of_error
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
+# More samples make the generation scores less noisy, and the diversity less biased downwards; they
+# are drawn and classified at every point of a map.
 _N_GENERATED = 2000
+# Metrics that come from one pass over the rows, without a transform or a classifier.
 _SURVEYED = ("distortion", "lower_bound", "psnr")
 _GENERATION = ("inception_score", "diversity", "sharpness")
 _CLUSTERING = "adjusted_rand:kmeans"
@@ -30,7 +32,7 @@ UNITS = {"distortion": "bits", "lower_bound": "nats", "psnr": "dB"}
 
 
 def resolve_metrics(metrics, y):
-    """Return metrics, names or functions, by the names that they have in the result."""
+    """Return metrics, each a name or a function, by the names that they have in the result."""
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Mapping):
@@ -52,7 +54,7 @@ def name_of(metric):
 
 
 class MapTask:
-    """What to measure, by the names in the result, and on what.
+    """What to measure at every point of a map, and on which rows.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ class MapTask:
     y : array-like of shape (n_samples,) or None
         Labels.
     cv : int or cross-validation generator
-        How to split the rows for accuracies.
+        How to split the rows to cross-validate accuracies.
     """
 
     def __init__(self, metrics: dict[str, str | Callable], X: Any, y: Any, cv: Any):
@@ -96,7 +98,7 @@ class MapTask:
         return [*measured.rates, *values]
 
     def measure(self, single, survey):
-        """Measure a fitted estimator; returns its rates, then the metrics."""
+        """Measure a fitted estimator, and return its rates and then the metrics."""
         measured = survey.measure(single.module_)
         generated = None
         if set(self.metrics.values()) & set(_GENERATION):
@@ -128,7 +130,7 @@ class MapTask:
 
     @cached_property
     def _classifier(self):
-        """Classify the rows themselves, to judge samples by."""
+        """A classifier fitted to the rows themselves, which judges samples."""
         from sklearn.impute import SimpleImputer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -147,5 +149,5 @@ def _surveyed(metric, survey, measured):
     if metric == "distortion":
         return measured.distortion
     if metric == "lower_bound":
-        return -_LN2 * (measured.distortion + measured.rates.sum())
+        return -LN2 * (measured.distortion + measured.rates.sum())
     return psnr_of_error(measured.squared_error, survey.data_range)

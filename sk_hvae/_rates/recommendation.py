@@ -1,6 +1,5 @@
-"""recommend_rates: which rates suit a task, and why."""
+"""Which rates suit a task, and why: read off a map of the rate plane."""
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,17 +15,24 @@ from sk_hvae._input.kept import unchanged_rows
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.map_metrics import ACCURACIES, NAMES, name_of
 from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae.exceptions import muted
 from sk_hvae.plotting import RateMapDisplay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# The Gaussian process of two layers has four hyperparameters: fewer than two points for each say
+# nothing of the noise.
 _FEWEST_TO_SMOOTH = 8
+# Two splits count as "about as many bits" if their totals differ by less than this factor. Points
+# of a grid are a factor of two apart in single layers, and seldom have equal totals.
 _SAME_TOTAL = 1.2
+# A layer that has collapsed has a rate of about 0, whose logarithm is cut off here, in bits.
+_LEAST_RATE = 1e-3
 
 
 class _TaskMetrics(NamedTuple):
-    """Metrics that belong to a task: those that are measured, and others that will do."""
+    """Metrics that belong to a task: those to measure, and others that serve as well."""
 
     measured: tuple[str, ...]
     others: tuple[str, ...] = ()
@@ -42,26 +48,27 @@ _TASKS = {
 
 @dataclass(frozen=True, eq=False)
 class RateRecommendation:
-    """Rates for a task, as `recommend_rates` returns them; printing it gives the reason.
+    """Rates for a task, as `recommend_rates` returns them. Printing it shows the reason.
 
     Parameters
     ----------
     task : str
         The task, or the name of the metric that was asked for.
     metric : str
-        Metric of the map that decided.
+        The metric of the map that decided.
     layer_rates : tuple of float
-        Target rates in bits per sample, z_1 first: the least total in the region.
+        Recommended target rates in bits per sample, z_1 first. Of the points of the region, this
+        one has the least total rate.
     value : float
-        The metric there, as measured.
+        The metric at this point, as it was measured.
     region : ndarray of shape (n_points,), bool
-        Points of the map that are as good as the best, as far as its noise can tell.
+        Points of the map that are as good as the best one, as far as the noise lets one tell.
     tolerance : float
-        How much worse than the best still counts as good as the best.
+        Largest difference to the best value that still counts as being as good.
     reason : str
-        In words and numbers.
+        The reason, in words and numbers.
     rate_map : RateMap
-        What it was read from.
+        The map that it was read from.
 
     Examples
     --------
@@ -86,7 +93,7 @@ class RateRecommendation:
         return self.reason
 
     def plot(self, ax: "Axes | None" = None) -> RateMapDisplay:
-        """Draw the metric over the rates, with rings around the region.
+        """Draw the metric over the rates, with a ring around each point of the region.
 
         Parameters
         ----------
@@ -127,33 +134,33 @@ def recommend_rates(
 ) -> RateRecommendation:
     """Find the rates that suit a task, and say why.
 
-    The metric that belongs to the task is smoothed over the rate plane by a Gaussian process
-    in the logarithms of the rates, which also tells its noise. The region of the plane within
-    that noise of the best, or within the standard error of an accuracy over the rows if that is
-    more, is as good as the best, and of its points the one with the least total rate is
-    recommended.
+    A Gaussian process in the logarithms of the rates smooths the metric that belongs to the task
+    over the rate plane, and estimates its noise. All points within that noise of the best one are
+    as good as it. If the metric is an accuracy, and its standard error over the rows is larger
+    than that noise, the standard error takes its place. Of these points, the one with the least
+    total rate is recommended.
 
     Parameters
     ----------
     estimator_or_map : RateMap, MultiRateHVAETransformer or HierarchicalVAETransformer
-        A map that has a metric for the task; or an estimator to make one from, by `rate_map`,
-        best a fitted multi-rate one.
+        A map that has a metric for the task, or an estimator from which `rate_map` makes one. A
+        fitted multi-rate model is quickest.
     task : {"reconstruction", "classification", "generation", "clustering"}, str or callable
         What the latents are for:
 
-        - "reconstruction": "psnr", or "distortion" where there is none, as for a table of
+        - "reconstruction": "psnr", or "distortion" if there is no psnr, as for a table of
           categorical columns.
-        - "classification": the "accuracy:..." that is highest somewhere; from an estimator,
-          of logistic regression and k nearest neighbours.
+        - "classification": the "accuracy:..." with the highest value anywhere on the map. If an
+          estimator is measured, these are logistic regression and k nearest neighbours.
         - "generation": "inception_score".
         - "clustering": "adjusted_rand:kmeans".
-        - The name of any metric of the map, or a scorer, a function of the fitted estimator,
-          X and y. Larger is better, but for "distortion".
+        - The name of any metric of the map, or a function that takes the fitted estimator, X and
+          y, and returns a number. Larger is better, except for "distortion".
     X : array-like of shape (n_samples, n_features), default=None
-        Rows to measure an estimator on. None takes those that a multi-rate model was fitted
-        to, if they are still there and have not changed; not needed with a map.
+        Rows to measure an estimator on. None takes those to which a multi-rate model was fitted,
+        if they are still in memory and have not changed. A map needs no rows.
     y : array-like of shape (n_samples,), default=None
-        Their labels, in the same order, for all tasks but reconstruction.
+        Labels of the rows, which all tasks except reconstruction need.
     layer_rates : sequence of (float or tuple of float), default=None
         Points to measure an estimator at, as in `rate_map`.
     n_jobs : int, default=None
@@ -167,9 +174,9 @@ def recommend_rates(
     Raises
     ------
     ValueError
-        If there is no such task, the map has no metric for it, an estimator comes without X
-        and does not have the rows of its fit as they were, or a task needs labels and there
-        are none. Nothing is guessed in place of what is missing.
+        If there is no such task, if the map has no metric for it, if X is missing and the
+        estimator does not have the unchanged rows of its fit, or if a task needs labels and y is
+        missing. Nothing is guessed in place of what is missing.
 
     See Also
     --------
@@ -178,8 +185,8 @@ def recommend_rates(
 
     Notes
     -----
-    The rates are chosen on these rows: to say how good they are, use others. With fewer than
-    8 points nothing is smoothed, and there is no noise but the standard error of accuracies.
+    The rates are chosen on these rows; measure how good they are on other rows. With fewer than
+    8 points nothing is smoothed, and no noise is known except the standard error of accuracies.
 
     Examples
     --------
@@ -270,7 +277,7 @@ def _recommend(surface, task, metric):
 
 
 def _sampling_error(surface, metric):
-    """Return the standard error of the best accuracy over rows, 0 for other metrics."""
+    """Return the standard error of the best accuracy over the rows; 0 for other metrics."""
     if metric not in ACCURACIES or surface.n_samples is None:
         return 0.0
     accuracy = _finite(surface.values(metric)).max()
@@ -278,21 +285,21 @@ def _sampling_error(surface, metric):
 
 
 def _smooth(rates, values):
-    """Return values (n_points,) without their noise, and its standard deviation."""
+    """Return values (n_points,) without their noise, and the standard deviation of the noise."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     known = np.isfinite(values)
     if known.sum() < _FEWEST_TO_SMOOTH or np.ptp(values[known]) == 0:
         return np.where(known, values, np.nan), 0.0
-    logs = np.log2(rates.clip(min=1e-3))
-    kernel = ConstantKernel() * RBF(np.full(rates.shape[1], 2.0), (0.3, 30.0)) + WhiteKernel(
-        0.1, (1e-5, 1.0)
-    )
+    logs = np.log2(rates.clip(min=_LEAST_RATE))
+    # Lengths count doublings of a rate: from less than the step of a map's grid, to so many that
+    # the metric does not depend on the layer. Noise is at most all of the variance.
+    lengths = RBF(np.full(rates.shape[1], 2.0), (0.3, 30.0))
+    kernel = ConstantKernel() * lengths + WhiteKernel(0.1, (1e-5, 1.0))
     process = GaussianProcessRegressor(kernel, normalize_y=True)
-    with warnings.catch_warnings():
-        # A length scale at its bound is no failure: the metric does not depend on that layer.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # A length scale at its bound is no failure: the metric does not depend on that layer.
+    with muted(ConvergenceWarning):
         process.fit(logs[known], values[known])
     noise = float(np.sqrt(process.kernel_.k2.noise_level) * values[known].std())
     return np.where(known, process.predict(logs), np.nan), noise
@@ -308,11 +315,12 @@ def _explain(surface, task, metric, chosen, region, tolerance):
     ]
     if n_good > 1:
         sentences.append(
-            f"{n_good} points are as good, up to {tolerance:.2g} of noise, from "
-            f"{totals[region].min():.3g} to {totals[region].max():.3g} bits; these are the fewest"
+            f"{n_good} points are as good, within a noise of {tolerance:.2g}. They have "
+            f"{totals[region].min():.3g} to {totals[region].max():.3g} bits in total, of which "
+            "these are the fewest"
         )
     elif tolerance:
-        sentences.append(f"No other is as good, up to {tolerance:.2g} of noise")
+        sentences.append(f"No other point is as good, within a noise of {tolerance:.2g}")
     else:
         sentences.append("The map is too small to tell its noise, so the best is taken as it is")
     sentences += _slopes(surface, values)
@@ -332,21 +340,21 @@ def _point(surface, number):
 
 
 def _slopes(surface, values):
-    """Say what doubling each rate does on average, of layers whose rate was varied."""
+    """Say what doubling the rate of a layer does on average, for layers whose rate was varied."""
     from sklearn.linear_model import LinearRegression
 
     varied = np.flatnonzero(np.ptp(surface.layer_rates, axis=0))
     known = np.isfinite(values)
     if known.sum() <= len(varied) + 1 or not len(varied):
         return []
-    logs = np.log2(surface.rates[known][:, varied].clip(min=1e-3))
+    logs = np.log2(surface.rates[known][:, varied].clip(min=_LEAST_RATE))
     slopes = LinearRegression().fit(logs, values[known]).coef_
-    parts = [f"of z_{n + 1} by {slope:+.2g}" for n, slope in zip(varied, slopes, strict=True)]
-    return [f"Doubling a rate changes it on average: that {', '.join(parts)}"]
+    parts = [f"z_{n + 1} by {slope:+.2g}" for n, slope in zip(varied, slopes, strict=True)]
+    return [f"On average, doubling the rate of a layer changes the value: {', '.join(parts)}"]
 
 
 def _other_split(surface, metric, chosen):
-    """Say what the least suitable split of about the same total gives."""
+    """Say what the worst point with about the same total rate gives."""
     totals = surface.rates.sum(axis=1)
     alike = np.abs(np.log(totals / totals[chosen])) < np.log(_SAME_TOTAL)
     values = np.where(alike, surface.values(metric), np.nan)

@@ -1,4 +1,4 @@
-"""RateSearchCV: grid search over rates at one multi-rate fit per split."""
+"""Grid search over rates, at the cost of one multi-rate fit per split."""
 
 import shutil
 import time
@@ -20,51 +20,56 @@ from sk_hvae._sklearn.privates import fit_context
 
 
 class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
-    """Grid search over the rates of a hierarchical VAE at one fit per split.
+    """Grid search over the rates of a hierarchical VAE, at one fit per split.
 
-    It is `sklearn.model_selection.GridSearchCV`, but all candidates that differ in
-    ``layer_rates`` and ``output_layers``, or in the steps that follow, take their latents
-    from one `MultiRateHVAETransformer` per split, instead of training a model each. That
-    costs about as much as two or three candidates, however many there are, and is done where
-    it is predicted to be less work, see Notes. Other parameters in the grid are handled as
-    they need: every combination of those that change what the model learns, its own and those
-    of the steps before it, has one multi-rate fit per split.
+    It works like `sklearn.model_selection.GridSearchCV`, with one difference. Candidates that
+    differ only in ``layer_rates``, ``output_layers`` or the steps after the transformer do not
+    train a model each: they take their latents from one `MultiRateHVAETransformer` per split.
+    Its fit takes about as long as two or three candidates, however many there are. Fits are
+    shared where that is predicted to be less work, see Notes.
+
+    The grid may hold other parameters too. If they change what the model learns, as those of the
+    transformer and of the steps before it do, every combination of them has a multi-rate fit of
+    its own per split.
 
     Parameters
     ----------
     estimator : estimator
-        A `HierarchicalVAETransformer`, or a `sklearn.pipeline.Pipeline` with one among its
-        steps. Any other estimator is searched as GridSearchCV does.
+        A `HierarchicalVAETransformer`, or a `sklearn.pipeline.Pipeline` that has one among its
+        steps. Any other estimator is searched as by GridSearchCV.
     param_grid : dict or list of dict
-        Parameter names, such as "hvae__layer_rates", and the values to try. `rate_grid` helps
-        to write rates.
+        Names of parameters, such as "hvae__layer_rates", with the values to try. `rate_grid`
+        helps to write rates.
     scoring : str, callable, list, tuple or dict, default=None
-        How to score. None takes the estimator's ``score``: that of the classifier for
-        pipelines, and the lower bound for the transformer alone, which rises with the rates.
+        How to score. None takes the estimator's ``score``. For a pipeline that is the score of
+        its last step; for the transformer alone it is the lower bound, which rises with the
+        rates.
     n_jobs : int, default=None
-        Number of fits at a time, also of multi-rate fits. None is one.
+        Number of fits at a time, for multi-rate fits as well. None is one.
     refit : bool, str or callable, default=True
-        Whether to fit the best candidate on all rows, and, of several scores or by a function
-        of ``cv_results_``, which is best. It is a fit of its own at the best rates.
+        Whether to fit the best candidate to all rows, which is a single-rate fit at the best
+        rates. A str names the score that decides if there are several; a function chooses the
+        candidate from ``cv_results_``.
     cv : int, cross-validation generator or iterable, default=None
-        How to split. None is 5-fold, stratified for classifiers.
+        How to split the rows. None is 5-fold, stratified for classifiers.
     verbose : int, default=0
-        The higher, the more messages.
+        How much is printed; a higher number prints more.
     pre_dispatch : int or str, default="2*n_jobs"
-        Number of fits handed out ahead, which limits the copies of the data in memory.
+        Number of fits that are handed out ahead, which limits the copies of the data in memory.
     error_score : "raise" or float, default=nan
-        Score of candidates whose fit fails, or "raise" to stop there.
+        Score of a candidate whose fit fails; "raise" stops the search with the error.
     return_train_score : bool, default=False
-        Whether to score the training rows too, which takes time and tells of overfitting.
+        Whether to score the training rows as well, which takes time and shows overfitting.
 
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        As GridSearchCV's, with the same keys. ``mean_fit_time`` is what a candidate adds to
-        the multi-rate fits: taking the model at its rates, and fitting the other steps.
+        As GridSearchCV's, with the same keys. ``mean_fit_time`` is the time that a candidate
+        takes in addition to the multi-rate fits, to fold the shared model to its rates and to fit
+        the other steps.
     best_estimator_ : estimator
-        The best candidate, fitted on all rows by itself; an estimator of the classes of
-        ``estimator``. Not there if ``refit=False``.
+        The best candidate, fitted to all rows by itself, and of the same classes as
+        ``estimator``. It is not there if ``refit=False``.
     best_score_ : float
         Mean score of the best candidate over the splits.
     best_params_ : dict
@@ -76,7 +81,7 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     n_splits_ : int
         Number of splits.
     refit_time_ : float
-        Seconds that the last fit took. Not there if ``refit=False``.
+        Seconds that the fit to all rows took. It is not there if ``refit=False``.
     multimetric_ : bool
         Whether there are several scores.
     shared_fit_time_ : float
@@ -96,9 +101,9 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
 
     Notes
     -----
-    The rates of a multi-rate fit are those of its candidates, from the smallest to the
-    largest, layer by layer. It makes twice the passes that a single fit makes, over batches
-    of three times the ``batch_size``: less than a model that is to be used, enough to rank rates.
+    The range of a multi-rate fit goes, in each layer, from the smallest to the largest rate of
+    its candidates. It makes twice the passes of a single fit, over batches of three times the
+    ``batch_size``. That is less training than a model for use needs, and enough to rank rates.
 
     Candidates share a fit only if that is predicted to be less work than a fit for each, in
     optimiser steps. With n rows, batches of b and E epochs, a single fit costs E ceil(n / b)
@@ -108,19 +113,19 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     With "auto" epochs and one to three layers, three or four candidates are enough. Steps are
     counted and not timed, so that results depend neither on the machine nor on ``n_jobs``.
 
-    Candidates are also fitted by themselves, as in GridSearchCV, if ``betas`` are set,
-    ``early_stopping`` or ``warm_start`` is on, the grid replaces the transformer by other
-    objects, no other candidate has different rates and the rest in common, the shared fit
-    fails, or the transformer is of a derived class. So are those whose parameters, such as
-    functions in ``network``, cannot be pickled; with ``n_jobs``, define them in a module.
+    Candidates are also fitted by themselves, as in GridSearchCV, in these cases: ``betas`` are
+    set; ``early_stopping`` or ``warm_start`` is on; the grid replaces the transformer by other
+    objects; no other candidate differs in nothing but its rates; the shared fit fails; the
+    transformer is of a derived class; or its parameters cannot be pickled, as functions in
+    ``network`` that are not defined in a module.
 
-    A candidate finds the shared model by the rows that reach the transformer: set
-    ``random_state`` in the steps before it. Shared models are kept in a temporary folder
-    during the search, which workers on other machines need to see: set TMPDIR, see
-    :doc:`/user_guide/cluster`.
+    A candidate finds the shared model by the rows that reach the transformer. So set
+    ``random_state`` in the steps before it, or else each candidate gets other rows. During the
+    search, shared models are kept in a temporary folder. If workers run on other machines, set
+    TMPDIR to a folder that all of them see, see :doc:`/user_guide/cluster`.
 
-    Callbacks of scikit-learn 1.9, such as its ProgressBar, see the shared fits as a task of
-    their own, "shared-fits", beside the search and the last fit.
+    To callbacks of scikit-learn 1.9, such as its ProgressBar, the shared fits are a task of their
+    own, "shared-fits", beside the search and the fit to all rows.
 
     Examples
     --------
@@ -152,7 +157,7 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: MatrixLike, y: Labels | None = None, **params: Any) -> Self:
-        """Score all candidates on all splits, and fit the best one on all rows.
+        """Score all candidates on all splits, and fit the best one to all rows.
 
         Parameters
         ----------
@@ -161,8 +166,8 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Targets; None if there are none.
         **params : dict of str to object
-            ``groups`` for the splitter, and parameters of the ``fit`` of the estimator, such
-            as "clf__sample_weight". Those with an entry per row are split with the rows.
+            ``groups`` for the splitter, and parameters of the estimator's ``fit``, such as
+            "clf__sample_weight". Parameters with one entry per row are split with the rows.
 
         Returns
         -------
@@ -174,14 +179,14 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
         ValueError
             If a parameter does not make sense, or all fits fail.
         FileNotFoundError
-            If a worker that fits a multi-rate model does not see the folder of the search. A
-            candidate whose worker does not see it fails.
+            If a worker that fits a multi-rate model does not see the folder of the search. If
+            only the worker of a candidate does not see it, the candidate fails.
 
         Warns
         -----
         FitFailedWarning
-            If a fit fails; says which score its candidate gets, or, of a multi-rate fit, that
-            its candidates are fitted by themselves.
+            If a fit fails. The message says which score the candidate gets; if a multi-rate fit
+            fails, it says that its candidates are fitted by themselves.
 
         Examples
         --------
@@ -212,19 +217,19 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
         if self.refit:
             self.best_estimator_ = as_given(self.best_estimator_, step)
         if self.scoring is None:
-            # It holds the estimator, which must be the user's.
+            # The scorer holds the estimator, which must be the user's.
             self.scorer_ = check_scoring(given)
         return self
 
     def _init_callback_context(self, *, max_subtasks, **kwargs):
-        """Announce the shared fits too, a task beside the search and the last fit."""
+        """Announce the shared fits as a task beside the search and the fit to all rows."""
         n_more = int("_shared_stage" in vars(self))
         return super()._init_callback_context(max_subtasks=max_subtasks + n_more, **kwargs)
 
     def _run_search(self, evaluate_candidates, *, callback_ctx=None):
-        """Fit what candidates share before they are evaluated, on the same splits."""
+        """Fit the shared models on the splits, before candidates are evaluated on the same ones."""
         context = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
-        # Workers get the search, but must not get the rows with it.
+        # Workers get a copy of the search, which must not carry the rows.
         stage = self.__dict__.pop("_shared_stage", None)
         if stage is None:
             super()._run_search(evaluate_candidates, **context)
@@ -234,13 +239,13 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
         any_shared = fit_planes(self, stage, splits, callback_ctx)
         self.shared_fit_time_ = time.perf_counter() - start if any_shared else 0.0
         super()._run_search(partial(evaluate_candidates, cv=check_cv(splits)), **context)
-        # A split may train on all rows, but the last fit is one by itself.
+        # The fit to all rows must not find a model, as it would if a split trained on all rows.
         for models in stage.folder.iterdir():
             shutil.rmtree(models)
 
 
 def _split_params(search, params):
-    """Return what the splitter gets of the parameters of ``fit``."""
+    """Return those parameters of ``fit`` that the splitter gets."""
     if get_config()["enable_metadata_routing"]:
         return process_routing(search, "fit", **params).splitter.split
     return {"groups": params.get("groups")}

@@ -1,10 +1,9 @@
 """Multi-rate fits that the candidates of a search share, by way of a folder."""
 
-import os
 import pickle
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, Self
+from uuid import uuid4
 
 import joblib
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
 from sk_hvae._data.batches import n_batches
+from sk_hvae._data.whole_file import whole_file
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_output_layers
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
@@ -100,14 +100,14 @@ class _Group(NamedTuple):
 class _InFolder:
     """Know the folder of the multi-rate models, also as a clone."""
 
-    _folder: Path
+    folder: Path
 
     def __sklearn_clone__(self):
-        return _with_folder(super().__sklearn_clone__(), self._folder)  # type: ignore[misc]
+        return _with_folder(super().__sklearn_clone__(), self.folder)  # type: ignore[misc]
 
 
 def _with_folder(estimator, folder):
-    estimator._folder = folder
+    estimator.folder = folder
     return estimator
 
 
@@ -128,14 +128,14 @@ def _shown_as(public):
 class _PlaneWriter(_InFolder, MultiRateHVAETransformer):
     """Fits a multi-rate model and puts it into the folder, under the digest of its rows."""
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X, y=None) -> Self:  # noqa: ARG002 scikit-learn passes y
         rows = _digest(X)
         if rows is not None:
             super().fit(X)
-            self._folder.mkdir(exist_ok=True)
-            with NamedTemporaryFile(dir=self._folder, delete=False) as file:
+            self.folder.mkdir(exist_ok=True)
+            # Splits with the same rows write the same file, perhaps at once.
+            with whole_file(self.folder / rows, suffix=f".{uuid4().hex}") as file:
                 joblib.dump(self, file)
-            os.replace(file.name, self._folder / rows)
         return self
 
 
@@ -162,12 +162,12 @@ class _PlaneReader(_InFolder, HierarchicalVAETransformer):
         kind = None if common is None else _kind(common, self.layer_rates)
         if kind is None:
             return None
-        if not self._folder.is_dir():
-            raise FileNotFoundError(_UNSEEN.format(self._folder))
-        if not (self._folder / kind).is_dir():
+        if not self.folder.is_dir():
+            raise FileNotFoundError(_UNSEEN.format(self.folder))
+        if not (self.folder / kind).is_dir():
             return None
         rows = _digest(X)
-        return None if rows is None else self._folder / kind / rows
+        return None if rows is None else self.folder / kind / rows
 
 
 def find_step(estimator, param_grid):
@@ -185,7 +185,7 @@ def find_step(estimator, param_grid):
 def reading(estimator, step, folder):
     """Let the transformer of an estimator read its models from a folder."""
     reader = _PlaneReader()
-    reader.__dict__.update(vars(step.get(estimator)), _folder=folder)
+    reader.__dict__.update(vars(step.get(estimator)), folder=folder)
     return step.replace(estimator, reader)
 
 
@@ -195,7 +195,7 @@ def as_given(estimator, step):
     if not isinstance(reader, _PlaneReader):
         return estimator
     plain = HierarchicalVAETransformer()
-    plain.__dict__.update({k: v for k, v in vars(reader).items() if k != "_folder"})
+    plain.__dict__.update({k: v for k, v in vars(reader).items() if k != "folder"})
     return step.replace(estimator, plain)
 
 
@@ -286,7 +286,7 @@ def _fitting(pipeline, group, stage):
 def _fit_plane(search, writing, X, y, train, params, context):
     """Fit to the training rows of a split; tells how it went: "done", "failed" or "unseen"."""
     writer = writing[-1] if isinstance(writing, Pipeline) else writing
-    if not writer._folder.parent.is_dir():
+    if not writer.folder.parent.is_dir():
         return "unseen"
     steps_per_epoch = n_batches(_n_chosen(train), writer.batch_size)
     writer.set_params(max_epochs=shared_epochs(writer.max_epochs, steps_per_epoch))

@@ -1,1 +1,6 @@
-"""What is needed of scikit-learn beyond its public interface, and what its tools see of ours."""
+"""What is needed of scikit-learn beyond its public interface.
+
+`privates` is the one door for its private names, and `callbacks` for its callback protocol.
+`inner_fits` does what its PCA, k-means and neighbours do, and `documentation` sets the links of
+estimators in notebooks.
+"""

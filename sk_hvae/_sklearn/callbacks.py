@@ -10,7 +10,7 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stand-in: without the protocol there is nothing to support."""
+        """Stands in where scikit-learn has no protocol to support."""
 
     def _with_callbacks(method):
         return method
@@ -20,7 +20,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def with_callbacks(method: Method) -> Method:
-    """Let callbacks set on an estimator hear of its fits; the type of the method stays."""
+    """Report the fits of an estimator to the callbacks set on it; the method keeps its type."""
     return _with_callbacks(method)
 
 
@@ -30,11 +30,11 @@ class FitReport:
     Parameters
     ----------
     estimator : estimator
-        With `CallbackSupportMixin`.
+        It derives from `CallbackSupportMixin`.
     X : array-like
         The training data.
     y : array-like or None
-        What belongs to the rows, for scorers; nothing is trained on it.
+        What belongs to the rows. Nothing is trained on it; callbacks may score with it.
     max_epochs : int, default=0
         Number of epochs to come.
     """
@@ -47,11 +47,11 @@ class FitReport:
             self._context.call_on_fit_task_begin(**self._call)
 
     def epoch(self, number, attributes):
-        """Report that an epoch has ended; returns True if a callback asks to stop.
+        """Report that an epoch has ended, and return True if a callback asks to stop.
 
-        ``attributes`` is a function without arguments that returns the fitted attributes as they
-        are after this epoch, by name, or None if there are none. It is called if a callback asks
-        for a fitted estimator.
+        ``attributes`` is a function without arguments. It returns the fitted attributes after this
+        epoch by name, or None if there are none. It is called only if a callback asks for a fitted
+        estimator.
         """
         if self._context is None:
             return False
@@ -68,9 +68,9 @@ class FitReport:
 
 @contextmanager
 def subtasks(context, estimator, task_name, n_tasks):
-    """Report tasks that an estimator has others do; yields the context of each.
+    """Report tasks that an estimator hands to other estimators; yields a context for each.
 
-    These are None where the estimator's own is, without the protocol.
+    Without the protocol, the context of the estimator is None, and so are those of the tasks.
     """
     if context is None:
         yield [None] * n_tasks
@@ -85,7 +85,7 @@ def subtasks(context, estimator, task_name, n_tasks):
 
 @contextmanager
 def subtask(context, estimator, other, X, y):
-    """Report a task of an estimator, which is to fit another one to X and y, as these do."""
+    """Report one of the `subtasks` of an estimator: to fit another one to X and y."""
     if context is None:
         yield
         return

@@ -1,7 +1,7 @@
 """Where the documentation is, for the links in the HTML representation of estimators."""
 
-# The address of the pages that docs/ becomes, ending in a slash. They are published nowhere yet,
-# so that there is nothing to link; docs/conf.py sets the address within the pages themselves.
+# The address of the built documentation, ending in a slash. It is not published yet, so that there
+# is nothing to link to. Within the documentation itself, docs/conf.py sets the address.
 SITE: str | None = None
 
 

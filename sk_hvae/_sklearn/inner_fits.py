@@ -1,15 +1,17 @@
-"""Components, clusters and neighbours of points, for fits of ours, as scikit-learn finds them.
+"""Principal axes, k-means and neighbours for use within a fit, as scikit-learn computes them.
 
-Tools that record runs, such as mlflow, put themselves around the public ``fit`` of scikit-learn's
-estimators. What we fit inside must not stand in a run for the estimator that a user fits, so none
-of these is called here.
+Tools that record runs, such as mlflow, wrap the public ``fit`` of scikit-learn's estimators. A run
+must record the estimator that the user fits, not those that are fitted within it. So no public
+``fit`` is called here.
 """
 
 import numpy as np
 from scipy import linalg
 from scipy.sparse import csr_array
 
+# Where scikit-learn's PCA changes from one solver to another, with svd_solver="auto".
 _TALL, _MOST_COLUMNS, _SMALL, _FEW_COMPONENTS = 10, 1_000, 500, 0.8
+# The defaults of scikit-learn's KMeans.
 _MOST_SWEEPS, _TOLERANCE = 300, 1e-4
 
 
@@ -19,9 +21,9 @@ def neighbour_graph(points, n):
     Parameters
     ----------
     points : ndarray of shape (m, n_features)
-        More than n.
+        More than n points.
     n : int
-        How many each is joined to.
+        Number of neighbours of each point.
 
     Returns
     -------
@@ -35,21 +37,21 @@ def neighbour_graph(points, n):
 
 
 def principal_axes(points, n, seed):
-    """Find the principal axes of points, by the solver that `sklearn.decomposition.PCA` takes.
+    """Find the principal axes of points, with the solver that `sklearn.decomposition.PCA` takes.
 
     Parameters
     ----------
     points : ndarray of shape (m, n_features)
         At least 2.
     n : int
-        How many axes, at most min(m, n_features).
+        Number of axes, at most min(m, n_features).
     seed : int
-        Of the randomised solver, for wide points.
+        Seed of the randomised solver, which is for many points with many features.
 
     Returns
     -------
     tuple of (ndarray of shape (n, n_features), ndarray of shape (n,))
-        Axes of length 1, and the variances along them, largest first.
+        Axes of length 1, and the variances along them, the largest first.
     """
     from sklearn.utils.extmath import randomized_svd, svd_flip
 
@@ -72,7 +74,7 @@ def principal_axes(points, n, seed):
             )
         variances = lengths**2 / (m - 1)
     _, axes = svd_flip(None, axes, u_based_decision=False)
-    # np.array keeps the order in memory, on which the last bit of products depends.
+    # np.array keeps the order in memory, on which the last bits of products depend.
     return np.array(axes[:n]), np.array(variances[:n])
 
 
@@ -86,14 +88,14 @@ def k_means(points, n_clusters, n_init, seed, weights=None):
     n_clusters, n_init : int
         Number of clusters and of starts.
     seed : int
-        Of the starts.
+        Seed of the starts.
     weights : ndarray of shape (m,), default=None
-        How much each point counts; None for 1.
+        How much each point counts; None is 1 for all.
 
     Returns
     -------
     tuple of (ndarray of shape (n_clusters, n_features), ndarray of shape (m,))
-        Centres and labels of the start with the least sum of squared distances.
+        Centres and labels. Of all starts, the one with the least sum of squared distances counts.
     """
     from sklearn.cluster import kmeans_plusplus
 
@@ -115,7 +117,7 @@ def k_means(points, n_clusters, n_init, seed, weights=None):
 
 
 def _lloyd(points, weights, centres, tolerance):
-    """Move centres to the means of their points until these stay, or hardly move."""
+    """Move centres to the means of their points until no label changes, or they hardly move."""
     labels = None
     for _ in range(_MOST_SWEEPS):
         before, labels = labels, _closest(points, centres)
@@ -134,7 +136,7 @@ def _closest(points, centres):
 
 
 def _means(points, weights, centres, labels):
-    """Return the mean of each cluster; an empty one goes to the point that is farthest off."""
+    """Return the mean of each cluster; an empty one gets the point farthest from its own."""
     m, k = len(points), len(centres)
     # Sums in the order of the points, in their precision: the same in any number of threads.
     members = csr_array((weights, (labels, np.arange(m))), shape=(k, m))

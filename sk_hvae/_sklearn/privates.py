@@ -1,4 +1,4 @@
-"""The one place for scikit-learn's privates."""
+"""The one place where private names of scikit-learn are imported."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
-    """Check an estimator's parameters before a fit; the type of the method stays."""
+    """Check an estimator's parameters before a fit; the method keeps its type."""
     return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
@@ -35,7 +35,7 @@ def validate_params(estimator):
 
 
 class StrOptions(UnorderedStrOptions):
-    """Names to choose from, which messages list in one order, whatever the order of the set."""
+    """Names to choose from, which messages list in alphabetical order."""
 
     def __str__(self):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"

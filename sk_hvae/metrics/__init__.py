@@ -1,4 +1,4 @@
-"""Bounds, information, and what latents, reconstructions and samples are worth."""
+"""Bounds on what latents can tell, and measures of latents, reconstructions and samples."""
 
 from sk_hvae.metrics._bounds import RateBounds, accuracy_bound, information_needed, rate_bounds
 from sk_hvae.metrics._downstream import DownstreamScores, downstream_scores

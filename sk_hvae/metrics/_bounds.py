@@ -1,52 +1,56 @@
-"""What a rate allows: bounds on the accuracy of any classifier that reads sampled latents."""
+"""What rates allow: bounds on the accuracy of any classifier that reads sampled latents."""
 
 import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from scipy.special import xlog1py
 
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.typing import Labels, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
+from sk_hvae.nn.units import LN2
 
-_UNITS = {"bits": 1 / math.log(2), "nats": 1.0}
+_PER_NAT = {"bits": 1 / LN2, "nats": 1.0}
+# They narrow an accuracy down to 2**-64, which is less than its rounding.
 _HALVINGS = 64
 
 
 def accuracy_bound(
     information: ArrayLike, class_prior: ArrayLike, unit: Literal["bits", "nats"] = "bits"
 ) -> Any:
-    """Bound the accuracy of any classifier from the information that it has.
+    """Bound the accuracy of any classifier by the information that it has.
 
-    Fano's inequality, solved for the accuracy [1]_ [2]_: with the entropy H of the classes and
-    M classes, an accuracy a takes at least
+    This is Fano's inequality, solved for the accuracy [1]_ [2]_. Let H be the entropy of the
+    classes, and M their number. A classifier of accuracy a needs at least
 
         H + a log a + (1 - a) log((1 - a) / (M - 1))
 
-    of information about them, which rises with a in [1 / M, 1].
+    of information about the class, which rises with a in [1 / M, 1].
 
     Parameters
     ----------
     information : float or array-like
-        Information about the class, or a bound on it such as the rate of a layer and those
-        above it, not negative.
+        Information about the class, not negative; or an upper bound on it, such as the sum of
+        the rates of a layer and of those above it.
     class_prior : array-like of shape (n_classes,)
-        Probabilities of the classes; those of probability 0 do not count.
+        Probabilities of the classes. Classes of probability 0 do not count.
     unit : {"bits", "nats"}, default="bits"
         Unit of ``information``; the estimators measure rates in bits.
 
     Returns
     -------
     float or ndarray of the shape of ``information``
-        The largest accuracy, in [1 / M, 1]; 1 from the entropy of the classes on.
+        The largest accuracy, in [1 / M, 1]. It is 1 if the information is at least the entropy
+        of the classes.
 
     Raises
     ------
     ValueError
-        If information is negative or not finite, ``class_prior`` does not hold
-        probabilities, or there is no such unit.
+        If information is negative or not finite, if ``class_prior`` does not hold
+        probabilities, or if there is no such unit.
 
     See Also
     --------
@@ -56,8 +60,9 @@ def accuracy_bound(
     Notes
     -----
     The bound holds for *sampled* latents, ``latents(X, sample=True)``. Posterior means, which
-    ``transform`` returns, are functions of x and may tell more. With unbalanced classes the
-    bound is valid but loose near zero, where the largest class is the best guess.
+    ``transform`` returns, are functions of x and may tell more. If classes are unbalanced, the
+    bound holds but is loose near zero: without any information, the largest class is the best
+    guess, and it is right more often than 1 / M.
 
     References
     ----------
@@ -86,30 +91,31 @@ def accuracy_bound(
 def information_needed(
     accuracy: ArrayLike, class_prior: ArrayLike, unit: Literal["bits", "nats"] = "bits"
 ) -> Any:
-    """Bound the information that a classifier of a given accuracy must have from below.
+    """Return the least information that a classifier of a given accuracy must have.
 
-    The inverse of `accuracy_bound`: fewer bits in a layer and those above it rule the accuracy
-    out for classifiers of its samples.
+    This is the inverse of `accuracy_bound`. If a layer and those above it have fewer bits
+    together, no classifier of samples of the layer can be as accurate.
 
     Parameters
     ----------
     accuracy : float or array-like
         Accuracy, in [0, 1].
     class_prior : array-like of shape (n_classes,)
-        Probabilities of the classes; those of probability 0 do not count.
+        Probabilities of the classes. Classes of probability 0 do not count.
     unit : {"bits", "nats"}, default="bits"
         Unit of the result.
 
     Returns
     -------
     float or ndarray of the shape of ``accuracy``
-        The least information; 0 where no information may be needed, as below 1 / M.
+        The least information. It is 0 where a classifier may need none, as for an accuracy below
+        1 / M.
 
     Raises
     ------
     ValueError
-        If an accuracy is outside [0, 1], ``class_prior`` does not hold probabilities, or there
-        is no such unit.
+        If an accuracy is outside [0, 1], if ``class_prior`` does not hold probabilities, or if
+        there is no such unit.
 
     See Also
     --------
@@ -129,22 +135,23 @@ def information_needed(
 
 
 class RateBounds(NamedTuple):
-    """What the rates of a model allow, layer by layer, as `rate_bounds` returns it.
+    """What the rates of a model allow, layer by layer; `rate_bounds` returns it.
 
     Attributes
     ----------
     rates : ndarray of shape (n_layers,)
         Rate of every layer, bits per sample, z_1 first.
     cumulative_rates : ndarray of shape (n_layers,)
-        Rate of every layer and those above it, R_l + ... + R_L: at least the information
-        about x in z_l and all layers above, in bits.
+        Rate of every layer together with those above it, R_l + ... + R_L, in bits. The samples
+        of z_l and of the layers above have at most this much information about x.
     label_entropy : float
         Entropy of the labels, bits.
     information : ndarray of shape (n_layers,)
-        Most that a sample of z_l, and of all layers above it, can tell about the label:
-        the smaller of the two before, bits.
+        The most that samples of z_l and of the layers above can tell about the label, in bits:
+        the smaller one of ``cumulative_rates`` and ``label_entropy``.
     accuracy : ndarray of shape (n_layers,)
-        Most that any classifier of such samples can score; 1 says nothing.
+        The highest accuracy that any classifier of such samples can have. Where it is 1, the
+        rates do not limit the accuracy.
     """
 
     rates: NDArray[np.float64]
@@ -155,7 +162,7 @@ class RateBounds(NamedTuple):
 
 
 def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds:
-    """Bound what the layers of a model can tell about labels, by their rates.
+    """Bound what the layers of a model can tell about labels by the rates of the layers.
 
     I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` says
     what that means for classifiers.
@@ -165,14 +172,14 @@ def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds
     estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
         Fitted.
     X : array-like of shape (n_samples, n_features)
-        Rows to measure rates on.
+        Rows to measure the rates on.
     y : array-like of shape (n_samples,)
-        Their labels, whose frequencies are the prior of the classes.
+        Labels of the rows. Their frequencies are taken as the probabilities of the classes.
 
     Returns
     -------
     RateBounds
-        Arrays (n_layers,) in bits and as accuracies, z_1 first.
+        Rates, information and accuracies, in arrays (n_layers,), z_1 first.
 
     Raises
     ------
@@ -185,7 +192,7 @@ def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds
 
     Notes
     -----
-    They are bounds for samples of the latents, see `accuracy_bound`.
+    These are bounds for *samples* of the latents, see `accuracy_bound`.
 
     Examples
     --------
@@ -203,9 +210,11 @@ def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds
     rates = estimator.rates(X).mean(axis=0)
     cumulative = np.cumsum(rates[::-1])[::-1]
     prior = class_frequencies(y)
-    entropy = entropy_bits(prior)
+    label_entropy = float(stats.entropy(prior, base=2))
     accuracy = accuracy_bound(cumulative, prior)
-    return RateBounds(rates, cumulative, entropy, np.minimum(cumulative, entropy), accuracy)
+    return RateBounds(
+        rates, cumulative, label_entropy, np.minimum(cumulative, label_entropy), accuracy
+    )
 
 
 def class_frequencies(y):
@@ -214,13 +223,8 @@ def class_frequencies(y):
     return counts / counts.sum()
 
 
-def entropy_bits(probabilities):
-    """Return the entropy of positive probabilities, bits."""
-    return float(-(probabilities * np.log2(probabilities)).sum())
-
-
 class _Classes(NamedTuple):
-    """Number and entropy of classes, and how far they are from balanced; nats."""
+    """Number and entropy of classes, and how much less than that of balanced ones it is; nats."""
 
     n_classes: int
     entropy: float
@@ -241,8 +245,9 @@ class _Classes(NamedTuple):
     def nats_at(self, above_chance):
         """Compute Fano's information at accuracies 1 / M + ``above_chance``.
 
-        H + a ln a + (1 - a) ln((1 - a) / (M - 1)) = KL(a || 1 / M) - (ln M - H) is written in
-        terms that keep their digits near chance, where the divergence is quadratic.
+        H + a ln a + (1 - a) ln((1 - a) / (M - 1)) equals KL(a || 1 / M) - (ln M - H). Near
+        chance the divergence is quadratic in the accuracy above it, and the first form would lose
+        its digits by cancellation. So the divergence is computed from terms that do not cancel.
         """
         if self.n_classes == 1:
             return np.zeros_like(above_chance)
@@ -267,6 +272,6 @@ def _check_numbers(name, values, low, high):
 
 
 def _unit(unit):
-    if not isinstance(unit, str) or unit not in _UNITS:
+    if not isinstance(unit, str) or unit not in _PER_NAT:
         raise ValueError(f"unit must be 'bits' or 'nats'; got {unit!r}.")
-    return _UNITS[unit]
+    return _PER_NAT[unit]

@@ -1,4 +1,4 @@
-"""What all metrics of models check first."""
+"""Checks that metrics and displays make first: of models, labels and rows."""
 
 import numpy as np
 from scipy import sparse
@@ -23,7 +23,7 @@ def check_fitted_model(estimator):
 
 
 def check_labels(X, y):
-    """Return labels as an array (n,); raise ValueError unless they are classes of the rows."""
+    """Return labels as an array (n,); raise ValueError unless each row of X has a class."""
     if y is None:
         raise ValueError("labels are needed; pass y.")
     y = column_or_1d(np.asarray(y))
@@ -33,9 +33,22 @@ def check_labels(X, y):
 
 
 def dense_rows(X, name, least=1, finite="allow-nan"):
-    """Return rows of any kind that the estimators take as an array (n, n_features), float64.
+    """Turn rows, of any kind that the estimators take, into an array (n, n_features), float64.
 
-    ``least`` is the smallest number of rows; ``finite`` is True if no cell may be missing.
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix or Dataset of shape (n, n_features)
+        Rows.
+    name : str
+        How messages call them.
+    least : int, default=1
+        Smallest number of rows.
+    finite : bool or "allow-nan", default="allow-nan"
+        True if no cell may be missing.
+
+    Returns
+    -------
+    ndarray of shape (n, n_features)
     """
     if isinstance(X, Dataset):
         X = as_rows(X).every(1).numpy()

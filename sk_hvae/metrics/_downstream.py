@@ -1,4 +1,4 @@
-"""What classifiers make of each layer's latents."""
+"""Accuracies of classifiers on the latents of each layer."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,10 @@ from sklearn.model_selection import check_cv, cross_val_score
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.parameters import resolve_output_layers
 from sk_hvae._estimators.typing import Labels, MatrixLike, OutputLayers
-from sk_hvae._extras import import_pandas
+from sk_hvae._extras import import_extra
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 
+# Linear classifiers show what is easy to read off latents; the other two, what is in them at all.
 CLASSIFIERS = ("logistic_regression", "linear_svm", "rbf_svm", "knn")
 
 
@@ -30,9 +31,9 @@ class DownstreamScores:
     classifiers : tuple of str
         Names of the classifiers.
     accuracy : ndarray of shape (n_layers, n_classifiers)
-        Mean over the splits.
+        Mean accuracy over the splits.
     std : ndarray of shape (n_layers, n_classifiers)
-        Standard deviation over the splits.
+        Standard deviation of the accuracy over the splits.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class DownstreamScores:
         ImportError
             If pandas is not installed.
         """
-        pd = import_pandas("DownstreamScores.to_frame")
+        pd = import_extra("pandas", "DownstreamScores.to_frame", "pandas")
         return pd.DataFrame(self.accuracy, index=self.layers, columns=self.classifiers)
 
 
@@ -80,22 +81,24 @@ def downstream_scores(
     Parameters
     ----------
     estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
-        Fitted, on other rows for a score of new data; no label was seen in any case.
+        Fitted. It has not seen any labels; for scores of new data, fit it to other rows than X.
     X : array-like of shape (n_samples, n_features)
         Rows.
     y : array-like of shape (n_samples,)
-        Their labels.
+        Labels of the rows.
     classifiers : sequence of str or dict of str to classifier, optional
-        Which, of "logistic_regression", "linear_svm", "rbf_svm" and "knn", by default all of
-        them as scikit-learn sets them up; or classifiers of your own by name.
+        Some of "logistic_regression", "linear_svm", "rbf_svm" and "knn", which have
+        scikit-learn's default parameters; or a dict of classifiers of your own by name. The
+        default is all four.
     layers : int, {"top", "all"} or list of these, default=None
-        What they read: each entry is a layer number, "top", "all", or a list of numbers that
-        are read side by side. None takes every layer by itself, then all.
+        Which latents the classifiers read. Each entry of a list is scored by itself: a layer
+        number, "top", "all", or a list of layer numbers that are read side by side. None takes
+        every layer by itself, and then all layers side by side.
     sample : bool, default=False
-        Whether they read samples of the latents, which `rate_bounds` limits, instead of
-        posterior means, which score higher. Samples are drawn once.
+        Whether classifiers read samples of the latents, to which the limits of `rate_bounds`
+        apply, instead of posterior means, on which they score higher. Samples are drawn once.
     cv : int or cross-validation generator, default=3
-        How to split the rows; all layers and classifiers have the same splits.
+        How to split the rows. The splits are the same for all layers and classifiers.
 
     Returns
     -------
@@ -113,8 +116,8 @@ def downstream_scores(
 
     Notes
     -----
-    Columns are not standardised: those of ``transform`` vary the more, the more bits they
-    carry, and those that carry none hardly vary.
+    Columns are not standardised. A column of ``transform`` varies the more, the more bits it
+    carries; one that carries none hardly varies, and standardising would blow up its noise.
 
     Examples
     --------
@@ -163,7 +166,7 @@ def _resolve_classifiers(classifiers):
 
 
 def make_classifier(name):
-    """Set one of `CLASSIFIERS` up."""
+    """Return one of `CLASSIFIERS`, not fitted."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC, LinearSVC

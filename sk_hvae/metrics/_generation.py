@@ -1,4 +1,4 @@
-"""How varied samples are, and how clear, in the eyes of a classifier."""
+"""How diverse samples are, and how clear, as a classifier sees them."""
 
 from typing import Any, NamedTuple
 
@@ -8,17 +8,18 @@ from scipy.special import entr
 
 
 class GenerationScore(NamedTuple):
-    """How a classifier sees samples, as `generation_score` returns it.
+    """How diverse and clear samples are for a classifier; `generation_score` returns it.
 
     Attributes
     ----------
     inception_score : float
         diversity * sharpness, from 1 to the number of classes.
     diversity : float
-        exp of the entropy of the mean of p(y | x): how many classes the samples spread over.
+        How many classes the samples spread over: exp of the entropy of the mean of p(y | x),
+        from 1 to the number of classes.
     sharpness : float
-        exp of minus the mean entropy of p(y | x), from 1 / n_classes to 1: how certain the
-        classifier is of each sample.
+        How certain the classifier is of each sample: exp of minus the mean entropy of p(y | x),
+        from 1 / n_classes to 1.
     """
 
     inception_score: float
@@ -27,17 +28,17 @@ class GenerationScore(NamedTuple):
 
 
 def generation_score(samples: ArrayLike, classifier: Any) -> GenerationScore:
-    """Score samples by what a classifier makes of them.
+    """Score samples of a model by the class probabilities that a classifier gives them.
 
-    The inception score [1]_, split into its two factors as by Xiao & Bamler [2]_: samples are
-    good if they are of all classes, and each clearly of one.
+    This is the inception score [1]_, split into two factors as Xiao & Bamler do [2]_. Samples are
+    good if together they cover all classes, and if each one clearly belongs to one class.
 
     Parameters
     ----------
     samples : array-like of shape (n_samples, n_features)
-        Such as ``sample(1000, mean=True)`` of a fitted estimator.
+        Samples, such as ``sample(1000, mean=True)`` of a fitted estimator.
     classifier : object with ``predict_proba``
-        Fitted on data and labels, such as any probabilistic classifier of scikit-learn.
+        Fitted to data and labels: any probabilistic classifier of scikit-learn, for example.
 
     Returns
     -------
@@ -51,8 +52,9 @@ def generation_score(samples: ArrayLike, classifier: Any) -> GenerationScore:
 
     Notes
     -----
-    With few samples the diversity, and with it the score, is biased downwards. Scores depend
-    on the classifier: compare those of one classifier only, and see what it gives real data.
+    With few samples the diversity is biased downwards, and so is the score. Scores depend on the
+    classifier: compare scores of the same classifier only, and compare them with its score of
+    real data.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Monte Carlo estimates of what single layers tell about the data, or about labels."""
+"""Monte Carlo estimates of the information of single layers about the data, or about labels."""
 
 import math
 from typing import NamedTuple
@@ -19,19 +19,21 @@ from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 from sk_hvae.nn.latents.gaussian import GaussianPosterior, GaussianPrior
 from sk_hvae.nn.noise import GeneratorNoise
+from sk_hvae.nn.units import LN2
 
-_LN2 = math.log(2)
+# Log-densities are divided by these: 1 leaves the posteriors as they are, and 2,048 flattens even
+# those of hundreds of bits. Steps of 2 keep the number of passes over the (n, n) densities small.
 _TEMPERATURES = [2.0**power for power in range(12)]
 
 
 class InformationEstimate(NamedTuple):
-    """Mutual information between two estimates, as `mutual_information` returns it.
+    """Two estimates that enclose mutual information; `mutual_information` returns it.
 
     Attributes
     ----------
     lower : ndarray of shape (n_layers,)
-        Estimate whose expectation is at most the information, bits, z_1 first. Where there
-        is next to none it may be a little below zero.
+        Estimate whose expectation is at most the information, bits, z_1 first. Where there is
+        hardly any information, it may be a little below zero.
     upper : ndarray of shape (n_layers,)
         Estimate whose expectation is at least the information, bits.
     lower_error : ndarray of shape (n_layers,)
@@ -46,39 +48,40 @@ class InformationEstimate(NamedTuple):
     upper_error: NDArray[np.float64]
 
 
-class _Spread(NamedTuple):
-    """Mean and standard error of values of rows."""
+class _MeanOfRows(NamedTuple):
+    """Mean of values of rows, and its standard error; bits."""
 
     mean: float
     error: float
 
     @classmethod
     def of(cls, nats):
-        return cls(float(nats.mean()) / _LN2, float(nats.std()) / len(nats) ** 0.5 / _LN2)
+        return cls(float(nats.mean()) / LN2, float(nats.std()) / len(nats) ** 0.5 / LN2)
 
 
 class _Densities(NamedTuple):
-    """Log-densities of a layer's samples, one from each row, given every row.
+    """Log-densities of a layer's samples, one sample per row, under the posterior of every row.
 
     Attributes
     ----------
     mixture : Tensor of shape (n, n)
-        ln q(z_i | x_j), where q is a mean over samples of the layers above from row j; for i
-        and i these include the sample that z_i came from.
+        ln q(z_i | x_j), where q is a mean over samples of the layers above, drawn for row j. On
+        the diagonal, one of these is the sample from which z_i was drawn.
     critic : Tensor of shape (n, n)
-        The same by other samples of the layers above, as Gaussians of the same moments.
+        The same without that sample, with a Gaussian of the same mean and variances in place of
+        the mixture.
     """
 
     mixture: torch.Tensor
     critic: torch.Tensor
 
     def among_others(self):
-        """Return the critic with -inf for i and i."""
+        """Return the critic with -inf on the diagonal, so that no row is compared with itself."""
         return self.critic.clone().fill_diagonal_(-math.inf)
 
 
 class _Bounds(NamedTuple):
-    """Values (n,) of rows, nats, whose means are lower and upper bounds."""
+    """Values (n,) of rows, in nats. The mean of each is a lower, or an upper, bound."""
 
     lower: list[torch.Tensor]
     upper: list[torch.Tensor]
@@ -95,30 +98,32 @@ def mutual_information(
 ) -> InformationEstimate:
     """Estimate the information in a sample of each layer about the data, or about labels.
 
-    I(x; z_l), or I(y; z_l) if labels are given, between an estimate that is biased downwards
-    and one that is biased upwards. The rate R_l + ... + R_L is an upper bound of both; it
-    exceeds the information by the divergence of the aggregate posterior from the prior.
+    The information is I(x; z_l), or I(y; z_l) if labels are given. One estimate of it is biased
+    downwards, and one upwards, so that it lies between them in expectation. The rate
+    R_l + ... + R_L is an upper bound on both kinds of information. It exceeds the information by
+    the divergence of the aggregate posterior from the prior.
 
     Parameters
     ----------
     estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
         Fitted.
     X : array-like of shape (n_samples, n_features)
-        Rows, best ones that the estimator was not fitted to.
+        Rows, preferably some to which the estimator was not fitted.
     y : array-like of shape (n_samples,), default=None
-        Their labels. None estimates the information about x.
+        Labels of the rows. None estimates the information about x.
     n_rows : int, default=1000
-        Number of rows to draw from X at random, all if there are fewer. The lower estimate
-        about x cannot exceed log2 of it; time and memory grow with its square.
+        Number of rows to draw from X at random; all are taken if there are fewer. The lower
+        estimate about x cannot exceed log2(n_rows) bits, and time and memory grow with the square
+        of ``n_rows``.
     n_draws : int, default=32
-        Number of samples, at least 2, of the layers above z_l to average q(z_l | x) over.
+        Number of samples of the layers above z_l over which q(z_l | x) is averaged, at least 2.
     random_state : int, RandomState instance or None, default=None
-        Seed of rows and samples.
+        Seed for the choice of rows and for the samples.
 
     Returns
     -------
     InformationEstimate
-        Two estimates and their standard errors in bits, (n_layers,), z_1 first.
+        Two estimates and their standard errors, in bits, each of shape (n_layers,), z_1 first.
 
     Raises
     ------
@@ -127,8 +132,8 @@ def mutual_information(
     TypeError
         If it is not one of this library.
     ValueError
-        If a number is too small, y does not hold a class for each row, or a class has a
-        single row among those drawn.
+        If a number is too small, if y does not hold a class for each row, or if only one of the
+        drawn rows belongs to some class.
 
     See Also
     --------
@@ -136,22 +141,28 @@ def mutual_information(
 
     Notes
     -----
-    With the posteriors of n rows, and the marginal q(z) as their mean [1]_:
+    The marginal q(z) is estimated by the mean of the posteriors of n rows [1]_:
 
-    - About x, lower: ln q(z|x) - ln q(z), with the row's own posterior in the mean.
-    - About x, upper: the same without the row's own posterior in the mean.
-    - About y, lower: H(y) + ln q(y|z), with a classifier q(y|z) made of the posteriors of the
-      other rows [2]_.
-    - About y, upper: the same with the row's own posterior, which makes it too easy.
+    - About x, lower: the mean of ln q(z|x) - ln q(z), where q(z) includes the row's own
+      posterior.
+    - About x, upper: the same, where q(z) leaves the row's own posterior out.
+    - About y, lower: H(y) plus the mean of ln q(y|z), where the classifier q(y|z) is made of the
+      posteriors of the other rows [2]_.
+    - About y, upper: the same, where the classifier also has the row's own posterior, which makes
+      its task too easy.
 
-    Below the top, q(z_l | x) is a mean over samples of the layers above. Upper estimates count
-    the sample that z_l came from; lower ones leave it out, and take a Gaussian of the same
-    mean and variances for the rest, as any density may stand there. A temperature smooths
-    them. Upper estimates are capped by the rates, and by H(y), whose own bias, downwards by
-    (M - 1) / 2n nats for M classes, is mended for them [3]_. Temperature and cap of each half
-    of the rows are chosen by the other half, so that the choice adds next to no bias.
+    Below the top layer, q(z_l | x) is a mean over samples of the layers above. Upper estimates
+    include the sample from which z_l was drawn. Lower estimates leave it out, and replace the
+    mean over the others by a Gaussian of the same mean and variances, which is allowed because
+    they are lower bounds for any density. A temperature smooths these densities.
 
-    Standard errors are of the mean over rows; they leave out that rows share one mixture.
+    Upper estimates are capped by the rates, and, about labels, by H(y). The entropy of the
+    observed frequencies is itself too low, by about (M - 1) / 2n nats for M classes, which is
+    corrected [3]_. The temperature and the cap of each half of the rows are chosen by the other
+    half, so that the choice adds hardly any bias.
+
+    Standard errors are those of a mean over independent rows; they neglect that all rows are
+    compared with the same mixture.
 
     References
     ----------
@@ -192,7 +203,7 @@ def mutual_information(
             found = _about_x(densities) if labels is None else _about_labels(densities, labels)
             lower = _cross_chosen(found.lower, torch.argmax)
             upper = _cross_chosen([*found.upper, limit], torch.argmin)
-            estimates.append((_Spread.of(lower), _Spread.of(upper)))
+            estimates.append((_MeanOfRows.of(lower), _MeanOfRows.of(upper)))
     lower, upper = zip(*estimates, strict=True)
     return InformationEstimate(
         np.array([bound.mean for bound in lower]),
@@ -203,7 +214,7 @@ def mutual_information(
 
 
 def _infer(module, rows, noise, n_draws):
-    """Sample the layers of rows several times."""
+    """Sample all layers, several times for each row."""
     device = module_device(module)
     parts = [module.activations(to_device(x, device)) for x in ResidentRows(rows).chunks()]
     activations = tuple.__new__(type(parts[0]), map(torch.cat, zip(*parts, strict=True)))
@@ -255,16 +266,16 @@ def _about_labels(densities, labels):
 
 
 def _log_share(log_weights, labels):
-    """Return the log of the share of each row's weights (n, n) that is of its class, (n,)."""
+    """Return the logarithm of the share of each row's weights (n, n) that its class has, (n,)."""
     same = torch.from_numpy(labels[:, None] == labels)
     own = log_weights.masked_fill(~same, -math.inf)
     return own.logsumexp(1) - log_weights.logsumexp(1)
 
 
 def _cross_chosen(bounds, best):
-    """Choose one of several bounds for each half of the rows by the other half: (n,).
+    """Take, of several bounds, the one that is best on the other half of the rows: (n,).
 
-    The best of noisy bounds on the rows themselves would not be a bound.
+    The one that is best on the rows themselves would be best by chance, and no bound.
     """
     values = torch.stack(list(bounds))
     is_first = torch.arange(values.shape[1]) < values.shape[1] // 2

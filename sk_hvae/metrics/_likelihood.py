@@ -1,4 +1,4 @@
-"""The likelihood of rows, by importance weighting."""
+"""The log-likelihood of rows, estimated by importance weighting."""
 
 import math
 
@@ -19,9 +19,9 @@ def log_likelihood(
 ) -> NDArray[np.float64]:
     """Estimate ln p(x) of every row by importance weighting.
 
-    ln of the mean of p(x, z) / q(z | x) over samples of all layers [1]_. Its expectation is at
-    most ln p(x), and rises towards it with the number of samples; with one it is the lower
-    bound that ``score_samples`` estimates.
+    The estimate is the logarithm of the mean of p(x, z) / q(z | x) over samples of all layers
+    [1]_. Its expectation is at most ln p(x), and comes closer the more samples there are. With
+    one sample it is the lower bound that ``score_samples`` estimates.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def log_likelihood(
     X : array-like of shape (n_rows, n_features)
         Rows.
     n_samples : int, default=100
-        Number of samples of the latents for each row, the k of the reference. The time is
-        proportional to it; the published figures are of 5,000.
+        Number of samples of the latents for each row, called k in the reference. The time is
+        proportional to it. The figures published there are for 5,000.
 
     Returns
     -------
     ndarray of shape (n_rows,), float64
-        Nats. A row's value is always the same, and depends on no other row: the noise is
-        derived from the row.
+        Nats. The noise is derived from each row, so that the value of a row is always the same
+        and does not depend on other rows.
 
     Raises
     ------
@@ -46,12 +46,12 @@ def log_likelihood(
     TypeError
         If it is not one of this library.
     ValueError
-        If ``n_samples`` is less than 1, or X does not suit the model.
+        If ``n_samples`` is less than 1, or if X does not suit the model.
 
     Notes
     -----
-    Models trained with multipliers below 1, as those of high rates, have posteriors that are
-    too narrow for this estimate; it is a lower bound in expectation all the same.
+    High rates need multipliers (betas) below 1. The posteriors of such models are too narrow for
+    a good estimate; in expectation it is a lower bound all the same.
 
     References
     ----------

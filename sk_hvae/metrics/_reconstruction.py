@@ -1,4 +1,4 @@
-"""Errors of reconstructions, and the least that a linear code makes at each rate."""
+"""Errors of reconstructions, and the least error of any linear code at each rate."""
 
 import math
 from typing import Any
@@ -23,21 +23,21 @@ def psnr(X: MatrixLike, reconstruction: MatrixLike, data_range: float | None = N
     X : array-like of shape (n_samples, n_features)
         The data. Missing cells, such as NaN, do not count.
     reconstruction : array-like of shape (n_samples, n_features)
-        What stands for it, such as ``reconstruct(X)``, which decodes posterior means; decode
-        samples, ``latents(X, sample=True)``, for an error that the rates limit.
+        What the model makes of X, such as ``reconstruct(X)``, which decodes posterior means. For
+        an error that the rates limit, decode samples instead, ``latents(X, sample=True)``.
     data_range : float, default=None
-        Largest minus smallest value that is possible, 1 for pixels in [0, 1]; None takes it
-        from X.
+        Difference of the largest and the smallest possible value, such as 1 for pixels in [0, 1].
+        None takes the values in X.
 
     Returns
     -------
     float
-        Decibels; infinite if there is no error.
+        Decibels. It is infinite if there is no error.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the range is not positive.
+        If the shapes differ, if the range is not positive, or if all cells of X are missing.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def psnr(X: MatrixLike, reconstruction: MatrixLike, data_range: float | None = N
 
 
 def psnr_of_error(squared_error, data_range):
-    """Return the peak signal-to-noise ratio in dB of a mean squared error; nan for nan."""
+    """Return the peak signal-to-noise ratio of a mean squared error in dB; nan of nan."""
     if math.isnan(squared_error):
         return math.nan
     if not data_range > 0:
@@ -69,22 +69,23 @@ def psnr_of_error(squared_error, data_range):
 def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
     """Least squared error of linear-Gaussian codes at given total rates.
 
-    Shannon's reverse water-filling on the eigenvalues of the covariance [1]_: the rate goes to
-    the principal components whose variance is above a level, all of which keep that level as
-    their error. It is the rate-distortion function of Gaussian data with this covariance, and
-    a reference for any other: a model whose error is higher has not been trained well.
+    This is Shannon's reverse water-filling on the eigenvalues of the covariance [1]_. Principal
+    components whose variance is above a level share the rate so that each keeps that level as
+    its error; the others get no bits. The result is the rate-distortion function of Gaussian data
+    with this covariance. For other data it is a reference: a model with a higher error has not
+    been trained well.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Data, whose covariance counts, with no cell missing.
+        Data, of which only the covariance counts. No cell may be missing.
     rates : float or array-like
         Total rates in bits per sample, not negative.
 
     Returns
     -------
     float or ndarray of the shape of ``rates``
-        Mean squared error per cell; the mean variance of the columns at rate 0.
+        Mean squared error per cell. At rate 0 it is the mean variance of the columns.
 
     Raises
     ------
@@ -93,12 +94,12 @@ def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
 
     See Also
     --------
-    psnr : The usual scale for such errors of images.
+    psnr : The usual scale for errors of images.
 
     Notes
     -----
-    All cells count alike. A model of a table standardises the columns and codes those, so
-    compare on standardised columns.
+    All columns count alike here, whatever their scale. A model of a table standardises its
+    columns, so standardise X and the reconstructions before you compare.
 
     References
     ----------

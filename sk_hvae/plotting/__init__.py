@@ -1,4 +1,4 @@
-"""Pictures of fitted models; they need matplotlib, which is imported when one is drawn."""
+"""Displays of fitted models. They need matplotlib, which is imported when one is drawn."""
 
 from sk_hvae.plotting._accuracy_bound import AccuracyBoundDisplay
 from sk_hvae.plotting._history import RateHistoryDisplay

@@ -1,6 +1,5 @@
-"""What a classifier scores at each rate, and the most that any could."""
+"""The accuracy of a classifier at each rate, and the highest that any classifier could have."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -11,33 +10,34 @@ from sklearn.model_selection import check_cv
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.parameters import resolve_layer, resolve_rate_range
 from sk_hvae._estimators.typing import Labels, Layer, LayerValues, MatrixLike
-from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.exceptions import RateTargetWarning, muted
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes
 
-_N_RATES = 7
+_N_RATES = 7  # as `rate_map` takes for two layers: over the default range, one per factor of 2
 _SAMPLES, _MEANS = "samples", "posterior means (not bounded)"
 
 
 class AccuracyBoundDisplay(Display):
-    """Draw the accuracy of classifiers on latents over their rate, under the bound.
+    """Draw the accuracy of classifiers on latents over the rate, together with its upper bound.
 
-    The bound is for classifiers of *samples*: posterior means are functions of x that may tell
-    more than the rate, so their accuracies may lie above it, and are marked as such.
+    The bound is for classifiers of *samples*. Posterior means are functions of x that may tell
+    more than the rate, so that accuracies on them may lie above the bound. They are drawn too,
+    and the legend says that they are not bounded.
 
     Parameters
     ----------
     rates : ndarray of shape (n_points,)
-        Rate of the layer and those above it, bits per sample.
+        Rate of the layer together with those above it, bits per sample.
     accuracies : dict of str to ndarray of shape (n_points,)
         Measured accuracies by name.
     class_prior : ndarray of shape (n_classes,)
         Probabilities of the classes.
     label : str
-        Name of the rate, for the horizontal axis.
+        Label of the horizontal axis, which is the rate.
 
     Attributes
     ----------
@@ -94,19 +94,19 @@ class AccuracyBoundDisplay(Display):
         Parameters
         ----------
         estimator : MultiRateHVAETransformer or HierarchicalVAETransformer
-            Fitted. A single-rate model makes a single point.
+            Fitted. A single-rate model gives a single point.
         X : array-like of shape (n_samples, n_features)
-            Rows, best ones that the estimator was not fitted to.
+            Rows, preferably some to which the estimator was not fitted.
         y : array-like of shape (n_samples,)
-            Their labels.
+            Labels of the rows.
         layer : int or "top", default="top"
             Number of the layer that the classifier reads.
         classifier : str, default="logistic_regression"
-            Which, as in `sk_hvae.metrics.downstream_scores`.
+            Name of a classifier, as in `sk_hvae.metrics.downstream_scores`.
         layer_rates : sequence of (float or tuple of float), default=None
             Target rates of a multi-rate model. None takes 7 rates of the layer over
-            ``rate_range``, with the other layers where the estimator's ``layer_rates`` has
-            them.
+            ``rate_range``, and leaves the other layers at the rates of the estimator's
+            ``layer_rates``.
         cv : int or cross-validation generator, default=3
             How to split the rows.
 
@@ -122,15 +122,14 @@ class AccuracyBoundDisplay(Display):
         TypeError
             If it is not one of this library.
         ValueError
-            If there is no such layer or classifier, or y does not hold a class for each row.
+            If there is no such layer or classifier, or if y does not hold a class for each row.
         """
         check_fitted_model(estimator)
         y = check_labels(X, y)
         number = resolve_layer(layer, estimator.n_layers_)
         if hasattr(estimator, "at"):
             targets = _sweep(estimator, number) if layer_rates is None else layer_rates
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RateTargetWarning)
+            with muted(RateTargetWarning):
                 models = [estimator.at(rates) for rates in targets]
         else:
             models = [estimator]

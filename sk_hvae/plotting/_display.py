@@ -1,4 +1,4 @@
-"""What a display is: arrays that can be drawn, on any Axes and as often as wanted."""
+"""The base of all displays: arrays that were computed once and can be drawn any number of times."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Display(ABC):
-    """Draw what was computed before; subclasses say how."""
+    """Draws arrays that were computed before; subclasses say how."""
 
     ax_: Any
     figure_: "Figure"
@@ -22,20 +22,19 @@ class Display(ABC):
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            Where to draw, or what to divide into panels; None makes a figure.
+            Where to draw; it is divided if there are several panels. None makes a figure.
 
         Returns
         -------
         Display
-            Itself, with ``ax_`` and ``figure_``.
+            The display itself, with ``ax_`` and ``figure_`` set.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If ``ax`` is given for a picture that has to make its own figure, a map of more
-            than two layers.
+            If ``ax`` is given for a map of more than two layers, which makes its own figure.
         """
         self.ax_ = self._draw(ax)
         self.figure_ = np.ravel(self.ax_)[0].figure
@@ -43,4 +42,4 @@ class Display(ABC):
 
     @abstractmethod
     def _draw(self, ax):
-        """Draw on the given Axes, or a new figure's for None; returns the Axes with content."""
+        """Draw on the given Axes, or on those of a new figure for None; return the Axes used."""

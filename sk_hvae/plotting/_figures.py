@@ -1,27 +1,28 @@
-"""What all displays share: matplotlib when it is needed, axes, and mosaics of images."""
+"""What displays share: the import of matplotlib, Axes, and mosaics of images."""
 
 import math
 
 import numpy as np
 
 from sk_hvae._estimators.model import model_of
+from sk_hvae._extras import import_extra
 
-_GAP, _MARGIN, _LINES_OF_LABELS = 1, 0.1, 4
+_GAP = 1  # pixels between the images of a mosaic
+_MARGIN = 0.1  # between panels, as a share of a panel
+_LINES_OF_LABELS = 4  # room for ticks and the name of an axis below a panel, in lines of text
+_WIDTH = 6.4  # inches, matplotlib's default
+# A standard deviation below this share of the mean is rounding: float64 has 16 digits, of which a
+# sum over many rows loses a few.
 _ROUNDING = 1e-12
-_WIDTH = 6.4
 
 
 def pyplot():
-    """Import matplotlib's pyplot; raises ImportError with advice."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'sk-hvae[plot]'.") from error
-    return plt
+    """Import matplotlib's pyplot."""
+    return import_extra("matplotlib.pyplot", "plots", "'sk-hvae[plot]'")
 
 
 def axes(ax=None, figsize=None):
-    """Return the Axes to draw on: those given, or those of a new figure."""
+    """Return the Axes to draw on: the given ones, or those of a new figure."""
     plt = pyplot()
     if ax is None:
         _, ax = plt.subplots(layout="constrained", figsize=figsize)
@@ -29,22 +30,22 @@ def axes(ax=None, figsize=None):
 
 
 def split(ax, n_rows, n_columns, heights=None):
-    """Put a table of Axes in the place of one.
+    """Divide Axes into a table of panels.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        What is divided.
+        The Axes to divide.
     n_rows, n_columns : int
         Size of the table.
     heights : sequence of float, default=None
-        Heights of the rows, in lines of text, where each has a horizontal axis of its own; None
-        makes rows of one height that share theirs.
+        Heights of the rows in lines of text; each row has a horizontal axis of its own then. None
+        makes rows of the same height, which share their horizontal axes.
 
     Returns
     -------
     ndarray of Axes of shape (n_rows, n_columns)
-        Those of a row share their vertical axis.
+        The panels. Those of a row share their vertical axis.
     """
     ax.set_axis_off()
     for old in list(ax.child_axes):
@@ -74,21 +75,21 @@ def split(ax, n_rows, n_columns, heights=None):
 
 
 def mosaic(rows, image_shape, ax=None):
-    """Draw rows of images, each a row of pixels (n_features,), side by side.
+    """Draw a table of images.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_columns, n_features)
-        Pixels of a table of images.
+        Pixels of each image.
     image_shape : tuple of int (channels, height, width) or (height, width)
-        Shape of each.
+        Shape of each image.
     ax : matplotlib.axes.Axes, default=None
-        Where; None makes a figure.
+        Where to draw; None makes a figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With a tick for every row, to be named.
+        They have a tick for every row of images, which has no label yet.
     """
     *channels, height, width = image_shape
     n_rows, n_columns, _ = rows.shape
@@ -122,9 +123,10 @@ def plain_ticks(axis):
 
 
 def moments(X):
-    """Return means and standard deviations of columns, (n_features,), over cells not missing.
+    """Return means and standard deviations of columns, (n_features,), without missing cells.
 
-    Both are 0 for a column without any. The deviation is 0 where it is rounding alone.
+    Both are 0 for a column whose cells are all missing. A standard deviation that comes from
+    rounding alone is 0.
     """
     known = np.ma.masked_invalid(X)
     mean, std = (np.ma.filled(part, 0.0) for part in (known.mean(axis=0), known.std(axis=0)))
@@ -132,14 +134,14 @@ def moments(X):
 
 
 def column_names(feature_names, n_features):
-    """Return the names of columns, "x0", "x1" and so on where they have none."""
+    """Return the names of columns; columns without names are "x0", "x1" and so on."""
     if feature_names is None:
         return [f"x{number}" for number in range(n_features)]
     return list(feature_names)
 
 
 def image_shape_of(estimator, image_shape):
-    """Return the shape of images, that of the estimator unless one is passed; None for tables."""
+    """Return the given shape of images, or else the estimator's, which is None for tables."""
     if image_shape is None:
         return model_of(estimator).architecture.image_shape
     n_channels = image_shape[0] if len(image_shape) == 3 else 1

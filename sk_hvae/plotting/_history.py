@@ -1,4 +1,4 @@
-"""Rates and multipliers over training."""
+"""Rates and betas over the epochs of training."""
 
 from typing import Any, Self
 
@@ -11,24 +11,25 @@ from sk_hvae.plotting._figures import axes, plain_ticks, split
 
 
 class RateHistoryDisplay(Display):
-    """Draw the rates of the layers, against their targets, and the betas over training.
+    """Draw the rates of the layers, their targets, and the betas over training.
 
-    Above the rates by epoch, with dotted lines for their targets, which come down to their
-    values over the first 30% of the training; below the multipliers that hold them there.
+    The upper panel has the rates by epoch. Dotted lines are the targets, which come down to their
+    final values over the first 30% of the training. The lower panel has the betas, the multipliers
+    that hold the rates at the targets.
 
     Parameters
     ----------
     rates : ndarray of shape (n_epochs, n_layers)
         Rates on training rows, bits per sample, z_1 first.
     betas : ndarray of shape (n_epochs, n_layers)
-        Multipliers.
+        Multipliers of the rates.
     targets : ndarray of shape (n_epochs, n_layers), default=None
-        Targets in bits per sample; None if there were none.
+        Targets in bits per sample; None if there were no targets.
 
     Attributes
     ----------
     ax_ : ndarray of Axes of shape (2,)
-        Rates, and betas.
+        The panel of the rates and that of the betas.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -58,8 +59,8 @@ class RateHistoryDisplay(Display):
         Parameters
         ----------
         estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
-            Fitted. The history of a multi-rate model, and of what its ``at`` returns, is of
-            means over the plane, and has no targets.
+            Fitted. The history of a multi-rate model, and of what its ``at`` returns, consists of
+            means over the rate plane, and has no targets.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What displays show of columns whose codes are names: categories, instead of numbers."""
+"""Columns whose codes are names: what displays show of them are categories, not numbers."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def categories_of(estimator):
 
 
 def no_categories():
-    """Return what stands for a table of numbers alone."""
+    """Return the categories of a table that has none, (0, 2)."""
     return np.empty((0, 2))
 
 

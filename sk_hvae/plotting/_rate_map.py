@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, pyplot
 
-_FEWEST_FOR_MAP = 2
-_MOST_SLICES = 16
-_COLOURS, _STAR = "viridis", "#d62728"
-_ABOVE_LABELS = 4
+_MOST_SLICES = 16  # heat maps in a figure; more would be too small to read
+_COLOURS, _STAR = "viridis", "#d62728"  # a red that stands out from every colour of viridis
+_ABOVE_LABELS = 4  # matplotlib draws text at 3
+_TOTALS = 2.0 ** np.arange(-8, 12)  # bits whose lines may be drawn, where they cross the map
+_POINTS_OF_LINE, _FEWEST_VISIBLE = 400, 30  # shorter pieces of a line have no room for its label
 
 
 class RateMapDisplay(Display):
     """Draw a metric over the rates of the layers.
 
-    One layer gives a curve over its measured rate. Two layers give a heat map over the target
-    rates of z_2 (right) and z_1 (up), on logarithmic axes, with small dots at the measured
-    rates, dashed lines of equal total rate in bits, and a star at the best point. More layers
-    give a heat map of z_1 and z_2 for every combination of the other layers' targets.
+    For one layer, this is a curve over its measured rate. For two layers, it is a heat map over
+    the target rates of z_2 (to the right) and z_1 (upwards) on logarithmic axes. Small dots show
+    the measured rates, dashed lines an equal total rate in bits, and a star the best point. For
+    more layers, there is a heat map of z_1 and z_2 for every combination of the targets of the
+    other layers.
 
     Parameters
     ----------
@@ -36,12 +38,12 @@ class RateMapDisplay(Display):
     label : str
         Name of the metric, with its unit.
     region : ndarray of shape (n_points,), bool, default=None
-        Points to put a ring around, such as those of a `RateRecommendation`.
+        Points to draw a ring around, such as those of a `RateRecommendation`.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes or ndarray of Axes
-        Where it was drawn; an array for more than two layers.
+        Where it was drawn. For more than two layers it is an array.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -81,7 +83,7 @@ class RateMapDisplay(Display):
 
     @classmethod
     def from_map(cls, rate_map: Any, metric: str) -> Self:
-        """Take a metric from a map.
+        """Take a metric from a rate map.
 
         Parameters
         ----------
@@ -134,12 +136,12 @@ class RateMapDisplay(Display):
         ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
 
     def _heat(self, ax, shown):
-        """Draw one heat map of the points shown over the targets of z_2 and z_1."""
+        """Draw one heat map, of the points with the numbers ``shown``, over z_2 and z_1."""
         targets, values = self.layer_rates[shown], self.values[shown]
         limits = {"vmin": np.nanmin(self.values), "vmax": np.nanmax(self.values)}
         rows, columns = (np.unique(targets[:, i]) for i in (0, 1))
-        is_grid = len(values) == len(rows) * len(columns) >= _FEWEST_FOR_MAP**2
-        if is_grid and min(len(rows), len(columns)) >= _FEWEST_FOR_MAP:
+        is_grid = len(values) == len(rows) * len(columns) and min(len(rows), len(columns)) > 1
+        if is_grid:
             table = np.full((len(rows), len(columns)), np.nan)
             places = np.searchsorted(rows, targets[:, 0]), np.searchsorted(columns, targets[:, 1])
             table[places] = values
@@ -169,28 +171,27 @@ class RateMapDisplay(Display):
         return colours
 
     def _rings(self, ax, across, up, shown, colour):
-        """Put rings around the points of the region among those shown."""
+        """Draw rings around those of the points shown that are in the region."""
         if self.region is not None:
             ringed = self.region[shown]
             style = {"mfc": "none", "mec": colour, "ms": 14, "mew": 2}
             ax.plot(across[ringed], up[ringed], "o", **style)
 
     def _totals(self, ax):
-        """Draw lines of equal rate of z_1 and z_2 together."""
+        """Draw lines on which z_1 and z_2 together have an equal rate."""
         low, high = ax.get_xlim()
         bottom, top = ax.get_ylim()
-        for power in range(-8, 12):
-            total = 2.0**power
-            across = np.geomspace(low, high, 400)
+        for total in _TOTALS:
+            across = np.geomspace(low, high, _POINTS_OF_LINE)
             up = total - across
             inside = (up > bottom) & (up < top)
-            if inside.sum() < 30:
+            if inside.sum() < _FEWEST_VISIBLE:
                 continue
             ax.plot(across[inside], up[inside], "--", color="black", lw=0.7, alpha=0.6)
             self._name_total(ax, total, np.column_stack((across, up))[inside])
 
     def _name_total(self, ax, total, line):
-        """Write the total rate beside its line, where both layers have most nearly the same."""
+        """Write the total rate on its line, where the rates of both layers are most similar."""
         from matplotlib.patheffects import withStroke
 
         place = line[np.argmin(np.abs(np.log(line[:, 0] / line[:, 1])))]
@@ -214,7 +215,7 @@ class RateMapDisplay(Display):
         """Draw a heat map for every combination of the targets of the layers above z_2."""
         levels = [np.unique(column) for column in self.layer_rates[:, 2:].T]
         slices = list(itertools.product(*levels))[:_MOST_SLICES]
-        n_columns = len(levels[-1]) if len(slices) > len(levels[-1]) else len(slices)
+        n_columns = min(len(slices), len(levels[-1]))
         n_rows = -(-len(slices) // n_columns)
         figure, panels = pyplot().subplots(
             n_rows,
@@ -241,7 +242,7 @@ class RateMapDisplay(Display):
 
 
 def _edges(centres):
-    """Return the edges of cells around centres that are spread on a logarithmic scale."""
+    """Return the edges of the cells of a heat map around their centres, on a logarithmic scale."""
     logs = np.log(centres)
     middles = (logs[1:] + logs[:-1]) / 2
     first, last = 2 * logs[0] - middles[0], 2 * logs[-1] - middles[-1]

@@ -1,4 +1,4 @@
-"""What each layer knows of the data, and what it leaves open."""
+"""Reconstructions from each layer, which show what the layer knows of the data."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -21,18 +21,20 @@ from sk_hvae.plotting._nominal import categories_of, holds_numbers, no_categorie
 class ReconstructionDisplay(Display):
     """Draw what is left of rows when only some layers are kept.
 
-    Of images, a row of pictures for the data, one for z_1, which has all the bits, and for
-    every layer above several in which the layers below are drawn anew from their priors: what
-    they have in common is what the layer knows.
+    For images, there are rows of pictures: the data, the reconstructions from z_1, which gets the
+    bits of all layers, and several reconstructions from each layer above. In these, the layers
+    below are drawn anew from their priors. What the reconstructions from a layer have in common
+    is what the layer knows.
 
-    Of tables, the share of each column's variance that the reconstruction from each layer
-    explains, with the layers below at their prior means; negative where it is worse than the
-    column's mean. Of a column of categories, how far the accuracy is above the base rate, the
-    frequency of the column's most frequent category in X: 0 there, 1 if all are right, negative
-    if fewer are right than by always saying the most frequent one.
+    For tables, bars show the share of each column's variance that is explained by the
+    reconstruction from each layer, with the layers below at their prior means. A bar is negative
+    if the reconstruction is worse than the mean of the column. For a column of categories, bars
+    show how far the accuracy is above the base rate, which is the frequency of the most frequent
+    category in X. A bar is 0 at the base rate, 1 if all rows are right, and negative below the
+    base rate.
 
-    A layer hears of x by itself and by the layers above it, and is labelled with the bits that
-    these have together.
+    A reconstruction from a layer uses what this layer and those above it know of x. It is
+    labelled with the rate that they have together, in bits.
 
     Parameters
     ----------
@@ -99,11 +101,11 @@ class ReconstructionDisplay(Display):
         estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
             Fitted.
         X : array-like of shape (n_samples, n_features)
-            Rows; of images the first ``n_images`` are drawn.
+            Rows. Of images, the first ``n_images`` are drawn.
         n_images : int, default=10
             Number of images.
         n_draws : int, default=2
-            How often to draw the layers below anew, for images.
+            How many times the layers below are drawn anew, for images.
         image_shape : tuple of int, default=None
             (channels, height, width) or (height, width); None takes that of the estimator.
 
@@ -155,7 +157,7 @@ class ReconstructionDisplay(Display):
         return ax
 
     def _explained(self, ax):
-        """Draw what is explained of every column as groups of bars."""
+        """Draw the explained share of every column, as a group of bars."""
         n_columns = self.X.shape[1]
         places = np.arange(n_columns)
         width = 0.8 / len(self.reconstructions)
@@ -177,7 +179,7 @@ class ReconstructionDisplay(Display):
 
 
 def _what_is_explained(numbers):
-    """Say what the bars of columns are, (n_columns,) bool, which hold numbers or categories."""
+    """Label the bars, for columns that hold numbers or categories, (n_columns,) bool."""
     if numbers.all():
         return "explained variance"
     if numbers.any():
@@ -186,17 +188,17 @@ def _what_is_explained(numbers):
 
 
 def _labels(rates):
-    """Name layers with the bits that they and those above have, (n_layers,) rates of each."""
+    """Name layers by their number and the total rate of each with those above, from all rates."""
     *below, top = np.cumsum(rates[::-1])[::-1]
     labels = [f"$z_{n}$ and above, {bits:.3g} bits" for n, bits in enumerate(below, start=1)]
     return [*labels, f"$z_{len(rates)}$, {top:.3g} bits"]
 
 
 def _explained_shares(X, reconstruction, numbers):
-    """Return 1 less the errors of columns over those of the best constant, (n_features,).
+    """Return 1 minus the error of each column over that of the best constant, (n_features,).
 
-    Errors are squared of ``numbers``, (n_features,) bool, and counted of categories. 0 for a
-    constant column.
+    The error of a column of ``numbers``, (n_features,) bool, is the mean squared error; that of
+    categories is the share that is wrong. A constant column has 0.
     """
     constant = np.where(numbers, moments(X)[0], _most_frequent(X))
     errors, of_constant = (_mean_errors(X, guess, numbers) for guess in (reconstruction, constant))
@@ -211,7 +213,7 @@ def _mean_errors(X, guess, numbers):
 
 
 def _most_frequent(X):
-    """Return the most frequent value of each column, NaN of one without values."""
+    """Return the most frequent value of each column; NaN for a column without values."""
     values = []
     for column in X.T:
         codes, counts = np.unique(column[~np.isnan(column)], return_counts=True)

@@ -22,26 +22,28 @@ from sk_hvae.plotting._nominal import (
     no_categories,
 )
 
-_PER_ROW, _MOST_CATEGORIES = 10, 30
+_PER_ROW, _MOST_CATEGORIES = 10, 30  # images in a row, and names that fit below an axis
 _BOTH = ("data", "samples")
 
 
 class SampleDisplay(Display):
     """Draw samples of a model.
 
-    Of images, pictures of the mean of the data given sampled latents. Of tables, samples over
-    the data in the plane of the data's first two principal components. Columns of numbers are
-    standardised for it; those of categories become a column of zeros and ones for each category,
-    over the root of its frequency, as in factor analysis of mixed data [1]_. Of a single column
-    of numbers, histograms; and where all columns hold categories, how frequent each is among
-    samples and data: all, or the data's 30 most frequent.
+    For images, there are pictures of the mean of the data given sampled latents.
+
+    For tables, samples and data are drawn in the plane of the data's first two principal
+    components. For this, columns of numbers are standardised. A column of categories becomes a
+    column of zeros and ones for each category, divided by the square root of its frequency, as in
+    factor analysis of mixed data [1]_. A table of a single column of numbers gives histograms. If
+    all columns hold categories, bars show how frequent each is among samples and data, or the 30
+    that are most frequent in the data.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples, n_features)
         Samples.
     X : ndarray of shape (n_rows, n_features), default=None
-        Data to compare with; needed for tables.
+        Data to compare with, which tables need.
     image_shape : tuple of int (channels, height, width) or (height, width), default=None
         Shape of images; None for tables.
     feature_names : sequence of str, default=None
@@ -105,7 +107,7 @@ class SampleDisplay(Display):
         estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
             Fitted.
         X : array-like of shape (n_rows, n_features), default=None
-            Data to compare with; needed for tables.
+            Data to compare with, which tables need.
         n_samples : int, default=50
             Number of samples.
         image_shape : tuple of int, default=None
@@ -123,7 +125,7 @@ class SampleDisplay(Display):
         TypeError
             If it is not one of this library.
         ValueError
-            If there is neither an image shape nor data, or they do not suit the model.
+            If there is neither an image shape nor data, or if they do not suit the model.
         """
         check_fitted_model(estimator)
         image_shape = image_shape_of(estimator, image_shape)
@@ -156,7 +158,7 @@ class SampleDisplay(Display):
         return ax
 
     def _compare(self, ax):
-        """Draw samples over the data."""
+        """Draw samples of a table over the data."""
         n_columns = self.X.shape[1]
         if not holds_numbers(self.categories, n_columns).any():
             self._frequencies(ax)
@@ -172,7 +174,7 @@ class SampleDisplay(Display):
         ax.legend()
 
     def _frequencies(self, ax):
-        """Draw how frequent each category is, as pairs of bars."""
+        """Draw the frequency of each category in the data and the samples, as pairs of bars."""
         shares = np.array(
             [moments(indicators(rows, self.categories))[0] for rows in (self.X, self.samples)]
         )
@@ -196,7 +198,7 @@ class SampleDisplay(Display):
         ax.set(xlabel="first principal component", ylabel="second principal component")
 
     def _coded(self, rows):
-        """Standardise numbers, and code categories, by what they are like in the data."""
+        """Standardise numbers and code categories, by the means and frequencies of the data."""
         numbers = holds_numbers(self.categories, self.X.shape[1])
         mean, std = (part[numbers] for part in moments(self.X))
         scaled = (rows[:, numbers] - mean) / np.where(std > 0, std, 1)

@@ -1,4 +1,4 @@
-"""What single units of a layer do to the data."""
+"""What happens to the data when single units of a layer are moved."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -31,25 +31,26 @@ from sk_hvae.plotting._nominal import (
     no_categories,
 )
 
-_REACH = 2.0
-_CATEGORIES_OF_COLUMN = 3
-_LEAST_HEIGHT, _HEIGHT_OF_LINE = 3.5, 0.22
+_REACH = 2.0  # standard deviations to either side: 95% of a Gaussian are within them
+_CATEGORIES_OF_COLUMN = 3  # more lines would hide those of other columns
+_LEAST_HEIGHT, _HEIGHT_OF_LINE = 3.5, 0.22  # inches
 
 
 class TraversalDisplay(Display):
     """Draw what happens to a row when one unit of a layer is moved.
 
-    Of images, a row of pictures for every unit, from low to high. Of tables, for every unit
-    the columns along the way: those of numbers in their standard deviations from where they
-    were; those of categories by the probabilities of the categories, of each column those 3
-    whose probability moves most.
+    For images, there is a row of pictures for every unit, from low to high values of the unit.
+
+    For tables, there is a panel for every unit, with the columns along the way. For a column of
+    numbers it shows the change in standard deviations of the column. For a column of categories
+    it shows probabilities, of the 3 categories whose probability changes most.
 
     Parameters
     ----------
     decoded : ndarray of shape (n_units, n_steps, n_features)
-        Data decoded along the way of every unit.
+        Decoded data along the way of every unit.
     start : ndarray of shape (n_features,)
-        What is decoded where all ways begin.
+        Decoded data at the point in the middle of all ways.
     units : sequence of str
         Names of the units.
     scale : ndarray of shape (n_features,)
@@ -62,13 +63,13 @@ class TraversalDisplay(Display):
         Column number and code of every category, of columns whose codes are names; None if all
         columns hold numbers.
     probabilities : ndarray of shape (n_units, n_steps, n_categories), default=None
-        Their probabilities along the way of every unit.
+        Probability of every category along the way of every unit.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes or ndarray of Axes of shape (n_units,) or (2, n_units)
-        Where it was drawn; an array for tables, with a second row for categories if there are
-        numbers as well.
+        Where it was drawn. For tables it is an array, with a second row for categories if there
+        are numbers as well.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -124,16 +125,16 @@ class TraversalDisplay(Display):
         estimator : HierarchicalVAETransformer, MultiRateHVAETransformer or HVAEClusterer
             Fitted.
         X : array-like of shape (n_samples, n_features)
-            Rows that tell how far units vary: each moves by two standard deviations of its
+            Rows that show how far units vary. Each unit moves by two standard deviations of its
             posterior mean to either side.
         layer : int or "top", default="top"
-            Number of the layer. Layers below take their prior means.
+            Number of the layer. The layers below it are at their prior means.
         row : int, default=None
-            Number of the row to start from; None starts from the mean of the latents.
+            Number of the row from whose latents units move; None takes the mean of all latents.
         n_units : int, default=5
-            Number of units, those that vary most.
+            Number of units. Those that vary most are taken.
         n_steps : int, default=9
-            Number of steps.
+            Number of steps from one side to the other.
         image_shape : tuple of int, default=None
             (channels, height, width) or (height, width); None takes that of the estimator.
 
@@ -149,7 +150,7 @@ class TraversalDisplay(Display):
         TypeError
             If it is not one of this library.
         ValueError
-            If there is no such layer, it is categorical, or a number does not make sense.
+            If there is no such layer, if it is categorical, or if a number does not make sense.
         """
         check_fitted_model(estimator)
         check_count("n_units", n_units)
@@ -203,7 +204,7 @@ class TraversalDisplay(Display):
         return panels if len(panels) > 1 else panels[0]
 
     def _draw_numbers(self, panels, columns):
-        """Draw how far columns are from where they were, a panel for every unit."""
+        """Draw how columns of numbers change, in a panel for every unit."""
         names = column_names(self.feature_names, self.decoded.shape[2])
         changes = (self.decoded - self.start) / np.where(self.scale > 0, self.scale, 1)
         self._draw_ways(panels, changes[..., columns], ".-")
@@ -213,7 +214,7 @@ class TraversalDisplay(Display):
         _name_lines(panels, [names[column] for column in columns])
 
     def _draw_probabilities(self, panels, shown):
-        """Draw the probabilities of categories, a panel for every unit."""
+        """Draw how the probabilities of categories change, in a panel for every unit."""
         names = category_names(self.categories, self.feature_names, self.decoded.shape[2])
         self._draw_ways(panels, self.probabilities[..., shown], ".")
         for panel in panels:
@@ -221,14 +222,14 @@ class TraversalDisplay(Display):
         _name_lines(panels, [names[number] for number in shown])
 
     def _draw_ways(self, panels, values, style):
-        """Draw values (n_units, n_steps, n_lines) from low to high."""
+        """Draw values (n_units, n_steps, n_lines), coloured from low to high steps."""
         colours = _colours(values.shape[1])
         for panel, way in zip(panels, values, strict=True):
             for step, colour in zip(way, colours, strict=True):
                 panel.plot(step, range(len(step)), style, color=colour, lw=1)
 
     def _most_moved(self):
-        """Return the numbers of the categories to draw: of each column those that move most."""
+        """Return the numbers of the categories to draw: those of each column that change most."""
         if not len(self.categories):
             return []
         moves = np.ptp(self.probabilities, axis=1).max(axis=0)
@@ -258,7 +259,7 @@ def _name_lines(panels, names):
 
 
 def _colours(n_steps):
-    """Return colours from low to high."""
+    """Return a colour for each step, from low to high."""
     from matplotlib import colormaps
 
     return colormaps["coolwarm"](np.linspace(0, 1, n_steps))

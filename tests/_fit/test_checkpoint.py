@@ -274,7 +274,9 @@ class TestFaults:
                     (tmp_path / f"{FILE}.unfinished").symlink_to("/dev/full")
 
         model = small(checkpoint=tmp_path, callbacks=[Fill()], max_epochs=5)
-        with pytest.raises(CheckpointError, match=r"no space left. Make room or pass another"):
+        with pytest.raises(
+            CheckpointError, match=r"No space left on device. Make room or pass another"
+        ):
             model.fit(iris)
         two = small(max_epochs=5, callbacks=[StopAfter(2)]).fit(iris)
         assert_same_model(two, model, iris)

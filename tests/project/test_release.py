@@ -66,6 +66,7 @@ SLOW_TO_IMPORT = {
     "sklearn.neighbors",
     "sklearn.svm",
     "sklearn.tree",
+    "tqdm.auto",
 }
 
 
@@ -86,11 +87,11 @@ def output_of(code, folder):
 def test_optional_dependencies_are_optional(tmp_path):
     errors = output_of(WITHOUT_EXTRAS, tmp_path)
     assert errors == [
-        "save and load need safetensors: pip install 'sk-hvae[io]'.",
-        "export_onnx needs onnx: pip install 'sk-hvae[onnx]'.",
-        "plots need matplotlib: pip install 'sk-hvae[plot]'.",
-        "plots need matplotlib: pip install 'sk-hvae[plot]'.",
-        "RateMap.to_frame needs pandas: pip install pandas.",
+        "safetensors is needed for save and load: pip install 'sk-hvae[io]'",
+        "onnx is needed for export_onnx: pip install 'sk-hvae[onnx]'",
+        "matplotlib is needed for plots: pip install 'sk-hvae[plot]'",
+        "matplotlib is needed for plots: pip install 'sk-hvae[plot]'",
+        "pandas is needed for RateMap.to_frame: pip install pandas",
     ]
     assert list(tmp_path.iterdir()) == []
 
