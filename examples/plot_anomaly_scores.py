@@ -2,12 +2,12 @@
 Anomalies, and what is unusual about them
 =========================================
 
-``score_samples`` is a lower bound on ln p(x), and rows of low probability are anomalies. The bound is
-a sum of several parts: the rate of each layer, which is the number of bits that describe the row in
-that layer, and the distortion, which is the number of bits that correct what the decoder makes of
-them. We leave each of the ten digits out of the training rows in turn, see how well each part finds
-this digit among new rows, and compare with IsolationForest and LocalOutlierFactor. Labels are used
-only to leave a digit out, and to see whether it was found.
+``score_samples`` is a lower bound on ln p(x), and rows of low probability are anomalies. The bound
+is a sum of several parts: the rate of each layer, which is the number of bits that describe the row
+in that layer, and the distortion, which is the number of bits that correct what the decoder makes
+of them. We leave each of the ten digits out of the training rows in turn, see how well each part
+finds this digit among new rows, and compare with IsolationForest and LocalOutlierFactor. Labels are
+used only to leave a digit out, and to see whether it was found.
 """
 
 import matplotlib.pyplot as plt
@@ -59,8 +59,8 @@ for name, values in auc.items():
 # %%
 # Which score finds them
 # ----------------------
-# The bound is better than IsolationForest for every digit. LocalOutlierFactor is better on average, and
-# clearly so for 0, 1, 3 and 6; the bound is a little ahead for 2, 4, 5 and 7. Distortion alone
+# The bound is better than IsolationForest for every digit. LocalOutlierFactor is better on average,
+# and clearly so for 0, 1, 3 and 6; the bound is a little ahead for 2, 4, 5 and 7. Distortion alone
 # does nearly as well as the bound. The rates alone are much weaker, and for the 8, that of z_2 is
 # worse than chance.
 colors = dict(zip(auc, ["C0", "C9", "C2", "C8", "C1", "C3"], strict=True))
@@ -84,8 +84,8 @@ auc_ax.set(xticks=range(10), xlabel="digit left out", ylabel="AUC", title="One d
 # --------------------------
 # The parts say more than their sum. A 7 is unusual in all of them: both layers need more bits to
 # describe it, and what the decoder draws is wrong as well. An 8 needs fewer bits in the top layer
-# than the other digits: it looks ordinary there, and only the distortion shows that it is not.
-# The pictures show the new rows with the highest scores of each part. The digit that was left out is
+# than the other digits: it looks ordinary there, and only the distortion shows that it is not. The
+# pictures show the new rows with the highest scores of each part. The digit that was left out is
 # red. The other digits among them are written in an unusual way.
 parts = ["distortion", "rate of z_1", "rate of z_2"]
 print("bits that the digit left out needs beyond those of the others, on average")

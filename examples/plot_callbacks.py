@@ -3,9 +3,9 @@ Callbacks: TensorBoard, scores by epoch, early stopping
 =======================================================
 
 Models are trained by skorch, and ``callbacks`` takes skorch's callbacks. There are some differences
-from a supervised net: rates are lists, rows have no labels, and the objective changes while the targets
-come down. We log a fit to TensorBoard, score a classifier after every epoch, show when early stopping
-stops too early, and draw everything from TensorBoard's file.
+from a supervised net: rates are lists, rows have no labels, and the objective changes while the
+targets come down. We log a fit to TensorBoard, score a classifier after every epoch, show when
+early stopping stops too early, and draw everything from TensorBoard's file.
 """
 
 import tempfile
@@ -49,8 +49,8 @@ class LayersOnBoard(TensorBoard):
 # ---------------
 # The net has no labels. ``EpochScoring`` therefore needs a function that knows them, and
 # ``use_caching=False``. ``net.module_.encode`` gives the posterior means. Callbacks that come later
-# in the list find the score in the history, and after the fit it is in ``history_``. The scored rows
-# have no influence on the model, unless you use this score to stop the training.
+# in the list find the score in the history, and after the fit it is in ``history_``. The scored
+# rows have no influence on the model, unless you use this score to stop the training.
 
 
 def latents(net, X):
@@ -114,8 +114,8 @@ print(f"stopping too early costs {difference.mean():.1f} bits per row, standard 
 # %%
 # The logs show that the rates follow their targets, and that the betas change until the last epochs
 # and then stay constant. The accuracy is high from the first epoch, because training starts at PCA.
-# It changes by less than its standard error, 0.01, so it should be used neither to stop the training
-# nor to choose an epoch.
+# It changes by less than its standard error, 0.01, so it should be used neither to stop the
+# training nor to choose an epoch.
 
 
 def draw(ax, tag, **style):
@@ -146,8 +146,8 @@ plt.show()
 # ------------
 # - A search copies its estimator with the callbacks, but a ``SummaryWriter`` cannot be copied. In a
 #   search, open it in the callback's ``on_train_begin``.
-# - ``EpochScoring`` with a name such as "accuracy" and ``BatchScoring`` do not work, because they need
-#   labels.
+# - ``EpochScoring`` with a name such as "accuracy" and ``BatchScoring`` do not work, because they
+#   need labels.
 # - ``Checkpoint`` can write weights, with ``monitor=None`` or a function of the net, because
 #   "valid_loss_best" is not recorded. Do not use its ``load_best``, which restores weights without
 #   their betas, but ``early_stopping=True``. To save fitted estimators, use ``save``.

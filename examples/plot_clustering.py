@@ -3,9 +3,9 @@ Clusters as the top layer
 =========================
 
 The top layer of a hierarchy can be the number of a cluster. With ten clusters it says at most
-log2(10) = 3.3 bits about an image. We cluster handwritten digits without their labels, look at what is
-in the clusters and how they are related, and reduce the bits to see which clusters merge. Only at the
-end do we compare the clusters with the labels.
+log2(10) = 3.3 bits about an image. We cluster handwritten digits without their labels, look at what
+is in the clusters and how they are related, and reduce the bits to see which clusters merge. Only
+at the end do we compare the clusters with the labels.
 """
 
 import warnings
@@ -28,8 +28,8 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, rando
 # %%
 # Ten clusters
 # ------------
-# ``stability_`` says how well the 20 starts of the clustering agree. It is 1 if all of them find the
-# same clusters. We train for few epochs, so that the page runs quickly.
+# ``stability_`` says how well the 20 starts of the clustering agree. It is 1 if all of them find
+# the same clusters. We train for few epochs, so that the page runs quickly.
 settings = {"likelihood": "bernoulli", "max_epochs": 60, "random_state": 0}
 clusterer = HVAEClusterer(n_clusters=10, **settings).fit(X_train)
 print("rows per cluster:", clusterer.cluster_sizes_)
@@ -40,10 +40,10 @@ print("clusters of the first new rows:", clusterer.predict(X_test[:10]))
 # %%
 # What is in a cluster
 # --------------------
-# A centre is the decoded cluster, with z_1 at its mean. For a sample, z_1 is drawn as well, and then
-# each pixel is drawn to be black or white. Each call of ``sample`` starts again from
-# ``random_state``, so that all samples in a column have the same noise, and only the cluster changes
-# from row to row.
+# A centre is the decoded cluster, with z_1 at its mean. For a sample, z_1 is drawn as well, and
+# then each pixel is drawn to be black or white. Each call of ``sample`` starts again from
+# ``random_state``, so that all samples in a column have the same noise, and only the cluster
+# changes from row to row.
 leaves = dendrogram(clusterer.cluster_tree_, no_plot=True)["leaves"]
 centers = clusterer.cluster_centers_[leaves]
 middles, names = 10 * np.arange(10) + 5, [f"cluster {c}" for c in leaves]
@@ -75,8 +75,8 @@ figure.suptitle("What is in the clusters")
 # %%
 # How the clusters are related
 # ----------------------------
-# Two clusters are joined at a low height if random walks of four steps, from neighbour to neighbour,
-# often go from one to the other. They are joined near 1 if such walks hardly ever do.
+# Two clusters are joined at a low height if random walks of four steps, from neighbour to
+# neighbour, often go from one to the other. They are joined near 1 if such walks hardly ever do.
 figure, (ax, leaf_ax) = plt.subplots(
     2, 1, figsize=(8, 4.2), height_ratios=(3.5, 1), sharex=True, layout="constrained"
 )
@@ -103,10 +103,10 @@ for bits in (1, 2, 2.6, 3.3):
         print(f"{bits} bits asked for: {str(warning.message).split('. ')[0]}")
 
 # %%
-# From left to right, the bits increase and clusters split. The height of a bar is its number of rows.
-# With the fewest bits, 0, 6 and 4 have clusters of their own, and one cluster contains all other
-# digits, so that its centre is a mixture. Next, 2 and 7 are separated from it. Digits that are easily
-# mistaken for each other are separated last.
+# From left to right, the bits increase and clusters split. The height of a bar is its number of
+# rows. With the fewest bits, 0, 6 and 4 have clusters of their own, and one cluster contains all
+# other digits, so that its centre is a mixture. Next, 2 and 7 are separated from it. Digits that
+# are easily mistaken for each other are separated last.
 rank = np.argsort(leaves)[clusterer.labels_]
 figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
 before = []
@@ -139,9 +139,9 @@ ax.spines[:].set_visible(False)
 # %%
 # A look at the labels
 # --------------------
-# Nothing above has used the labels. The adjusted Rand index is 1 if clusters and digits are the same.
-# With ``n_clusters="auto"`` the number of clusters is chosen as well. Here it is 12, because three
-# clusters are different ways to write a 1.
+# Nothing above has used the labels. The adjusted Rand index is 1 if clusters and digits are the
+# same. With ``n_clusters="auto"`` the number of clusters is chosen as well. Here it is 12, because
+# three clusters are different ways to write a 1.
 auto = HVAEClusterer(n_clusters="auto", **settings).fit(X_train)
 for name, model in {"10": clusterer, "auto": auto}.items():
     train = adjusted_rand_score(y_train, model.labels_)

@@ -3,10 +3,10 @@ Halving a grid by epochs
 ========================
 
 GridSearchCV trains every candidate to the end, also those that are worse from the start.
-scikit-learn's HalvingGridSearchCV first trains all of them for a few epochs. Then it trains the better
-third for three times as many epochs, and so on, until few candidates are left. We count how much
-training this needs, compare it with the full grid and with `RateSearchCV`, and see whether they choose
-the same candidate.
+scikit-learn's HalvingGridSearchCV first trains all of them for a few epochs. Then it trains the
+better third for three times as many epochs, and so on, until few candidates are left. We count how
+much training this needs, compare it with the full grid and with `RateSearchCV`, and see whether
+they choose the same candidate.
 """
 
 import time
@@ -63,9 +63,9 @@ grid = {"hvae__layer_rates": rate_grid(2, bits), "hvae__hidden_layer_sizes": wid
 # %%
 # Three searches
 # --------------
-# The resource of the halving is ``max_epochs`` of a step of the pipeline. Its default "auto" is not a
-# number, so we state the smallest and the largest number of epochs. A fit of few epochs is a complete
-# fit: targets, betas and learning rate go through the same schedule, only faster.
+# The resource of the halving is ``max_epochs`` of a step of the pipeline. Its default "auto" is not
+# a number, so we state the smallest and the largest number of epochs. A fit of few epochs is a
+# complete fit: targets, betas and learning rate go through the same schedule, only faster.
 searches = {
     "GridSearchCV": GridSearchCV(pipeline, grid, cv=2),
     "HalvingGridSearchCV": HalvingGridSearchCV(
@@ -87,8 +87,9 @@ for name, search in searches.items():
     passes[name], seconds[name] = Count.n_rows / len(X_train), time.perf_counter() - start
 
 # %%
-# All three searches choose eight bits for z_2. Which width they choose is chance, because the scores
-# of the two widths differ by less than their errors. The test rows were not used for the choice.
+# All three searches choose eight bits for z_2. Which width they choose is chance, because the
+# scores of the two widths differ by less than their errors. The test rows were not used for the
+# choice.
 for name, search in searches.items():
     chosen = {key.removeprefix("hvae__"): value for key, value in search.best_params_.items()}
     print(name, chosen)
@@ -105,9 +106,9 @@ for name, search in searches.items():
 # appear later in training, such as those between widths or learning rates, may need more
 # ``min_resources``.
 #
-# The right picture shows that halving makes half as many passes as the grid. A multi-rate model also
-# makes few passes, but each of them takes longer, so that it saves no time for five rates. For fifty
-# rates it would take no longer, while the other searches would take ten times as long. So use
+# The right picture shows that halving makes half as many passes as the grid. A multi-rate model
+# also makes few passes, but each of them takes longer, so that it saves no time for five rates. For
+# fifty rates it would take no longer, while the other searches would take ten times as long. So use
 # `RateSearchCV` for many rates, and halving for few rates and many other parameters.
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4.2), width_ratios=[1.5, 1], layout="constrained"

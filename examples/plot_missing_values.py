@@ -3,9 +3,9 @@ Missing cells of a mixed table
 ==============================
 
 Tables have missing cells, and columns of several kinds. A hierarchical VAE can handle both:
-``likelihood`` says what kind of data each column holds, ``missing="mask"`` leaves missing cells out of
-the training, and ``reconstruct`` fills them. We hide a fifth of the cells of a table of 30 measurements
-and a diagnosis, and compare how well several methods fill them.
+``likelihood`` says what kind of data each column holds, ``missing="mask"`` leaves missing cells out
+of the training, and ``reconstruct`` fills them. We hide a fifth of the cells of a table of 30
+measurements and a diagnosis, and compare how well several methods fill them.
 """
 
 import matplotlib.pyplot as plt
@@ -36,7 +36,8 @@ print(holey.iloc[:5, -4:].round(2).to_string())
 # scikit-learn's imputers treat the diagnosis as a number, and we read a number above 0.5 as benign.
 # ``reconstruct`` returns all cells as the model decodes them; for a category this is the most
 # probable code. ``fillna`` uses the reconstructions of missing cells only. How precise these are
-# depends on the bits of the layers. We ask for the default, 2 and 8 bits, and for four times as many.
+# depends on the bits of the layers. We ask for the default, 2 and 8 bits, and for four times as
+# many.
 filled = {}
 for imputer in (SimpleImputer(), KNNImputer(), IterativeImputer(max_iter=50, random_state=0)):
     name = type(imputer).__name__
@@ -56,9 +57,9 @@ for rates in [(2, 8), (8, 32)]:
 # -------
 # IterativeImputer makes a linear regression for every column, and is hard to beat: our model needs
 # more than its default bits to fill the measurements better. With 10 bits it is about as good, here
-# slightly worse, and with 40 bits it is the best of all. SimpleImputer ignores the other columns, so
-# that it gives the same diagnosis to everybody. The other methods get nearly all diagnoses right, and
-# a difference of one between them means nothing.
+# slightly worse, and with 40 bits it is the best of all. SimpleImputer ignores the other columns,
+# so that it gives the same diagnosis to everybody. The other methods get nearly all diagnoses
+# right, and a difference of one between them means nothing.
 of_measurements, of_diagnosis = hidden[:, :-1], hidden[:, -1]
 rmse, wrong = {}, {}
 for name, guess in filled.items():
