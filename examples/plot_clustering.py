@@ -75,8 +75,9 @@ figure.suptitle("What is in the clusters")
 # %%
 # How the clusters are related
 # ----------------------------
-# Two clusters are joined at a low height if random walks of four steps, from neighbour to
-# neighbour, often go from one to the other. They are joined near 1 if such walks hardly ever do.
+# Two clusters are joined at a low height if they are hard to tell apart: random walks of four
+# steps, from neighbour to neighbour, that start in them often end in the same clusters. They are
+# joined near 1 if such walks hardly ever do.
 figure, (ax, leaf_ax) = plt.subplots(
     2, 1, figsize=(8, 4.2), height_ratios=(3.5, 1), sharex=True, layout="constrained"
 )
