@@ -38,7 +38,7 @@ templates_path = ["_templates"]
 default_role = "py:obj"
 nitpicky = True
 toc_object_entries_show_parents = "hide"
-# What the start of training hands to the layers; nothing that users meet.
+# What the start of training passes to the layers. Users never see it.
 nitpick_ignore = [("py:obj", "LayerCode")]
 
 # --- the reference, from docstrings --------------------------------------------------------------

@@ -2,10 +2,11 @@
 Bits that a classifier needs
 ============================
 
-A layer of R bits cannot tell a classifier more than R bits about anything: Fano's inequality
-turns the rate into the largest accuracy that any classifier of sampled latents can reach. We ask
-how many bits ten digits take, measure classifiers at many rates of one multi-rate model, see how
-close they come, and have rates recommended.
+If the rate of the top layer is R bits, samples of it cannot tell a classifier more than R bits
+about anything. Fano's inequality turns this into the largest accuracy that any classifier of the
+samples can reach. We compute how many bits a classifier of ten digits needs, measure the accuracies
+of classifiers at many rates of one multi-rate model, compare them with the bound, and let the
+library recommend rates.
 """
 
 from textwrap import fill
@@ -25,19 +26,20 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # %%
 # Before any training
 # -------------------
-# No classifier of a sampled layer is right more often than its bits allow, whatever the model.
+# The bound needs no model. It holds for every classifier of sampled latents.
 accuracies = np.array([0.5, 0.8, 0.9, 0.95, 0.99])
 bits = information_needed(accuracies, np.bincount(y) / len(y))
 for accuracy, least in zip(accuracies, bits, strict=True):
-    print(f"an accuracy of {accuracy:.2f} takes at least {least:.2f} bits")
+    print(f"an accuracy of {accuracy:.2f} needs at least {least:.2f} bits")
 
 # %%
 # What classifiers reach
 # ----------------------
-# One fit covers all rates. On the left the top layer by itself, on the right z_1, which hears
-# the 2 bits of z_2 too. A classifier of samples stays under the bound. Posterior means, which
-# ``transform`` returns, are functions of x: the rate does not bind them, and they do better. So
-# transform for accuracy, and sample where the number of bits must hold.
+# One fit covers all rates. The left picture shows the top layer. The right one shows z_1, which
+# also contains the 2 bits of z_2. The accuracy of classifiers of samples is below the bound.
+# Posterior means, which ``transform`` returns, are functions of x. The rate does not limit them,
+# and classifiers of means are more accurate. So use ``transform`` if you want accuracy, and samples
+# if the number of bits must be limited.
 multi = MultiRateHVAETransformer((0.5, 32), layer_rates=(2, 2), max_epochs=200, random_state=0)
 multi.fit(X_train)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
@@ -47,8 +49,8 @@ for ax, layer in zip(axes, (2, 1), strict=True):
     ax.set_xlim(0, 12)
 
 # %%
-# Layer by layer at one point of the plane: what its rates allow, and what four classifiers make
-# of samples.
+# At one point of the rate plane, we print the bound for each layer, and the accuracies of four
+# classifiers of samples.
 single = multi.at((2, 2))
 print("bound for z_1 and z_2:", rate_bounds(single, X_test, y_test).accuracy.round(2))
 print(downstream_scores(single, X_test, y_test, sample=True).to_frame().round(2))
@@ -56,8 +58,8 @@ print(downstream_scores(single, X_test, y_test, sample=True).to_frame().round(2)
 # %%
 # Which rates, then?
 # ------------------
-# The map of accuracies is noisy; ``recommend_rates`` smooths it, and takes the fewest bits that
-# are as good as the best, as far as these rows can tell.
+# The map of accuracies is noisy. ``recommend_rates`` smooths it, and chooses the point with the
+# fewest bits among those that are as good as the best one up to the noise.
 axis = [0.5, 1, 2, 4, 8, 16, 32]
 surface = rate_map(
     multi, X_train, y_train, layer_rates=rate_grid(axis, axis), metrics=["accuracy:knn", "psnr"]

@@ -1,12 +1,13 @@
 """
-Anomalies, and what is odd about them
-=====================================
+Anomalies, and what is unusual about them
+=========================================
 
-``score_samples`` bounds ln p(x) from below, and rows of low probability are anomalies. The bound
-has parts: the rate of each layer, bits that say what a row is, and the distortion, bits that
-mend what the decoder makes of them. We leave one digit out of the training rows, each of the ten
-in its turn, see how well each part finds it among new rows, and compare with IsolationForest
-and LocalOutlierFactor. Labels only say which digit is left out.
+``score_samples`` is a lower bound on ln p(x), and rows of low probability are anomalies. The bound
+is a sum of several parts: the rate of each layer, which is the number of bits that describe the row
+in that layer, and the distortion, which is the number of bits that correct what the decoder makes
+of them. We leave each of the ten digits out of the training rows in turn, see how well each part
+finds this digit among new rows, and compare with IsolationForest and LocalOutlierFactor. Labels are
+used only to leave a digit out, and to see whether it was found.
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +26,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # %%
 # Ten tasks
 # ---------
-# Every score is turned so that it is high for an anomaly; minus the bound is ln(2) times the sum
-# of its parts. A smaller network and fewer epochs than the defaults keep this page quick.
+# All scores are high for an anomaly: some are multiplied by -1. Minus the bound is ln(2) times the
+# sum of its parts. The network is smaller than the default and trains for fewer epochs, so that the
+# page runs quickly.
 scores = []
 for digit in range(10):
     ordinary = X_train[y_train != digit]
@@ -57,8 +59,8 @@ for name, values in auc.items():
 # %%
 # Which score finds them
 # ----------------------
-# The bound beats IsolationForest for every digit. LocalOutlierFactor is better on average, and
-# clearly so for 0, 1, 3 and 6; the bound is a little ahead for 2, 4, 5 and 7. Distortion alone
+# The bound is better than IsolationForest for every digit. LocalOutlierFactor is better on average,
+# and clearly so for 0, 1, 3 and 6; the bound is a little ahead for 2, 4, 5 and 7. Distortion alone
 # does nearly as well as the bound. The rates alone are much weaker, and for the 8, that of z_2 is
 # worse than chance.
 colors = dict(zip(auc, ["C0", "C9", "C2", "C8", "C1", "C3"], strict=True))
@@ -78,15 +80,15 @@ auc_ax.axhline(0.5, color="0.8", zorder=0)
 auc_ax.set(xticks=range(10), xlabel="digit left out", ylabel="AUC", title="One digit at a time")
 
 # %%
-# What is odd about them
-# ----------------------
-# The parts say more. A 7 is odd in all of them: it takes more bits to describe, in either layer,
-# and what the decoder draws is wrong as well. An 8 takes the top layer fewer bits than the rest:
-# it passes there for something ordinary, and it is the distortion that shows it is not. Below are
-# the new rows that each part finds the most anomalous, the digit left out in red. The ordinary
-# digits among them are unusually written.
+# What is unusual about them
+# --------------------------
+# The parts say more than their sum. A 7 is unusual in all of them: both layers need more bits to
+# describe it, and what the decoder draws is wrong as well. An 8 needs fewer bits in the top layer
+# than the other digits: it looks ordinary there, and only the distortion shows that it is not. The
+# pictures show the new rows with the highest scores of each part. The digit that was left out is
+# red. The other digits among them are written in an unusual way.
 parts = ["distortion", "rate of z_1", "rate of z_2"]
-print("bits that the digit left out takes beyond those of the others, on average")
+print("bits that the digit left out needs beyond those of the others, on average")
 for digit in (7, 8):
     left_out = y_test == digit
     for part in parts:

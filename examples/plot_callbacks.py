@@ -2,10 +2,10 @@
 Callbacks: TensorBoard, scores by epoch, early stopping
 =======================================================
 
-Training is skorch's loop, and ``callbacks`` takes skorch's callbacks. What they find there is not
-quite what a supervised net has: rates are lists, rows have no labels, and the objective changes
-while the targets come down. We log a fit to TensorBoard, score a classifier after every epoch,
-see where early stopping stops too early, and draw all of it from TensorBoard's file.
+Models are trained by skorch, and ``callbacks`` takes skorch's callbacks. There are some differences
+from a supervised net: rates are lists, rows have no labels, and the objective changes while the
+targets come down. We log a fit to TensorBoard, score a classifier after every epoch, show when
+early stopping stops too early, and draw everything from TensorBoard's file.
 """
 
 import tempfile
@@ -29,8 +29,8 @@ folder = tempfile.mkdtemp()
 # TensorBoard
 # -----------
 # A row of skorch's history has "train_distortion" and, as lists, "train_rates", "target_rates" and
-# "betas"; ``early_stopping=True`` adds "valid_distortion" and "valid_rates". skorch's callback
-# writes the numbers of the last row and passes over lists, so that they need three lines.
+# "betas". ``early_stopping=True`` adds "valid_distortion" and "valid_rates". skorch's callback
+# writes the numbers of the last row and ignores lists, so we write these ourselves.
 
 
 class LayersOnBoard(TensorBoard):
@@ -47,10 +47,10 @@ class LayersOnBoard(TensorBoard):
 # %%
 # Scores by epoch
 # ---------------
-# The net has no labels, and ``EpochScoring`` needs a function that brings them, and
-# ``use_caching=False``. ``net.module_.encode`` gives the posterior means. The other callbacks, in
-# the order of the list, find the score in the history; so does ``history_``, after the fit. The
-# rows that are scored chose nothing, unless you stop by this score.
+# The net has no labels. ``EpochScoring`` therefore needs a function that knows them, and
+# ``use_caching=False``. ``net.module_.encode`` gives the posterior means. Callbacks that come later
+# in the list find the score in the history, and after the fit it is in ``history_``. The scored
+# rows have no influence on the model, unless you use this score to stop the training.
 
 
 def latents(net, X):
@@ -77,17 +77,17 @@ print(f"{hvae.n_iter_} epochs, rates {hvae.rates_.round(2)}")
 print("history_:", ", ".join(hvae.history_))
 
 # %%
-# ``tensorboard --logdir`` shows the logs in a browser. We read the same file.
+# ``tensorboard --logdir`` shows the logs in a browser. Here we read the same file by a program.
 log = EventAccumulator(folder).Reload()
 print("logged:", ", ".join(log.Tags()["scalars"]))
 
 # %%
 # Early stopping
 # --------------
-# Distortion alone is not what training lowers. While the targets come down, in the first 30% of the
-# steps, and whenever the betas take bits away, it rises though nothing is wrong, and skorch's
-# ``EarlyStopping`` takes that for the end. The built-in one, ``early_stopping=True``, waits until
-# the targets are down, watches distortion and rates together, and puts the betas back with the
+# Training does not minimise the distortion alone. The distortion rises, although nothing is wrong,
+# while the targets come down in the first 30% of the steps, and whenever the betas reduce a rate.
+# skorch's ``EarlyStopping`` then stops. The built-in one, ``early_stopping=True``, waits until the
+# targets are down, watches distortion and rates together, and restores the betas together with the
 # weights. Here it found no reason to stop. skorch's stopped while the targets were still high, so
 # that the rates miss them, and a warning says so.
 hasty = HierarchicalVAETransformer(
@@ -106,15 +106,16 @@ for name, model in {"skorch's": hasty, "built-in": hvae}.items():
     )
 
 # %%
-# The same rows are in both, so that their difference is known better than either.
+# Both distortions are of the same rows, so that the difference has a smaller standard error.
 difference = hasty.distortion(X_test) - hvae.distortion(X_test)
 error = difference.std() / len(X_test) ** 0.5
 print(f"stopping too early costs {difference.mean():.1f} bits per row, standard error {error:.1f}")
 
 # %%
-# From the logs: rates follow their targets, the betas move until the last epochs and then stay.
-# The accuracy was there from the first epoch, as training starts at PCA, and its ups and downs are
-# smaller than its standard error, 0.01: a reason not to stop by it, nor to choose an epoch.
+# The logs show that the rates follow their targets, and that the betas change until the last epochs
+# and then stay constant. The accuracy is high from the first epoch, because training starts at PCA.
+# It changes by less than its standard error, 0.01, so it should be used neither to stop the
+# training nor to choose an epoch.
 
 
 def draw(ax, tag, **style):
@@ -131,7 +132,7 @@ for layer, colour in [("z_1", "C0"), ("z_2", "C1")]:
 rates.set(title="rates, and targets (dashed)", ylabel="bits per sample")
 draw(distortions, "Loss/train_distortion", color="0.4", label="training rows")
 draw(distortions, "Loss/valid_distortion", color="C2", label="held-out rows")
-distortions.axvline(hasty.n_iter_, color="C3", linestyle=":", label="skorch would stop here")
+distortions.axvline(hasty.n_iter_, color="C3", linestyle=":", label="skorch stops here")
 distortions.set(title="distortion", ylabel="bits per sample")
 betas.set(title="betas", xlabel="epoch")
 draw(scores, "accuracy", color="C4")
@@ -143,11 +144,11 @@ plt.show()
 # %%
 # What to know
 # ------------
-# - A search copies its estimator, callbacks included, and a ``SummaryWriter`` cannot be copied:
-#   open it in the callback's ``on_train_begin``.
-# - ``EpochScoring`` with a name such as "accuracy", and ``BatchScoring``, ask for labels that are
-#   not there.
-# - ``Checkpoint`` writes weights, with ``monitor=None`` or a function of the net; "valid_loss_best"
-#   is not recorded. Its ``load_best`` would bring weights back without their betas: use
-#   ``early_stopping=True``. To keep fitted estimators, use ``save``.
-# - The learning rate has its own schedule, over which an ``LRScheduler`` has no power.
+# - A search copies its estimator with the callbacks, but a ``SummaryWriter`` cannot be copied. In a
+#   search, open it in the callback's ``on_train_begin``.
+# - ``EpochScoring`` with a name such as "accuracy" and ``BatchScoring`` do not work, because they
+#   need labels.
+# - ``Checkpoint`` can write weights, with ``monitor=None`` or a function of the net, because
+#   "valid_loss_best" is not recorded. Do not use its ``load_best``, which restores weights without
+#   their betas, but ``early_stopping=True``. To save fitted estimators, use ``save``.
+# - The learning rate has its own schedule, and an ``LRScheduler`` has no effect.

@@ -2,10 +2,10 @@
 Clusters as the top layer
 =========================
 
-The top layer of a hierarchy may be a cluster: one of ten states, which say at most log2(10) =
-3.3 bits about an image. We cluster handwritten digits without their labels, look at what the
-clusters hold and how they are related, and give them fewer bits to see which ones merge. Only
-at the very end do we compare them with the labels.
+The top layer of a hierarchy can be the number of a cluster. With ten clusters it says at most
+log2(10) = 3.3 bits about an image. We cluster handwritten digits without their labels, look at what
+is in the clusters and how they are related, and reduce the bits to see which clusters merge. Only
+at the end do we compare the clusters with the labels.
 """
 
 import warnings
@@ -28,8 +28,8 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, rando
 # %%
 # Ten clusters
 # ------------
-# ``stability_`` says how well the 20 starts of the clustering agree: 1 if all find the same.
-# Few epochs keep this page quick.
+# ``stability_`` says how well the 20 starts of the clustering agree. It is 1 if all of them find
+# the same clusters. We train for few epochs, so that the page runs quickly.
 settings = {"likelihood": "bernoulli", "max_epochs": 60, "random_state": 0}
 clusterer = HVAEClusterer(n_clusters=10, **settings).fit(X_train)
 print("rows per cluster:", clusterer.cluster_sizes_)
@@ -38,11 +38,12 @@ print(f"stability: {clusterer.stability_:.2f}")
 print("clusters of the first new rows:", clusterer.predict(X_test[:10]))
 
 # %%
-# What a cluster holds
+# What is in a cluster
 # --------------------
-# A centre is the cluster decoded with z_1 at its mean. A sample draws z_1 too, and then every
-# pixel, black or white. Each call of ``sample`` starts from ``random_state`` anew, so that the
-# samples in a column share their noise, and only the cluster changes from row to row.
+# A centre is the decoded cluster, with z_1 at its mean. For a sample, z_1 is drawn as well, and
+# then each pixel is drawn to be black or white. Each call of ``sample`` starts again from
+# ``random_state``, so that all samples in a column have the same noise, and only the cluster
+# changes from row to row.
 leaves = dendrogram(clusterer.cluster_tree_, no_plot=True)["leaves"]
 centers = clusterer.cluster_centers_[leaves]
 middles, names = 10 * np.arange(10) + 5, [f"cluster {c}" for c in leaves]
@@ -69,13 +70,14 @@ for ax, (title, rows) in zip(axes, panels.items(), strict=True):
     show(ax, rows)
     ax.set_title(title)
 axes[0].set_yticks(middles, names)
-figure.suptitle("What the clusters hold")
+figure.suptitle("What is in the clusters")
 
 # %%
 # How the clusters are related
 # ----------------------------
-# Clusters join low in the tree if walks of four steps from neighbour to neighbour confuse them,
-# and near 1 if they hardly ever do.
+# Two clusters are joined at a low height if they are hard to tell apart: random walks of four
+# steps, from neighbour to neighbour, that start in them often end in the same clusters. They are
+# joined near 1 if such walks hardly ever do.
 figure, (ax, leaf_ax) = plt.subplots(
     2, 1, figsize=(8, 4.2), height_ratios=(3.5, 1), sharex=True, layout="constrained"
 )
@@ -88,10 +90,10 @@ leaf_ax.set_xticks(middles, leaves)
 # %%
 # Fewer bits
 # ----------
-# If the top layer is to carry fewer bits, clusters are merged before the training, along the
-# tree that they have then, as long as their entropy is still enough. Fewer clusters than
-# ``n_clusters`` is what we want here, but a surprise elsewhere, and a ClusterWarning says how
-# many came out. We catch it.
+# If the top layer is to carry fewer bits, clusters are merged before the training, along the tree
+# that they have at that time, as long as their entropy is large enough for these bits. We then get
+# fewer clusters than ``n_clusters``, and a ClusterWarning says how many. Here this is what we want,
+# so we catch the warning and print it.
 models = {}
 for bits in (1, 2, 2.6, 3.3):
     model = HVAEClusterer(n_clusters=10, layer_rates=(32, bits), **settings)
@@ -102,9 +104,10 @@ for bits in (1, 2, 2.6, 3.3):
         print(f"{bits} bits asked for: {str(warning.message).split('. ')[0]}")
 
 # %%
-# From left to right, bits are added and clusters split; heights are numbers of rows. With the
-# fewest bits, 0, 6 and 4 stand alone, and one cluster holds all the rest, its centre a blend.
-# 2 and 7 come apart from it next, and those last that are easily mistaken for each other.
+# From left to right, the bits increase and clusters split. The height of a bar is its number of
+# rows. With the fewest bits, 0, 6 and 4 have clusters of their own, and one cluster contains all
+# other digits, so that its centre is a mixture. Next, 2 and 7 are separated from it. Digits that
+# are easily mistaken for each other are separated last.
 rank = np.argsort(leaves)[clusterer.labels_]
 figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
 before = []
@@ -137,9 +140,9 @@ ax.spines[:].set_visible(False)
 # %%
 # A look at the labels
 # --------------------
-# Nothing above has seen them. The adjusted Rand index is 1 if clusters and digits are the same.
-# With ``n_clusters="auto"`` the number of clusters is found as well: here 12, three of which
-# are ways to write a 1.
+# Nothing above has used the labels. The adjusted Rand index is 1 if clusters and digits are the
+# same. With ``n_clusters="auto"`` the number of clusters is chosen as well. Here it is 12, because
+# three clusters are different ways to write a 1.
 auto = HVAEClusterer(n_clusters="auto", **settings).fit(X_train)
 for name, model in {"10": clusterer, "auto": auto}.items():
     train = adjusted_rand_score(y_train, model.labels_)

@@ -2,10 +2,11 @@
 Halving a grid by epochs
 ========================
 
-GridSearchCV trains every candidate to the end, also those that are behind from the start.
-scikit-learn's HalvingGridSearchCV first gives all of them a few epochs, and three times as many to
-the better third, until few are left: epochs are the resource. We count what that costs, compare
-it with the full grid and with `RateSearchCV`, and see whether they choose the same.
+GridSearchCV trains every candidate to the end, also those that are worse from the start.
+scikit-learn's HalvingGridSearchCV first trains all of them for a few epochs. Then it trains the
+better third for three times as many epochs, and so on, until few candidates are left. We count how
+much training this needs, compare it with the full grid and with `RateSearchCV`, and see whether
+they choose the same candidate.
 """
 
 import time
@@ -33,8 +34,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # Ten candidates
 # --------------
-# z_1 has two bits and z_2 more and more, in networks of two widths; a classifier reads z_2. A
-# callback counts the rows that are trained on, for the class, as searches copy their callbacks.
+# z_1 has two bits, z_2 has between 0.5 and 8 bits, and the networks have one of two widths. A
+# classifier reads z_2. A callback counts the rows that are trained on. It counts in an attribute of
+# its class, because searches copy their callbacks.
 
 
 class Count(Callback):
@@ -61,9 +63,9 @@ grid = {"hvae__layer_rates": rate_grid(2, bits), "hvae__hidden_layer_sizes": wid
 # %%
 # Three searches
 # --------------
-# The resource is the parameter of a step. "auto", the default of ``max_epochs``, has no size, so
-# the search is told where to begin and where to end. A fit of few epochs is a whole fit: targets,
-# betas and learning rate go through the same schedule, only faster.
+# The resource of the halving is ``max_epochs`` of a step of the pipeline. Its default "auto" is not
+# a number, so we state the smallest and the largest number of epochs. A fit of few epochs is a
+# complete fit: targets, betas and learning rate go through the same schedule, only faster.
 searches = {
     "GridSearchCV": GridSearchCV(pipeline, grid, cv=2),
     "HalvingGridSearchCV": HalvingGridSearchCV(
@@ -85,8 +87,9 @@ for name, search in searches.items():
     passes[name], seconds[name] = Count.n_rows / len(X_train), time.perf_counter() - start
 
 # %%
-# All three give z_2 eight bits. Which width they choose is chance, as the scores of the two differ
-# by less than their errors. Test rows had no part in it.
+# All three searches choose eight bits for z_2. Which width they choose is chance, because the
+# scores of the two widths differ by less than their errors. The test rows were not used for the
+# choice.
 for name, search in searches.items():
     chosen = {key.removeprefix("hvae__"): value for key, value in search.best_params_.items()}
     print(name, chosen)
@@ -97,15 +100,16 @@ for name, search in searches.items():
 # %%
 # When to halve
 # -------------
-# On the left, halving keeps the better third each time: a cross is the last that it saw of a
-# candidate, a ring what the full grid made of it. Training starts at PCA, so that four epochs
-# already rank the rates. What only shows late, as a width or a learning rate may, needs more
+# In the left picture, halving keeps the better third each time. A cross is the last score of a
+# candidate that halving dropped, and a ring is the score of the same candidate in the full grid.
+# Training starts at PCA, so that the rates can be compared after only four epochs. Differences that
+# appear later in training, such as those between widths or learning rates, may need more
 # ``min_resources``.
 #
-# On the right, halving makes half of the passes of the grid. A multi-rate model makes few passes
-# as well, but each takes longer, which does not pay for five rates. It would take no
-# longer for fifty, where the others would take ten times as long. So take `RateSearchCV` for many
-# rates, and halving for few rates and many other parameters.
+# The right picture shows that halving makes half as many passes as the grid. A multi-rate model
+# also makes few passes, but each of them takes longer, so that it saves no time for five rates. For
+# fifty rates it would take no longer, while the other searches would take ten times as long. So use
+# `RateSearchCV` for many rates, and halving for few rates and many other parameters.
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4.2), width_ratios=[1.5, 1], layout="constrained"
 )

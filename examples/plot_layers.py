@@ -2,9 +2,9 @@
 What each layer knows
 =====================
 
-A hierarchical VAE generates from the top down: z_2 settles what the layers below may add. We
-keep what z_2 knows of some digits and draw z_1 anew, move single units of z_2, draw whole new
-digits, and look at the same for the columns of a table. First a look at the training.
+A hierarchical VAE generates data from the top down: z_2 determines the main features, and z_1 adds
+details. We keep z_2 of some digits and draw new values of z_1, change single units of z_2, draw new
+digits, and do the same for the columns of a table. First we look at the training.
 """
 
 import matplotlib.pyplot as plt
@@ -24,24 +24,24 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, _, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 # %%
-# How the rates get where they should be
-# --------------------------------------
-# Targets start higher, and come down over the first 30% of the training; the controller moves the
-# betas so that the rates follow, and holds them at the end.
+# How the rates reach their targets
+# ---------------------------------
+# The targets start higher, and come down during the first 30% of the training. The controller
+# changes the betas so that the rates follow the targets, and keeps the betas constant at the end.
 hvae = HierarchicalVAETransformer((16, 10), random_state=0).fit(X_train)
 RateHistoryDisplay.from_estimator(hvae).plot()
 
 # %%
-# What remains when z_1 is forgotten
-# ----------------------------------
-# The second row decodes z_1, which has all the bits. Below it only the 10 bits of z_2 are kept,
-# and z_1 is drawn from its prior given z_2, twice: which digit it is mostly stays, its strokes
-# do not.
+# What z_2 contains without z_1
+# -----------------------------
+# The second row of the picture decodes z_1, which contains all bits. The rows below it keep only
+# the 10 bits of z_2, and draw z_1 twice from its prior given z_2. Mostly the digit stays the same,
+# but the strokes change.
 ReconstructionDisplay.from_estimator(hvae, X_test, image_shape=(8, 8)).plot()
 
 # %%
-# How much of the digit's name is in each layer, in bits? Out of log2(10) = 3.3, between an
-# estimate that is biased downwards and one that is biased upwards.
+# How many bits does each layer tell about which digit it is? At most they are log2(10) = 3.3 bits.
+# The first estimate is too low on average, and the second one too high.
 about_y = mutual_information(hvae, X_test, y_test, random_state=0)
 for layer in (1, 2):
     low, high = about_y.lower[layer - 1], about_y.upper[layer - 1]
@@ -50,19 +50,19 @@ for layer in (1, 2):
 # %%
 # Single units
 # ------------
-# The units of z_2 that vary most, each moved by two standard deviations to either side of the
-# mean; z_1 takes its prior mean.
+# On the left, we change the units of z_2 that vary most, one at a time, from two standard
+# deviations below the mean to two above it. z_1 takes its prior mean. On the right are new digits.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
 TraversalDisplay.from_estimator(hvae, X_train, layer=2, image_shape=(8, 8)).plot(ax=left)
-left.set_title("units of z_2, moved")
+left.set_title("units of z_2, changed one at a time")
 SampleDisplay.from_estimator(hvae, n_samples=40, image_shape=(8, 8)).plot(ax=right)
 right.set_title("new digits")
 
 # %%
-# Of a table
-# ----------
-# Without an image shape, the display says how much of each column's variance is explained.
-# Here one bit of z_2 is about what the columns have most in common; z_1 adds the rest.
+# A table
+# -------
+# Without an image shape, the display shows how much of the variance of each column is explained.
+# Here the one bit of z_2 describes what the columns have most in common, and z_1 adds the rest.
 wine = load_wine(as_frame=True).data
 hvae = HierarchicalVAETransformer((8, 1), random_state=0).fit(wine)
 display = ReconstructionDisplay.from_estimator(hvae, wine).plot()

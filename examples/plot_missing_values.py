@@ -2,10 +2,10 @@
 Missing cells of a mixed table
 ==============================
 
-Tables have holes, and columns of several kinds. A hierarchical VAE takes both: ``likelihood``
-says what each column is, ``missing="mask"`` leaves the holes out of the training, and
-``reconstruct`` fills them. We hide a fifth of the cells of a table of 30 measurements and a
-diagnosis, and see who puts them back best.
+Tables have missing cells, and columns of several kinds. A hierarchical VAE can handle both:
+``likelihood`` says what kind of data each column holds, ``missing="mask"`` leaves missing cells out
+of the training, and ``reconstruct`` fills them. We hide a fifth of the cells of a table of 30
+measurements and a diagnosis, and compare how well several methods fill them.
 """
 
 import matplotlib.pyplot as plt
@@ -18,11 +18,11 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sk_hvae import HierarchicalVAETransformer
 
 # %%
-# A table with holes
-# ------------------
-# The diagnosis is one more column: 0 for malignant, 1 for benign. For errors in standard
-# deviations, and for the imputers that go by distances, the measurements are standardised; our
-# model does not need it.
+# A table with missing cells
+# --------------------------
+# The diagnosis is one more column: 0 for malignant, 1 for benign. We standardise the measurements,
+# so that errors are in standard deviations, and because KNNImputer uses distances. Our model does
+# not need it.
 data = load_breast_cancer(as_frame=True)
 measurements = list(data.data)
 table = ((data.data - data.data.mean()) / data.data.std()).assign(diagnosis=data.target)
@@ -33,10 +33,11 @@ print(holey.iloc[:5, -4:].round(2).to_string())
 # %%
 # Fill them
 # ---------
-# scikit-learn's imputers take the diagnosis for a number, which means benign above 0.5.
-# ``reconstruct`` returns every cell as the model sees it, a category as its most probable code,
-# and ``fillna`` takes the missing ones. How well the model sees depends on the bits of its
-# layers: we ask for the default, 2 and 8, and for four times as many.
+# scikit-learn's imputers treat the diagnosis as a number, and we read a number above 0.5 as benign.
+# ``reconstruct`` returns all cells as the model decodes them; for a category this is the most
+# probable code. ``fillna`` uses the reconstructions of missing cells only. How precise these are
+# depends on the bits of the layers. We ask for the default, 2 and 8 bits, and for four times as
+# many.
 filled = {}
 for imputer in (SimpleImputer(), KNNImputer(), IterativeImputer(max_iter=50, random_state=0)):
     name = type(imputer).__name__
@@ -54,11 +55,11 @@ for rates in [(2, 8), (8, 32)]:
 # %%
 # Compare
 # -------
-# IterativeImputer, a linear regression for every column, is a strong peer: our model needs more
-# than its default bits to be better at the measurements. With 10 bits it is about as good, here
-# a little worse; with 40 it is the best of all. SimpleImputer, which ignores the other columns,
-# guesses every diagnosis alike. The others get nearly all of them right, and one more or less
-# among them means nothing.
+# IterativeImputer makes a linear regression for every column, and is hard to beat: our model needs
+# more than its default bits to fill the measurements better. With 10 bits it is about as good, here
+# slightly worse, and with 40 bits it is the best of all. SimpleImputer ignores the other columns,
+# so that it gives the same diagnosis to everybody. The other methods get nearly all diagnoses
+# right, and a difference of one between them means nothing.
 of_measurements, of_diagnosis = hidden[:, :-1], hidden[:, -1]
 rmse, wrong = {}, {}
 for name, guess in filled.items():

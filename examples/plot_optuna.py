@@ -2,11 +2,11 @@
 Optuna, with pruning by epoch
 =============================
 
-How should six bits be shared between two layers, how wide should the network be, and how fast
-should it learn? Optuna asks for one fit after the other and learns from the results. A skorch
-callback tells it of every epoch, without labels, and ends fits that do worse than most; what
-counts in the end is the accuracy of a classifier. Then we train the pruned fits to the end after
-all, to see whether the pruning missed anything.
+How should six bits be split between two layers, how wide should the network be, and what should
+its learning rate be? Optuna asks for one fit after the other and learns from the results. A
+callback of skorch reports every epoch to it, without labels, and ends fits that are worse than
+most others. The final score is the accuracy of a classifier. Afterwards we train the pruned fits
+to the end, to see whether the pruning missed anything.
 """
 
 import warnings
@@ -25,7 +25,7 @@ from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import RateTargetWarning
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.simplefilter("ignore", RateTargetWarning)  # searches also try what misses its targets
+warnings.simplefilter("ignore", RateTargetWarning)  # some of the candidates miss their targets
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -39,10 +39,10 @@ X_fit, X_valid, y_fit, y_valid = train_test_split(
 # What the callback reports
 # -------------------------
 # ``early_stopping=True`` holds some of the rows out, and skorch's history has their distortion and
-# rates after each epoch. Minus their sum is the lower bound in bits, which needs no labels. It
-# compares models that have the same total of bits, however these are shared; a larger total always
-# has the better bound, and a pruner would drop every small one. What a callback raises comes out
-# of ``fit`` as it is, and ``TrialPruned`` is what Optuna waits for.
+# rates after each epoch. Minus the sum of these is the lower bound in bits, which needs no labels.
+# The bound can be compared between models with the same total rate, however it is split. A larger
+# total always has a better bound, so that a pruner would end every fit with a small one. ``fit``
+# passes on what a callback raises, and Optuna expects ``TrialPruned``.
 N_BITS, MAX_EPOCHS = 6, 30
 
 
@@ -78,9 +78,9 @@ def objective(trial):
 # %%
 # The study
 # ---------
-# Targets come down over the first 30% of a fit, which is too early to compare. Fit by hand as
-# above, not in ``cross_val_score``: that copies callbacks, and a copied trial reports to a copy of
-# the study.
+# While the targets come down, in the first 30% of a fit, it is too early to compare fits. Call
+# ``fit`` yourself as above, and not through ``cross_val_score``, which copies callbacks: a copied
+# trial reports to a copy of the study.
 n_warmup = round(0.3 * MAX_EPOCHS)
 study = optuna.create_study(
     direction="maximize",
@@ -94,16 +94,17 @@ n_epochs = sum(len(trial.intermediate_values) for trial in trials)
 print(
     f"{sum(pruned)} of {len(trials)} fits pruned: {n_epochs} of {len(trials) * MAX_EPOCHS} epochs"
 )
-print(f"best of all: {study.best_value:.3f} of {len(y_valid)} held-out rows")
+print(f"best accuracy: {study.best_value:.3f} of {len(y_valid)} held-out rows")
 for name, value in study.best_params.items():
     print(f"  {name}: {value:.3g}")
 
 # %%
 # Was anything missed?
 # --------------------
-# Pruning saves epochs if the bound of an early epoch tells what the accuracy will be. A
+# Pruning is useful if the bound of an early epoch predicts the accuracy at the end. A
 # ``FixedTrial`` has the parameters of a trial and is never pruned, so that we can train the pruned
-# fits to the end. This is a check, and no part of the recipe: it takes the epochs that were saved.
+# fits to the end. This is only a check. In a real search it would use up the epochs that pruning
+# saves.
 accuracies = np.array(
     [
         objective(optuna.trial.FixedTrial(trial.params)) if gone else trial.value
@@ -117,10 +118,11 @@ print("best accuracy of the finished:", accuracies[~np.array(pruned)].max().roun
 print("best accuracy of the pruned:  ", accuracies[pruned].max().round(3))
 
 # %%
-# Above, pruned fits are grey and end at a cross. Below, rings are what became of them in the end,
-# and the bar is one standard error of the best accuracy. The early bound tells slow learning rates
-# and narrow networks from the rest. Among the rest, pruning is a matter of luck, and does no harm:
-# the best of the pruned is as good as the best of the finished, as far as these rows can tell.
+# In the upper picture, pruned fits are grey and end at a cross. In the lower pictures, rings are
+# the pruned fits after they were trained to the end, and the bar is one standard error of the best
+# accuracy. The early bound recognises slow learning rates and narrow networks. Which of the other
+# fits are pruned is a matter of luck, but does no harm: as far as these rows can tell, the best of
+# the pruned fits is as good as the best of the others.
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 panels = figure.subplot_mosaic([["epochs"] * 3, [*study.best_params]], height_ratios=[1.3, 1])
 colour = plt.cm.ScalarMappable(plt.Normalize(accuracies.min(), accuracies.max()), "viridis")
@@ -149,10 +151,11 @@ figure.colorbar(colour, ax=panels["epochs"], label="accuracy at the end")
 # %%
 # Test rows
 # ---------
-# They have had no part in any choice. For comparison: three bits for either layer, with the default
-# width and learning rate. The search found nothing better. Its best score was the luckiest of
-# fourteen, on the rows that chose it. Search where you have reason to: when rates or widths
-# make a difference larger than the error of the scores, and with more rows or splits to score by.
+# The test rows were not used for any choice. For comparison we fit a model with three bits in each
+# layer and the default width and learning rate. The search found nothing better. Its best score was
+# the largest of fourteen, on the same rows that were used to choose it, and so partly luck. A
+# search is useful if rates or widths make a difference that is larger than the error of the scores,
+# and if there are enough rows or splits to measure it.
 found = study.best_params
 settings = {
     "found": {

@@ -2,10 +2,10 @@
 Latents in a pipeline, chosen by grid search
 ============================================
 
-How many bits does a classifier need, and of which layer? To a pipeline, a hierarchical VAE is
-one more transformer, and its rates are parameters like any other. We put it between a
+How many bits does a classifier need, and from which layer? In a pipeline, a hierarchical VAE is
+a transformer like any other, and its rates are parameters like any others. We put it between a
 ColumnTransformer and logistic regression, let GridSearchCV choose the rates and the layers, and
-compare the result with PCA and with the columns as they are.
+compare the result with PCA and with the original columns.
 """
 
 import matplotlib.pyplot as plt
@@ -28,9 +28,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The pipeline
 # ------------
-# Areas of cell nuclei are skewed, and we take their logarithms. The hvae standardises its columns
-# itself, and the classifier takes its latents as they are. Each layer has four units and the
-# network is small, which keeps this page quick.
+# The areas of cell nuclei have a skewed distribution, so we take their logarithms. The VAE
+# standardises its columns itself, and the classifier takes the latents as they are. Each layer has
+# four units and the network is small, so that the page runs quickly.
 areas = [name for name in X if "area" in name]
 logarithm = FunctionTransformer(np.log, feature_names_out="one-to-one")
 columns = ColumnTransformer(
@@ -43,24 +43,24 @@ pipeline.set_output(transform="pandas")
 # %%
 # The search
 # ----------
-# z_1 carries 1 bit and z_2 more and more; the classifier sees both layers, or the top one, which
-# is z_2. GridSearchCV trains a model for each of the eight candidates in every split;
-# `RateSearchCV` takes the same arguments and trains one per split for all of them.
+# z_1 carries 1 bit, and z_2 carries 1, 2, 4 or 8 bits. The classifier reads both layers, or only
+# the top layer z_2. GridSearchCV trains a model for each of the eight candidates in every split.
+# `RateSearchCV` takes the same arguments, and trains one model per split for all of them.
 bits = [1, 2, 4, 8]
 grid = {"hvae__layer_rates": rate_grid(1, bits), "hvae__output_layers": ["all", "top"]}
 search = GridSearchCV(pipeline, grid, cv=3).fit(X_train, y_train)
 print(f"best: {search.best_params_}, accuracy {search.best_score_:.3f}")
 
 # %%
-# The latents of the best pipeline, as pandas has them:
+# The latents of the best pipeline, as a frame of pandas:
 best = search.best_estimator_
 print(best[:-1].transform(X_test).head(3).round(2).to_string())
 
 # %%
-# A diagnosis is a single bit, but the first bits about a row are not spent on it alone: z_2 is a
-# better guide with four than with one or two. With two, the bit of z_1 helps. Beyond four there
-# is nothing to gain. The bars are as wide as most differences, so that three splits do not tell
-# good candidates apart.
+# A diagnosis is a single bit, but the first bits of a layer also describe other things about a row:
+# z_2 alone gives better accuracy with four bits than with one or two. With two bits in z_2, the one
+# bit of z_1 helps. More than four bits do not help. The error bars are as large as most
+# differences, so that three splits are too few to distinguish between good candidates.
 results = search.cv_results_
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for shift, layers, label in [(-0.03, "all", "z_1 (1 bit) and z_2"), (0.03, "top", "z_2")]:
@@ -69,16 +69,17 @@ for shift, layers, label in [(-0.03, "all", "z_1 (1 bit) and z_2"), (0.03, "top"
     ax.errorbar(np.arange(4) + shift, mean, std, marker="o", capsize=3, label=label)
 ax.set_xticks(range(4), bits)
 ax.set(xlabel="bits of z_2", ylabel="accuracy, mean and std over splits")
-ax.legend(title="the classifier sees", loc="lower right")
+ax.legend(title="the classifier reads", loc="lower right")
 ax.set_title("How many bits are enough?")
 
 # %%
 # Held-out rows
 # -------------
-# The best latents err as often as the same number of principal components, and somewhat more often
-# than all 30 columns; of so few errors, much is chance. The latents are made without the labels,
-# and here a linear classifier loses a little by a summary to four columns. They come close to
-# what the raw table gives, but do not improve on it.
+# With the best latents the classifier makes as many errors as with the same number of principal
+# components, and slightly more than with all 30 columns. There are so few errors that the
+# differences may be chance. The latents are computed without the labels, and a linear classifier
+# loses a little if a table is reduced to four columns. Here the latents are almost as good as the
+# table, but not better.
 n_columns = len(best["hvae"].get_feature_names_out())
 scaled = make_pipeline(columns, StandardScaler())
 models = {

@@ -2,9 +2,10 @@
 Ask for bits, get bits
 ======================
 
-A hierarchical VAE with two layers of latents is asked to say 8 bits about a digit in its top
-layer z_2 and 2 bits more in z_1. We check what the layers really carry, on digits that the
-model has not seen, classify with the latents, and look at what each layer knows.
+We ask a hierarchical VAE with two layers of latents for 8 bits about a digit in the top layer z_2,
+and for 2 more bits in z_1. We measure how many bits the layers really carry, also for digits that
+the model has not seen, classify the digits by their latents, and look at what each layer says
+about a digit.
 """
 
 import matplotlib.pyplot as plt
@@ -40,11 +41,12 @@ for layer, target in enumerate(targets, start=1):
 print(f"accuracy of the pipeline on test rows: {pipeline.score(X_test, y_test):.3f}")
 
 # %%
-# What each layer knows
-# ---------------------
-# ``reconstruct`` decodes z_1, which has heard all 10 bits. With ``output_layers="top"`` the
-# latents are z_2 alone, and decoding them shows what it knows. These are posterior means;
-# samples, ``latents(X, sample=True)``, are what the bits limit.
+# What each layer says
+# --------------------
+# ``reconstruct`` decodes z_1, which contains all 10 bits: 8 that it takes over from z_2, and 2 of
+# its own. With ``output_layers="top"``, ``transform`` returns z_2 alone, and decoding it shows what
+# z_2 says. All of these are posterior means. The bits limit only samples, ``latents(X,
+# sample=True)``.
 images = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
 from_z1 = hvae.reconstruct(images)
 hvae.set_params(output_layers="top")
@@ -57,5 +59,5 @@ for line, (label, pictures) in zip(axes, lines.items(), strict=True):
         ax.imshow(picture.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(label)
-figure.suptitle("What z_2 knows of a digit, and what z_1 adds")
+figure.suptitle("What z_2 says about a digit, and what z_1 adds")
 plt.show()

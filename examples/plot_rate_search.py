@@ -2,10 +2,10 @@
 The rate plane in one fit
 =========================
 
-How many bits, and in which layer? One multi-rate model of digits answers for every pair of
-rates at once. We draw what the rates do to reconstructions and to a classifier, then let
-`RateSearchCV` choose the rates, and the layers that the classifier sees, by cross-validation:
-16 pairs of rates, two choices of layers and three splits for the price of a few fits.
+How many bits do we need, and in which layer? One multi-rate model of digits answers this for all
+pairs of rates. We draw how the rates affect reconstructions and a classifier. Then `RateSearchCV`
+chooses the rates, and the layers that the classifier reads, by cross-validation. With 16 pairs of
+rates, two choices of layers and three splits, it needs the time of only a few fits.
 """
 
 import time
@@ -30,8 +30,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # %%
 # One fit, all rates
 # ------------------
-# ``at`` gives the model at any rates. They come out as asked for, also on new rows. Fewer
-# epochs than the default's keep this page quick.
+# ``at`` returns the model at any rates. The measured rates are close to these, also on new rows. We
+# train for fewer epochs than the default, so that the page runs quickly.
 start = time.perf_counter()
 multi = MultiRateHVAETransformer(rate_range=(0.5, 32), max_epochs=200, random_state=0)
 multi.fit(X_train)
@@ -41,10 +41,11 @@ for rates in [(1, 4), (2, 8), (8, 2), (16, 16)]:
     print(f"{rates!s:16} {multi.at(rates).rates(X_test).mean(axis=0).round(2)}")
 
 # %%
-# What the rates are good for
-# ---------------------------
-# Reconstructions follow the total rate, along the dashed lines. Nearest neighbours in all the
-# latents tell the digits apart from about eight bits on, in either layer; more add nothing.
+# How the rates affect two tasks
+# ------------------------------
+# Reconstructions depend on the total rate, which is constant along the dashed lines. A classifier
+# by nearest neighbours in all latents is best from about eight bits on, in either layer. More bits
+# do not improve it.
 axis = [0.5, 1, 2, 4, 8, 16, 32]
 surface = rate_map(
     multi,
@@ -61,7 +62,8 @@ figure.suptitle("Digits over the rate plane, from one fit")
 # %%
 # Choose the rates
 # ----------------
-# The search has GridSearchCV's interface and results. Its last fit is one for the best rates.
+# The search has the interface and the results of GridSearchCV. At the end it fits a model of its
+# own for the best rates.
 pipeline = Pipeline(
     [
         ("hvae", HierarchicalVAETransformer(random_state=0)),

@@ -2,12 +2,13 @@
 Train one model in several processes
 ====================================
 
-Each process works on its share of every batch, and all end with the same fitted estimator. Making
-an ``Accelerator`` is all that a script has to do for it. With two GPUs, launch it by ::
+Each process works on a part of every batch, and all end with the same fitted estimator. For this, a
+script only has to make an ``Accelerator``. With two GPUs, launch it by ::
 
     accelerate launch --num_processes 2 examples/train_together.py
 
-and in two processes on a CPU, which accelerate's own launcher starts by way of MPI only, by ::
+On a CPU, accelerate's own launcher needs MPI to start several processes. Without MPI, launch it by
+::
 
     torchrun --nproc_per_node 2 examples/train_together.py --cpu
 """
