@@ -1,5 +1,7 @@
 """Data and estimators that several test files share."""
 
+import contextlib
+
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
@@ -56,12 +58,29 @@ def multi(iris):
     return MultiRateHVAETransformer((0.4, 4), layer_rates=(1, 1), max_epochs=300, **small).fit(iris)
 
 
+@pytest.fixture(scope="session")
+def coarsely():
+    """Return a context in which multi-rate models are quick to fit, but rough.
+
+    They start from few codes, and are measured at few nodes.
+    """
+
+    @contextlib.contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sk_hvae.nn.conditioned._N_CODES", 6)
+            patch.setattr("sk_hvae.nn.conditioned._N_CODES_OF_ONE_LAYER", 6)
+            patch.setattr("sk_hvae._fit.plane_control._N_NODES", {1: 4, 2: 3})
+            yield
+
+    return context
+
+
 @pytest.fixture
-def coarse_plane(monkeypatch):
-    """Start multi-rate models from few codes, and measure them at few nodes: quick, but rough."""
-    monkeypatch.setattr("sk_hvae.nn.conditioned._N_CODES", 6)
-    monkeypatch.setattr("sk_hvae.nn.conditioned._N_CODES_OF_ONE_LAYER", 6)
-    monkeypatch.setattr("sk_hvae._fit.plane_control._N_NODES", {1: 4, 2: 3})
+def coarse_plane(coarsely):
+    """Fit multi-rate models `coarsely` in this test."""
+    with coarsely():
+        yield
 
 
 @pytest.fixture

@@ -72,18 +72,16 @@ def test_warm_start(small, iris, source):
     assert_same_model(model.fit(iris), other.fit(X), iris, X)
 
 
-@pytest.mark.slow
-def test_multi_rate(iris, source):
+def test_multi_rate(iris, source, coarse_plane):
     params = {"n_components": 2, "hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
     model = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 1), **params)
     X = source(iris)
     assert_same_model(clone(model).fit(iris), model.fit(X), iris, X)
 
 
-@pytest.mark.slow
 def test_clusterer(iris, source):
     params = {"hidden_layer_sizes": (8,), "max_epochs": 3, "random_state": 0}
-    model = HVAEClusterer(3, **params)
+    model = HVAEClusterer(3, n_init=2, **params)
     X = source(iris)
     other = clone(model).fit(X)
     np.testing.assert_array_equal(model.fit(iris).labels_, other.labels_)

@@ -10,6 +10,7 @@ from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETran
 from sk_hvae.exceptions import CategoryWarning
 
 pytestmark = [
+    pytest.mark.usefixtures("coarse_plane"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
 ]

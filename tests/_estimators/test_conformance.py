@@ -35,12 +35,15 @@ class Decoder(nn.Sequential):
 ESTIMATORS = {
     "one layer": small(layer_rates=3),
     "two layers": small(layer_rates=(1, 2)),
-    "ladder": small(layer_rates=(1, 2), inference="ladder"),
-    "betas": small(layer_rates=None, betas=(0.5, 2.0)),
-    "own networks": small(layer_rates=(1, 2), network=Networks(Encoder, Decoder)),
-    "categorical top": small(layer_rates=(2, 0.5), top_layer="categorical"),
-    "missing": small(layer_rates=(1, 2), missing="mask"),
-    "sigma per feature": small(layer_rates=(1, 2), likelihood=Gaussian(sigma="per_feature")),
+    "betas, ladder": small(layer_rates=None, betas=(0.5, 2.0), inference="ladder"),
+    "own networks, sigma per feature": small(
+        layer_rates=(1, 2),
+        network=Networks(Encoder, Decoder),
+        likelihood=Gaussian(sigma="per_feature"),
+    ),
+    "categorical top, missing": small(
+        layer_rates=(2, 0.5), top_layer="categorical", missing="mask"
+    ),
     "multi-rate": MultiRateHVAETransformer(
         (0.5, 2), layer_rates=1, n_components=2, hidden_layer_sizes=(8,), max_epochs=2
     ),

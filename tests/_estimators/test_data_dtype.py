@@ -123,7 +123,7 @@ def test_every_estimator_keeps_it_in_files(kind, tmp_path, expected):
             assert found.dtype == expected, name
 
 
-def test_models_at_other_rates_keep_it():
+def test_models_at_other_rates_keep_it(coarse_plane):
     X = seconds()
     multi = KINDS["multi-rate"](max_epochs=2).fit(X)
     assert multi.at((2, 2)).sample(3).dtype == np.float64
@@ -166,8 +166,9 @@ def test_fits_of_large_offsets_standardise_well(small, dtype, sigma):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["single", "states", "columns"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("single", "float64"), ("states", "float32"), ("columns", "float64")]
+)
 def test_exported_decoders_keep_it(tmp_path, kind, dtype):
     onnxruntime = pytest.importorskip("onnxruntime")
     X = seconds().astype(dtype)

@@ -471,7 +471,7 @@ def test_a_part_of_the_new_data_that_does_not_suit_is_named(small):
 def test_the_distortion_is_the_sum_over_the_parts(small):
     # With the layers shut, every column is coded on its own.
     frame = table()
-    shut = {"layer_rates": None, "betas": (1e4, 1e4), "max_epochs": 60, "lr": 0.02}
+    shut = {"layer_rates": None, "betas": (1e4, 1e4), "max_epochs": 30, "lr": 0.02}
 
     def distortion(parts, columns):
         return small(likelihood=parts, **shut).fit(frame[columns]).distortion_

@@ -417,7 +417,11 @@ def clusters(request, small):
     X = centres[label] + rng.normal(size=(400, 3))
     top_layer, rate = request.param
     model = small(
-        layer_rates=(1, rate), n_components=(3, N_STATES), top_layer=top_layer, max_epochs=100
+        layer_rates=(1, rate),
+        n_components=(3, N_STATES),
+        top_layer=top_layer,
+        max_epochs=100,
+        batch_size=80,
     ).fit(X)
     return model, X, centres, label
 

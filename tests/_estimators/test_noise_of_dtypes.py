@@ -11,6 +11,7 @@ from sk_hvae.metrics import log_likelihood
 from sk_hvae.nn.noise import without_last_bits
 
 pytestmark = [
+    pytest.mark.usefixtures("coarse_plane"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
 ]

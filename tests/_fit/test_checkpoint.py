@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import signal
-import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from sk_hvae._fit import checkpoint
 from sk_hvae._fit.checkpoint import Checkpoint
 from sk_hvae._fit.loop import HVAENet
 from sk_hvae.exceptions import CheckpointError, TrainingInterruptedWarning, TrainingMemoryError
+from sk_hvae.nn import Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -72,7 +73,7 @@ VARIANTS = {
     "plain": {},
     "betas": {"layer_rates": None, "betas": (0.5, 2.0)},
     "early stopping": {"early_stopping": True, "max_epochs": 12, "n_iter_no_change": 2},
-    "optimal sigma, ladder": {"inference": "ladder"},
+    "optimal sigma, ladder": {"likelihood": Gaussian(sigma="optimal"), "inference": "ladder"},
     "missing": {"missing": "mask"},
 }
 
@@ -89,8 +90,7 @@ def test_a_broken_fit_goes_on_to_the_same_end(small, iris, tmp_path, keep_always
         np.testing.assert_array_equal(values, model.history_[name])
 
 
-@pytest.mark.slow
-def test_multi_rate(iris, tmp_path, keep_always):
+def test_multi_rate(iris, tmp_path, keep_always, coarse_plane):
     def make(**params):
         return MultiRateHVAETransformer(
             (0.5, 4),
@@ -322,77 +322,80 @@ class StopAfter(Callback):
             raise KeyboardInterrupt
 
 
-def fit_and_write(folder, out, ready):
-    """Fit in a process of its own, and write what comes out."""
+# A process that is killed, at every batch or while it writes its state.
+
+FIT = {"n_components": 4, "hidden_layer_sizes": (32,), "max_epochs": 6, "batch_size": 64}
+
+
+def long_rows():
+    return np.random.default_rng(0).normal(size=(500, 20)).cumsum(axis=1)
+
+
+def long_fit(**params):
+    return HierarchicalVAETransformer((2, 4), random_state=0, **FIT, **params).fit(long_rows())
+
+
+def kill_at(n):
+    """Return a function that kills its process when it is called for the n-th time."""
+    calls = iter(range(1, n))
+
+    def count(*args, **kwargs):
+        if next(calls, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
+def fit_until_killed(folder, place, n):
+    """Fit in a process of its own, which is killed in its n-th batch or its n-th writing."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    checkpoint._LONGEST = 0.01
-    X = np.random.default_rng(0).normal(size=(1000, 20)).cumsum(axis=1)
-    model = HierarchicalVAETransformer(
-        (2, 4),
-        n_components=4,
-        hidden_layer_sizes=(32,),
-        max_epochs=30,
-        batch_size=64,
-        random_state=0,
-        checkpoint=folder,
-    )
-    ready.set()
-    model.fit(X)
-    history = model.history_["train_rates"]
-    np.savez(out, Z=model.transform(X), betas=model.betas_, rates=model.rates_, history=history)
+    checkpoint._LONGEST = 0.0
+    callback = Callback()
+    if place == "batch":
+        callback.on_batch_begin = kill_at(n)
+    else:
+        checkpoint.os.fsync = kill_at(n)  # the new file is written, but not yet in its place
+    long_fit(checkpoint=folder, callbacks=[callback])
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_at_random_moments(tmp_path):
+def test_a_process_that_is_killed(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sk_hvae"])
-
-    def start(folder, out):
-        ready = context.Event()
-        child = context.Process(target=fit_and_write, args=(folder, out, ready))
+    for place, n in [("batch", 3), ("write", 5), ("batch", 11), ("write", 20)]:
+        child = context.Process(target=fit_until_killed, args=(tmp_path, place, n))
         child.start()
-        assert ready.wait(60)
-        return child
-
-    def run(folder, out):
-        child = start(folder, out)
         child.join()
-        assert child.exitcode == 0
-
-    begin = time.monotonic()
-    run(None, tmp_path / "whole.npz")
-    seconds = time.monotonic() - begin
-    unbroken = np.load(tmp_path / "whole.npz")
-    rng, n_killed, n_with_a_file = np.random.default_rng(0), 0, 0
-    for number in range(2):
-        folder = tmp_path / f"checkpoint {number}"
-        for _ in range(3):
-            child = start(folder, tmp_path / "resumed.npz")
-            child.join(rng.uniform(0.02, 0.4) * seconds)
-            if child.exitcode is None:
-                child.kill()
-                child.join()
-                n_killed += child.exitcode == -signal.SIGKILL
-                n_with_a_file += (folder / FILE).exists()
-        run(folder, tmp_path / "resumed.npz")
-        resumed = np.load(tmp_path / "resumed.npz")
-        for name in unbroken:
-            np.testing.assert_array_equal(unbroken[name], resumed[name])
-    assert n_killed > 3
-    assert n_with_a_file > 1
+        assert child.exitcode == -signal.SIGKILL
+        assert (tmp_path / FILE).exists()
+        assert (tmp_path / f"{FILE}.unfinished").exists() is (place == "write")
+    resumed, whole = long_fit(checkpoint=tmp_path), long_fit()
+    assert_same_model(whole, resumed, long_rows())
+    for name, values in whole.history_.items():
+        np.testing.assert_array_equal(values, resumed.history_[name])
 
 
-def test_checkpoints_are_seldom_enough(tmp_path):
-    checkpoint = Checkpoint(tmp_path, {})
-    checkpoint.begin(0)
-    checkpoint._cost, checkpoint._last = 1.0, time.monotonic() - 19
-    assert not checkpoint.is_due(between_passes=True)
-    checkpoint._last -= 2
-    assert checkpoint.is_due(between_passes=True)
-    assert not checkpoint.is_due(between_passes=False)
-    checkpoint._last -= 60
-    assert checkpoint.is_due(between_passes=False)
+def test_checkpoints_are_seldom_enough(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now))
+    kept = Checkpoint(tmp_path, {})
+
+    def save(*args):
+        nonlocal now
+        now += 1.0  # which is what a writing takes
+
+    monkeypatch.setattr(torch, "save", save)
+    kept.begin(0)
+    # A twentieth of the time between passes, and once a minute in them.
+    for seconds, between, within in [(0, False, False), (19, False, False), (21, True, False)]:
+        now = 1.0 + seconds
+        assert kept.is_due(between_passes=True) is between
+        assert kept.is_due(between_passes=False) is within
+    now = 61.5
+    assert kept.is_due(between_passes=False)
+    kept.write(None)
+    assert not kept.is_due(between_passes=True)
 
 
 def test_the_estimator_can_be_cloned_pickled_and_saved(small, iris, tmp_path):

@@ -31,7 +31,7 @@ def holey_iris(iris):
 @pytest.fixture(scope="module")
 def masked(small, holey_iris):
     """An estimator fitted to holey iris; tests must not change it."""
-    return small(n_components=3, max_epochs=120, missing="mask").fit(holey_iris)
+    return small(n_components=3, max_epochs=60, missing="mask").fit(holey_iris)
 
 
 def test_new_values_far_beyond_the_training_data_say_so(masked, holey_iris):
@@ -174,7 +174,12 @@ def test_imputation_of_linear_gaussian_data_beats_the_mean(small, inference):
     train, test = with_holes(X[:500]), with_holes(X[500:], seed=1)
     holes = np.isnan(test)
     model = small(
-        layer_rates=(2, 4), n_components=3, max_epochs=60, missing="mask", inference=inference
+        layer_rates=(2, 4),
+        n_components=3,
+        max_epochs=60,
+        batch_size=100,
+        missing="mask",
+        inference=inference,
     ).fit(train)
     imputed = model.reconstruct(test)
     truth = X[500:]

@@ -164,9 +164,14 @@ class TestClusterer:
         assert np.array_equal(seen[0], seen[1])
         assert np.array_equal(seen[0], seen[2])
 
-    @pytest.mark.parametrize("n_clusters", [3, "auto"])
     @pytest.mark.parametrize(
-        "times", [2, 20, np.random.default_rng(1).integers(2, 30, 60), np.r_[[40] * 4, [1] * 56]]
+        ("times", "n_clusters"),
+        [
+            (2, "auto"),
+            (20, 3),
+            (np.random.default_rng(1).integers(2, 30, 60), 3),
+            (np.r_[[40] * 4, [1] * 56], "auto"),
+        ],
     )
     def test_copies_of_blobs(self, times, n_clusters):
         X, y = three_blobs()
@@ -181,7 +186,6 @@ class TestClusterer:
         ("table", "likelihood"),
         [
             (answers, "bernoulli"),
-            (answers, "gaussian"),
             (answers, "categorical"),
             (scales, "gaussian"),
             (small_counts, "poisson"),

@@ -480,7 +480,7 @@ class Watcher(Recorder):
 
 
 @needs_callbacks
-@pytest.mark.usefixtures("always_shared")
+@pytest.mark.usefixtures("always_shared", "coarse_plane")
 @pytest.mark.parametrize("in_pipeline", [False, True])
 def test_callbacks_see_shared_fits_under_public_names(small, iris, in_pipeline):
     watcher, hvae, name = Watcher(), small(max_epochs=2), "layer_rates"
@@ -500,7 +500,7 @@ def test_callbacks_see_shared_fits_under_public_names(small, iris, in_pipeline):
 
 
 @needs_callbacks
-@pytest.mark.usefixtures("always_shared")
+@pytest.mark.usefixtures("always_shared", "coarse_plane")
 def test_a_progress_bar_shows_shared_fits(small, iris, capsys):
     from sklearn.callback import ProgressBar
 
@@ -675,7 +675,7 @@ def by_hand(pipeline, grid, splits, X, y):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("always_shared")
+@pytest.mark.usefixtures("always_shared", "coarse_plane")
 @pytest.mark.parametrize("rates", [[0.5, 1, 3], [(0.5, 1), (1, 0.5)]], ids=str)
 def test_scores_are_those_of_a_loop_by_hand(pipeline, iris, species, rates):
     grid = {"hvae__layer_rates": rates, "hvae__output_layers": ["all", 1], "clf__C": [0.1, 10]}
@@ -700,7 +700,7 @@ def test_jobs_give_the_same(pipeline, iris, species):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("always_shared")
+@pytest.mark.usefixtures("always_shared", "coarse_plane")
 def test_pickle_of_a_fitted_search(pipeline, iris, species):
     search = RateSearchCV(pipeline, {"hvae__layer_rates": [0.5, 1]}, cv=2).fit(iris, species)
     stored = pickle.dumps(search)

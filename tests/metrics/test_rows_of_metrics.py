@@ -63,18 +63,20 @@ CONTAINERS = {
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["whole", "with holes"])
-def model(request):
+def model(request, coarsely):
     """A model of counts, and whether cells are missing."""
     how = {"missing": "mask" if request.param else "error", "likelihood": "poisson"}
     multi = MultiRateHVAETransformer((0.5, 4), layer_rates=(1, 2), **how, **SMALL)
-    return multi.fit(rows(request.param)), request.param
+    with coarsely():
+        return multi.fit(rows(request.param)), request.param
 
 
 @pytest.fixture(scope="module")
-def of_frames(model):
+def of_frames(model, coarsely):
     """The same model of whole rows, but fitted to a frame whose columns have names."""
     multi, holes = model
-    return clone(multi).fit(pd.DataFrame(rows(holes), columns=list("abcdef"))), holes
+    with coarsely():
+        return clone(multi).fit(pd.DataFrame(rows(holes), columns=list("abcdef"))), holes
 
 
 def values(display):
