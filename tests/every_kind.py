@@ -1,8 +1,12 @@
 """Estimators of every kind, small rows that suit them, and all that they say of rows."""
 
+import copy
+import dataclasses
+
 import numpy as np
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
+from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.nn import (
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
@@ -85,3 +89,9 @@ def uses(model, X):
         "sample": model.sample(3),
         "inverse_transform": model.inverse_transform(model.transform(X)),
     }
+
+
+def changed(estimator, **fields):
+    """Return a copy of a fitted estimator, of whose fitted value some fields are others."""
+    fitted = dataclasses.replace(fitted_of(estimator), **fields)
+    return set_fitted(copy.copy(estimator), fitted, columns_of(estimator))

@@ -41,6 +41,7 @@ import torch
 from fuzz_cases import make_case, n_rows, take
 from scipy.stats import theilslopes
 
+from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning, TrainingDivergedError
 
 _SECONDS, _HARD_SECONDS = 60, 120
@@ -157,13 +158,20 @@ def examine(case):
             for z, k in zip(estimator.latents(X, sample=sample), units, strict=True):
                 demand_finite(f"latents(sample={sample})", z, (n, k), np.float32)
         demand_finite(
-            "inverse_transform", estimator.inverse_transform(Z), (n, d), estimator._data_dtype
+            "inverse_transform",
+            estimator.inverse_transform(Z),
+            (n, d),
+            fitted_of(estimator).data_dtype,
         )
-        demand_finite("reconstruct", estimator.reconstruct(X), (n, d), estimator._data_dtype)
+        demand_finite(
+            "reconstruct", estimator.reconstruct(X), (n, d), fitted_of(estimator).data_dtype
+        )
         resampled = estimator.reconstruct(X, layer="top", resample=True)
-        demand_finite("reconstruct(resample)", resampled, (n, d), estimator._data_dtype)
-        demand_finite("sample", estimator.sample(3), (3, d), estimator._data_dtype)
-        demand_finite("sample(mean)", estimator.sample(2, mean=True), (2, d), estimator._data_dtype)
+        demand_finite("reconstruct(resample)", resampled, (n, d), fitted_of(estimator).data_dtype)
+        demand_finite("sample", estimator.sample(3), (3, d), fitted_of(estimator).data_dtype)
+        demand_finite(
+            "sample(mean)", estimator.sample(2, mean=True), (2, d), fitted_of(estimator).data_dtype
+        )
         rates, distortion = estimator.rates(X), estimator.distortion(X)
         demand_finite("rates", rates, (n, n_layers), np.float64)
         demand((rates > -1e-3).all(), f"a rate is {rates.min():.3g}")
@@ -233,7 +241,10 @@ def examine_clusters(estimator, X, n, d):
     demand_finite("cluster_tree_", estimator.cluster_tree_, (k - 1, 4))
     demand(-1 <= estimator.stability_ <= 1, f"stability_ is {estimator.stability_}")
     demand_finite(
-        "sample(cluster)", estimator.sample(2, cluster=k - 1), (2, d), estimator._data_dtype
+        "sample(cluster)",
+        estimator.sample(2, cluster=k - 1),
+        (2, d),
+        fitted_of(estimator).data_dtype,
     )
 
 

@@ -39,21 +39,22 @@ class ClusterOutcome(NamedTuple):
         agreement = float(np.mean(states[known] == sought))
         return cls(n_different, len(np.unique(sought)), agreement, has_wild_cells)
 
-    def why_fewer(self, asked, found, estimator):
+    def why_fewer(self, asked, found, n_epochs, has_rates):
         """Say what the missing clusters were lost to, and what to do.
 
         Parameters
         ----------
         asked, found : int
             Numbers of clusters.
-        estimator : HVAEClusterer
-            Says how it was trained.
+        n_epochs : int
+            How long the training was.
+        has_rates : bool
+            Whether rates were asked for.
 
         Returns
         -------
         str
         """
-        has_rates = estimator.layer_rates is not None
         if self.has_wild_cells:
             return (
                 "The cells that an OutlierWarning has named are so far out that the other rows "
@@ -62,7 +63,7 @@ class ClusterOutcome(NamedTuple):
         if found < self.n_clusters:
             return (
                 f"The training lost the others: before it, {self.n_clusters} were found among "
-                f"neighbours, and after {estimator.n_iter_} epochs {self.agreement:.0%} of the "
+                f"neighbours, and after {n_epochs} epochs {self.agreement:.0%} of the "
                 "rows are in the cluster of their neighbours. Train longer (max_epochs)"
                 f"{_MORE_BITS if has_rates else ''}."
             )
@@ -79,5 +80,5 @@ class ClusterOutcome(NamedTuple):
             )
         return (
             "Neighbours do not tell more clusters apart. Ask for fewer clusters, or, if "
-            f"{estimator.max_epochs!r} in max_epochs is a short training, train longer."
+            f"{n_epochs} epochs are a short training, train longer (max_epochs)."
         )

@@ -1,6 +1,7 @@
 """Batches of rows, in an order that suits memory and files."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,41 +66,45 @@ class GuidedBatch:
         return self.x.device
 
 
-class Selection(Dataset):
-    """The rows to train on, or a selection of them, by their numbers and without a copy.
+class RowDataset(Dataset, ABC):
+    """Rows as a torch Dataset, which is what skorch trains on.
 
     Parameters
     ----------
     rows : Rows
-        All rows.
-    index : LongTensor, default=None
-        Numbers of the selected rows, in order. None selects all.
+        All of them are trained on.
     """
 
-    def __init__(self, rows, index=None):
+    def __init__(self, rows):
         self.rows = rows
-        self.index = torch.arange(len(rows), device=rows.device) if index is None else index
 
     def __len__(self):
-        return len(self.index)
+        return len(self.rows)
 
     def __getitem__(self, i):
-        return self.rows.take(self.index[i].view(1))[0]
+        return self.rows.take(torch.tensor([i]))[0]
 
+    @abstractmethod
     def batches(self, parts):
         """Yield batches, given a sequence of LongTensors of row numbers."""
+
+
+class PlainRows(RowDataset):
+    """Rows whose batches are tensors."""
+
+    def batches(self, parts):
         return self.rows.batches(parts)
 
 
-class GuidedSelection(Selection):
-    """All rows, with `GuidedBatch.state_shares`, (n, n_states), on the same device."""
+class GuidedRows(RowDataset):
+    """Rows whose batches are `GuidedBatch`, with ``state_shares`` (n, n_states) beside them."""
 
     def __init__(self, rows, state_shares):
         super().__init__(rows)
         self.state_shares = state_shares
 
     def batches(self, parts):
-        for part, x in zip(parts, super().batches(parts), strict=True):
+        for part, x in zip(parts, self.rows.batches(parts), strict=True):
             yield GuidedBatch(x, self.state_shares.index_select(0, part))
 
 
@@ -110,7 +115,7 @@ class RowBatches:
 
     Parameters
     ----------
-    dataset : Selection
+    dataset : RowDataset
         The data.
     batch_size : int
         Largest number of rows of a batch.
@@ -134,11 +139,11 @@ class RowBatches:
 
     def begin(self, first=0):
         """Draw the order of a pass, and return its batches from number ``first`` on."""
-        index = self.dataset.index
+        rows = self.dataset.rows
+        order = torch.arange(len(rows))
         if self.generator is not None:
-            order = shuffled(len(index), self.dataset.rows.shape[1], self.generator)
-            index = index[order.to(index.device)]
-        parts = index.tensor_split(self.n_batches)[first:]
+            order = shuffled(len(rows), rows.shape[1], self.generator)
+        parts = order.to(rows.device).tensor_split(self.n_batches)[first:]
         return iter(self.dataset.batches([self.share.of(part) for part in parts]))
 
 

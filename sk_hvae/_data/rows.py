@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
+from typing import final
 
 import numpy as np
 import torch
@@ -53,6 +54,9 @@ class Rows(ABC):
         The dtype of the rows before they go to a device, which may not have it.
     """
 
+    are_fixed = True
+    """Whether a row is the same each time that it is read."""
+
     def __init__(self, shape, device=_CPU, dtype=torch.float32):
         self.shape = tuple(shape)
         self.dtype = dtype
@@ -61,6 +65,7 @@ class Rows(ABC):
     def __len__(self):
         return self.shape[0]
 
+    @final
     @property
     def float_dtype(self):
         """Name of the smaller float dtype that holds the values, "float32" or "float64"."""
@@ -78,28 +83,37 @@ class Rows(ABC):
     def take(self, index):
         """Copy rows, in the order of a LongTensor of their numbers."""
 
+    @abstractmethod
     def batches(self, parts):
         """Yield batches, given a sequence of LongTensors of row numbers."""
-        return map(self.take, parts)
 
+    @abstractmethod
     def chunks(self):
         """Yield all rows in order, in parts of at most 2**21 numbers, or of a single row."""
-        return self.batches(torch.arange(len(self)).split(_chunk_rows(self.shape)))
 
+    @abstractmethod
     def every(self, step):
         """Return every ``step``-th row."""
-        return self.take(torch.arange(0, len(self), step))
 
+    @final
     def digest(self):
-        """Hash a thousand evenly spaced rows, by which data sets are told apart quickly."""
+        """Hash a thousand evenly spaced rows, by which data sets are told apart quickly.
+
+        Rows that may be others each time they are read are "unknown".
+        """
+        if not self.are_fixed:
+            return "unknown"
         some = self.every(-(-len(self) // _DIGESTED_ROWS)).cpu().contiguous()
         return hashlib.sha256(some.numpy().tobytes()).hexdigest()[:16]
 
+    @final
     def fingerprint(self):
         """Hash all rows in order, so that any change is found.
 
         None stands for rows that may be others each time they are read.
         """
+        if not self.are_fixed:
+            return None
         hashed = hashlib.sha256(str(self.shape).encode())
         for chunk in self.chunks():
             hashed.update(chunk.cpu().contiguous().numpy())
@@ -135,8 +149,11 @@ class ResidentRows(Rows):
     def take(self, index):
         return self._tensor.index_select(0, index.to(self.device))
 
+    def batches(self, parts):
+        return map(self.take, parts)
+
     def chunks(self):
-        return self._tensor.split(_chunk_rows(self.shape))
+        return self._tensor.split(chunk_rows(self.shape))
 
     def every(self, step):
         return self._tensor[::step]
@@ -177,8 +194,19 @@ class StreamedRows(Rows):
             for part in rows.split([len(part) for part in window]):
                 yield self._send(part)
 
+    def chunks(self):
+        return self.batches(torch.arange(len(self)).split(chunk_rows(self.shape)))
+
+    def every(self, step):
+        return self.take(torch.arange(0, len(self), step))
+
+    @abstractmethod
     def _read_each(self, indices):
-        """Yield the rows of each LongTensor of numbers, while those of the next are read."""
+        """Yield the rows of each LongTensor of numbers."""
+
+    @final
+    def _read_ahead(self, indices):
+        """Yield the rows of each LongTensor of numbers, while a thread reads those of the next."""
         with ThreadPoolExecutor(1, "sk_hvae-reader") as reader:
             ahead = reader.submit(self._read_pinned, indices[0])
             for after in indices[1:]:
@@ -228,7 +256,7 @@ class ArrayRows(StreamedRows):
 
     def _read_each(self, indices):
         if self.device.type != "cpu":
-            yield from super()._read_each(indices)
+            yield from self._read_ahead(indices)
             return
         for index, after in zip_longest(indices, indices[1:]):
             if after is not None:
@@ -268,6 +296,9 @@ class SparseRows(StreamedRows):
         super().__init__(matrix.shape, dtype=as_tensor(matrix.data[:0]).dtype)
         self._matrix = matrix
 
+    def _read_each(self, indices):
+        return self._read_ahead(indices)
+
     def _read(self, index):
         return torch.from_numpy(self._matrix[index.numpy()].toarray())
 
@@ -282,17 +313,15 @@ class DatasetRows(StreamedRows):
         member is one. Several items are fetched at once if the dataset has ``__getitems__``.
     """
 
+    are_fixed = False
+
     def __init__(self, dataset):
         first = _flat(dataset[0]) if len(dataset) else torch.empty(0)
         super().__init__((len(dataset), first.numel()), dtype=first.dtype)
         self._dataset = dataset
 
-    def digest(self):
-        """Say that the items are not known, because they may be drawn anew each time."""
-        return "unknown"
-
-    def fingerprint(self):
-        return None
+    def _read_each(self, indices):
+        return self._read_ahead(indices)
 
     def _read(self, index):
         numbers = index.tolist()
@@ -358,7 +387,7 @@ def _rows_in(n_elements, shape):
     return max(1, n_elements // max(1, shape[1]))
 
 
-def _chunk_rows(shape):
+def chunk_rows(shape):
     """Return the number of rows of a chunk, a multiple of `EVEN_ROWS` where there is room."""
     n_rows = _rows_in(_CHUNK_ELEMENTS, shape)
     return n_rows - n_rows % EVEN_ROWS if n_rows > EVEN_ROWS else n_rows

@@ -1,6 +1,8 @@
 """Some of the rows, as if there were no others."""
 
-from sk_hvae._data.rows import Rows
+import torch
+
+from sk_hvae._data.rows import Rows, chunk_rows
 
 
 class SelectedRows(Rows):
@@ -16,6 +18,7 @@ class SelectedRows(Rows):
 
     def __init__(self, rows, index):
         super().__init__((len(index), rows.shape[1]), rows.device, rows.dtype)
+        self.are_fixed = rows.are_fixed
         self._rows = rows
         self._index = index
 
@@ -24,6 +27,12 @@ class SelectedRows(Rows):
 
     def check(self, function):
         self._rows.check(function)
+
+    def chunks(self):
+        return self.batches(torch.arange(len(self)).split(chunk_rows(self.shape)))
+
+    def every(self, step):
+        return self.take(torch.arange(0, len(self), step))
 
     def take(self, index):
         return self._rows.take(self._numbers(index))

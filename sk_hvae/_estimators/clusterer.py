@@ -625,12 +625,12 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         """Say if fewer clusters came out than were asked for, or if the starts disagree."""
         n_found = len(self.cluster_sizes_)
         if self.n_clusters != "auto" and n_found < self.n_clusters:
-            states = fitted_of(self).states[self.labels_]
+            states, has_rates = fitted_of(self).states[self.labels_], self.layer_rates is not None
             outcome = ClusterOutcome.of(targets.shares, states, n_different, plan.has_wild_cells)
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
                 f"{self.rates_[-1]:.3g} bits. "
-                f"{outcome.why_fewer(self.n_clusters, n_found, self)}",
+                f"{outcome.why_fewer(self.n_clusters, n_found, self.n_iter_, has_rates)}",
                 ClusterWarning,
             )
         if self.stability_ < _POOR_AGREEMENT:

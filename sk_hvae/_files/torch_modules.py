@@ -19,24 +19,28 @@ class Encoder(nn.Module):
         self.layers = layers
 
     def forward(self, x):
-        return self.columns(self.module.encode(x))
-
-    def columns(self, latents):
-        """Put the layers that ``transform`` returns side by side."""
-        return torch.cat([latents[number - 1] for number in self.layers], 1)
+        return _side_by_side(self.module.encode(x), self.layers)
 
 
-class ClusterEncoder(Encoder):
+class ClusterEncoder(nn.Module):
     """The same with the probabilities of clusters (n, n_clusters) as a second output."""
 
     def __init__(self, module, layers, states):
-        super().__init__(module, layers)
+        super().__init__()
+        self.module = module
+        self.layers = layers
         self.states = states
 
     def forward(self, x):
         latents = self.module.encode(x)
         probabilities = latents[-1][:, self.states]
-        return self.columns(latents), probabilities / probabilities.sum(1, keepdim=True)
+        columns = _side_by_side(latents, self.layers)
+        return columns, probabilities / probabilities.sum(1, keepdim=True)
+
+
+def _side_by_side(latents, layers):
+    """Put the layers that ``transform`` returns side by side."""
+    return torch.cat([latents[number - 1] for number in layers], 1)
 
 
 class Decoder(nn.Module):

@@ -4,8 +4,8 @@ from skorch.helper import predefined_split
 
 from sk_hvae._data.batches import RowBatches, Share
 from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
-from sk_hvae._fit.distributed import SharedHVAENet
-from sk_hvae._fit.loop import HVAENet
+from sk_hvae._fit.distributed import SharedNet
+from sk_hvae._fit.loop import LocalNet
 from sk_hvae._fit.weight_decay import adamw_for
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -32,7 +32,7 @@ def build_net(
         What the user chose.
     generator : torch.Generator
         On the same device; shuffles the rows and draws the noise.
-    validation : Selection, default=None
+    validation : RowDataset, default=None
         Rows to watch for early stopping.
     checkpoint : Checkpoint, default=None
         Where to keep the state, and where to go on from.
@@ -83,9 +83,9 @@ def build_net(
         "verbose": 0,
     }
     if accelerator is None:
-        net = HVAENet(module, device=str(settings.device), **params)
+        net = LocalNet(module, device=str(settings.device), **params)
     else:
-        net = SharedHVAENet(
+        net = SharedNet(
             module, accelerator=accelerator, device=None, unwrap_after_train=False, **params
         )
     return net.initialize()

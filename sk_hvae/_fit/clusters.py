@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._clustering.tree import merge_tree
-from sk_hvae._data.batches import GuidedSelection
+from sk_hvae._data.batches import GuidedRows
 from sk_hvae._fit.control import GuidedController
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
@@ -71,7 +71,7 @@ class TowardsClusters(Recipe):
         self._consistency = consistency
 
     def batches(self, plan):
-        return GuidedSelection(plan.rows, self._shares(plan))
+        return GuidedRows(plan.rows, self._shares(plan))
 
     def start(self, plan):
         ramp = target_ramp(plan)

@@ -8,7 +8,7 @@ from skorch.hf import AccelerateMixin
 from sk_hvae._fit.loop import HVAENet
 
 
-class SharedHVAENet(AccelerateMixin, HVAENet):
+class SharedNet(AccelerateMixin, HVAENet):
     """An `HVAENet` that several processes train together, each on its share of every batch.
 
     torch's DistributedDataParallel averages the gradients. The rates that the control and the
@@ -31,7 +31,7 @@ class SharedHVAENet(AccelerateMixin, HVAENet):
             self._unwrap_accelerator()
 
     def train_step_single(self, batch, **fit_params):
-        return HVAENet.train_step_single(self, batch, **fit_params)
+        return self._step(batch)
 
     def _backward(self, loss):
         self.accelerator.backward(loss)

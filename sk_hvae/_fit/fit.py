@@ -3,7 +3,7 @@
 import copy
 from typing import NamedTuple
 
-from sk_hvae._data.batches import Selection
+from sk_hvae._data.batches import PlainRows
 from sk_hvae._fit.assemble import build_net
 from sk_hvae._fit.errors import translate_errors
 from sk_hvae._fit.fitted import Trained
@@ -64,7 +64,7 @@ def fit(plan, recipe, on_epoch=None):
         control,
         plan.settings,
         plan.generator(),
-        validation=None if plan.held_out is None else Selection(plan.held_out),
+        validation=None if plan.held_out is None else PlainRows(plan.held_out),
         checkpoint=plan.checkpoint,
         accelerator=plan.accelerator,
         on_epoch=on_epoch and _teller(on_epoch, recipe, plan),

@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -31,11 +32,11 @@ class StoppedNet(NamedTuple):
     interrupted_: bool = False
 
 
-class HVAENet(Checkpointed, NeuralNet):
-    """skorch's loop over a built hierarchical VAE.
+class HVAENet(Checkpointed, NeuralNet, ABC):
+    """skorch's loop over a built hierarchical VAE, by one process or several.
 
-    Overrides the single training and validation step, to pass noise and betas, and the
-    epoch, because skorch reads every loss back to the host.
+    It has a training and a validation step of its own, which pass noise and betas, and an epoch of
+    its own, because skorch's reads every loss back to the host.
 
     Parameters
     ----------
@@ -68,14 +69,30 @@ class HVAENet(Checkpointed, NeuralNet):
         super().__init__(module, **kwargs)
 
     @property
+    @abstractmethod
     def model(self):
         """The module, without what other processes need to have around it."""
-        return self.module_
 
     @property
+    @abstractmethod
     def torch_optimizer(self):
         """The optimiser itself, likewise."""
-        return self.optimizer_
+
+    @abstractmethod
+    def train_step_single(self, batch, **fit_params):
+        """Take a step on a batch by `_step`; skorch's mixin for several processes has another."""
+
+    @abstractmethod
+    def _backward(self, loss):
+        """Compute the gradients."""
+
+    @abstractmethod
+    def _of_all(self, output):
+        """Return the output of the whole batch, of which this process may have a part."""
+
+    @abstractmethod
+    def _total(self, tensor):
+        """Return the sum of a tensor over all processes."""
 
     @property
     def _default_callbacks(self):
@@ -96,7 +113,7 @@ class HVAENet(Checkpointed, NeuralNet):
         self._unfinished = None
         self._take_snapshot()
 
-    def train_step_single(self, batch, **fit_params):
+    def _step(self, batch):
         peak = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
         for group in self.torch_optimizer.param_groups:
             group["lr"] = peak
@@ -114,17 +131,6 @@ class HVAENet(Checkpointed, NeuralNet):
             output = self.model(batch, self.model.row_noise(batch))
             terms = self.criterion_(output)
         return {"loss": terms.loss, "y_pred": terms}
-
-    def _backward(self, loss):
-        loss.backward()
-
-    def _of_all(self, output):
-        """Return the output of the whole batch, of which this process may have a part."""
-        return output
-
-    def _total(self, tensor):
-        """Return the sum of a tensor over all processes."""
-        return tensor
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:
@@ -279,6 +285,30 @@ class HVAENet(Checkpointed, NeuralNet):
                 if isinstance(callback, ProgressLine):
                     callback.close()
         return self
+
+
+class LocalNet(HVAENet):
+    """An `HVAENet` that this process trains alone."""
+
+    @property
+    def model(self):
+        return self.module_
+
+    @property
+    def torch_optimizer(self):
+        return self.optimizer_
+
+    def train_step_single(self, batch, **fit_params):
+        return self._step(batch)
+
+    def _backward(self, loss):
+        loss.backward()
+
+    def _of_all(self, output):
+        return output
+
+    def _total(self, tensor):
+        return tensor
 
 
 class _StopRequest(Exception):  # noqa: N818

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from sk_hvae._data.batches import Selection
+from sk_hvae._data.batches import PlainRows
 from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._fit.calibration import Calibration, PlanePoint
@@ -126,7 +126,7 @@ class RatePlane(Recipe):
         self._high = high
 
     def batches(self, plan):
-        return Selection(plan.training)
+        return PlainRows(plan.training)
 
     def start(self, plan):
         def ramp(targets):

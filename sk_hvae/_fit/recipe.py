@@ -18,7 +18,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def batches(self, plan):
-        """Return the `Selection` to train on."""
+        """Return the `RowDataset` to train on."""
 
     @abstractmethod
     def start(self, plan):

@@ -2,7 +2,7 @@
 
 import torch
 
-from sk_hvae._data.batches import Selection
+from sk_hvae._data.batches import PlainRows
 from sk_hvae._data.devices import place
 from sk_hvae._fit.control import FixedMultipliers, RateController
 from sk_hvae._fit.fitted import Fitted
@@ -32,7 +32,7 @@ class SingleRate(Recipe):
         self._fitted = fitted
 
     def batches(self, plan):
-        return Selection(plan.training)
+        return PlainRows(plan.training)
 
     def start(self, plan):
         if self._fitted is None:

@@ -3,11 +3,13 @@
 import pickle
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from every_kind import changed
 from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -23,7 +25,9 @@ from torch import nn
 
 from sk_hvae import HVAEClusterer
 from sk_hvae._clustering.lost_clusters import ClusterOutcome
-from sk_hvae._fit.plan import Plan
+from sk_hvae._clustering.state_shares import ClusterTargets
+from sk_hvae._fit.history import Epochs
+from sk_hvae._sklearn.fitted_state import set_fitted
 from sk_hvae.exceptions import (
     ClusterWarning,
     OutlierWarning,
@@ -96,8 +100,7 @@ class TestLabels:
         assert again.stability_ == fitted.stability_
 
     def test_a_state_that_no_row_takes_is_no_cluster(self, fitted, blobs):
-        fewer = pickle.loads(pickle.dumps(fitted))  # noqa: S301
-        fewer._states = np.array([0, 2, 3])
+        fewer = changed(fitted, states=np.array([0, 2, 3]))
         probabilities = fewer.predict_proba(blobs[0])
         assert probabilities.shape == (180, 3)
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
@@ -306,14 +309,19 @@ class TestWarnings:
     def test_a_short_training_is_what_lost_clusters(self, blobs):
         params = {**FAST, "lr": 1e-9, "max_epochs": 1, "n_init": 4}
         clusterer = HVAEClusterer(4, **params)
-        shares = np.eye(4)[blobs[1]]
-        clusterer.rates_, clusterer.cluster_sizes_ = np.array([6.0, 0.5]), np.array([90, 90])
-        clusterer.n_iter_, clusterer.stability_ = 1, 1.0
-        plan = Plan(*[None] * 8, state_shares=torch.from_numpy(shares), n_different=180)
-        clusterer._outcome = ClusterOutcome.of(plan, np.minimum(blobs[1], 1), False)
+        found = SimpleNamespace(
+            rates=np.array([6.0, 0.5]),
+            labels=np.minimum(blobs[1], 1),
+            states=np.arange(2),
+            sizes=np.array([90, 90]),
+            stability=1.0,
+            epochs=Epochs(1),
+        )
+        set_fitted(clusterer, found, {})
+        targets = ClusterTargets(np.eye(4)[blobs[1]], 2.0, 1.0)
         message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
         with pytest.warns(ClusterWarning, match=message):
-            clusterer._warn_of_clusters()
+            clusterer._warn_of_clusters(SimpleNamespace(has_wild_cells=False), targets, 180)
 
     @pytest.mark.parametrize(
         ("rates", "n_different", "n_sought", "reason"),
@@ -327,12 +335,9 @@ class TestWarnings:
         ],
     )
     def test_each_loss_of_clusters_has_its_reason(self, rates, n_different, n_sought, reason):
-        clusterer = HVAEClusterer(4, layer_rates=rates)
-        clusterer.n_iter_ = 100
-        targets = torch.eye(n_sought)[np.arange(180) % n_sought]
-        plan = Plan(*[None] * 8, state_shares=targets, n_different=n_different)
-        outcome = ClusterOutcome.of(plan, np.arange(180) % 2, has_wild_cells=False)
-        assert re.search(reason, outcome.why_fewer(4, 2, clusterer))
+        shares, states = np.eye(n_sought)[np.arange(180) % n_sought], np.arange(180) % 2
+        outcome = ClusterOutcome.of(shares, states, n_different, has_wild_cells=False)
+        assert re.search(reason, outcome.why_fewer(4, 2, 100, has_rates=rates is not None))
 
     def test_wild_cells_come_first(self, blobs):
         X = blobs[0].copy()

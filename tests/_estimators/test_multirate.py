@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 
 from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
+from sk_hvae._fit.plane import RatePlane
 from sk_hvae.exceptions import (
     RateTargetWarning,
     TrainingDivergedError,
@@ -194,7 +195,8 @@ class TestFit:
 
     def test_a_range_per_layer(self, wine):
         multi = MultiRateHVAETransformer([(0.5, 1), (2, 5)], **{**TINY, "layer_rates": (0.7, 3)})
-        low, high = multi._ends(multi._prepare(wine, first=True))
+        plan, _ = multi._plan(wine, RatePlane.auto_epochs)
+        low, high = RatePlane((0.5, 2), (1, 5)).ends(plan.architecture)
         assert low == pytest.approx([0.5 / 1.2, 2 / 1.2])
         assert high == pytest.approx([1.2, 6])
 

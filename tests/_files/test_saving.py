@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from every_kind import changed
 from safetensors.torch import load_file, safe_open, save_file
 from sklearn.base import clone
 
@@ -282,7 +283,7 @@ def test_device_that_is_not_there(small, iris, monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     model = small().fit(iris)
     expected = model.transform(iris)
-    model.device_ = device
+    model = changed(model, device=device)
     with pytest.warns(DeviceWarning, match=f"'{device}', which is not available.*'cpu'"):
         Z = pickled(model).transform(iris)
     np.testing.assert_array_equal(Z, expected)

@@ -18,7 +18,7 @@ from sk_hvae import (
 )
 from sk_hvae._fit import checkpoint
 from sk_hvae._fit.checkpoint import Checkpoint
-from sk_hvae._fit.loop import HVAENet
+from sk_hvae._fit.loop import LocalNet
 from sk_hvae.exceptions import CheckpointError, TrainingInterruptedWarning, TrainingMemoryError
 from sk_hvae.nn import Gaussian
 
@@ -148,7 +148,7 @@ def test_warm_starts_are_kept_too(small, iris, tmp_path, keep_always):
 
 
 def test_an_interrupted_fit_can_go_on(small, iris, tmp_path, keep_always, monkeypatch):
-    step, steps = HVAENet.train_step_single, []
+    step, steps = LocalNet.train_step_single, []
 
     def interrupted(*args, **kwargs):
         steps.append(1)
@@ -156,7 +156,7 @@ def test_an_interrupted_fit_can_go_on(small, iris, tmp_path, keep_always, monkey
             raise KeyboardInterrupt
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(HVAENet, "train_step_single", interrupted)
+    monkeypatch.setattr(LocalNet, "train_step_single", interrupted)
     model = small(max_epochs=6, checkpoint=tmp_path)
     with pytest.warns(TrainingInterruptedWarning):
         model.fit(iris)

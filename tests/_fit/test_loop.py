@@ -6,8 +6,9 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sk_hvae._data.batches import RowBatches, Selection, n_batches
+from sk_hvae._data.batches import PlainRows, RowBatches, n_batches
 from sk_hvae._data.rows import ResidentRows
+from sk_hvae._data.selected import SelectedRows
 from sk_hvae._fit.assemble import build_net
 from sk_hvae._fit.control import FixedMultipliers, RateController
 from sk_hvae._fit.optimise import lr_factor
@@ -42,7 +43,8 @@ def small_net(x, *, sizes=(2, 2), control=None, validation=None, **settings):
 
 
 def select(x, index=None):
-    return Selection(ResidentRows(x), index)
+    rows = ResidentRows(x)
+    return PlainRows(rows if index is None else SelectedRows(rows, index))
 
 
 def weights(net):

@@ -88,7 +88,7 @@ class Watch:
 
 def watch_starts():
     """Count, in a worker, the parts of a fit of a clusterer that compute."""
-    for module, name in ((graph, "k_means"), (HVAEClusterer, "_embed")):
+    for module, name in ((graph, "k_means"), (HVAEClusterer, "_fit_below")):
         setattr(module, name, Watch.over(getattr(module, name)))
 
 

@@ -6,6 +6,7 @@ import inspect
 import pickle
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -39,10 +40,11 @@ from sk_hvae import (
     rate_grid,
 )
 from sk_hvae._fit import start
-from sk_hvae._fit.loop import HVAENet
+from sk_hvae._fit.loop import LocalNet
 from sk_hvae._fit.plane_survey import PlaneSurvey
 from sk_hvae._rates.search_costs import shared_cost, single_cost
 from sk_hvae._rates.shared_fits import Step, _Group, _groups, fit_planes, reading
+from sk_hvae._sklearn.fitted_state import set_fitted
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Gaussian
 
@@ -83,13 +85,14 @@ def exact(monkeypatch, always_shared):
 
     def fit(self, X, y=None):
         calls.fits.append(self)
-        self.rows_ = self.calibration_ = X
-        return self
+        self.rows_ = X
+        return set_fitted(self, SimpleNamespace(calibration=None), {})
 
     def at(self, layer_rates):
         calls.taken.append(layer_rates)
         params = {k: v for k, v in clone(self).get_params().items() if k in own}
         params.update(layer_rates=layer_rates, batch_size=self.batch_size // 3)
+        params.update(max_epochs=self.max_epochs // 2)
         return HierarchicalVAETransformer(**params).fit(self.rows_)
 
     monkeypatch.setattr(MultiRateHVAETransformer, "fit", fit)
@@ -250,7 +253,7 @@ def test_parameters_of_the_multi_rate_fit(pipeline, iris, species, exact):
     two, one = exact.fits[0], exact.fits[2]
     np.testing.assert_allclose(two.rate_range, [(1, 4), (3 / 1.1, 3 * 1.1)])
     np.testing.assert_allclose(one.rate_range, [(1, 8)])
-    assert (two._n_epochs(1), two.batch_size, two.lr, two.inference) == (6, 300, 1e-3, "ladder")
+    assert (two.max_epochs, two.batch_size, two.lr, two.inference) == (6, 300, 1e-3, "ladder")
 
 
 # Searches that are too small to gain.
@@ -301,7 +304,7 @@ def test_costs_count_what_is_done(
 
         monkeypatch.setattr(owner, name, call)
 
-    counted(HVAENet, "train_step_single")
+    counted(LocalNet, "train_step_single")
     counted(PlaneSurvey, "measure")
     counted(start, "start_at_pca")
     params = {"hidden_layer_sizes": (4,), "n_components": 2, "random_state": 0}
@@ -551,7 +554,7 @@ def test_epochs_of_the_multi_rate_fit_may_be_left_to_it(pipeline, iris, species,
     splits = [(np.arange(0, 150, 30), np.arange(1, 150, 30))]
     RateSearchCV(pipeline, {"hvae__layer_rates": [1, 2]}, cv=splits, refit=False).fit(iris, species)
     # 5 steps an epoch are 15 of a single fit, which makes 100 passes then.
-    assert [multi._n_epochs(5) for multi in exact.fits] == [200]
+    assert [multi.max_epochs for multi in exact.fits] == [200]
 
 
 def test_parameters_are_gridsearchcvs():

@@ -17,6 +17,7 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateSearchCV,
 )
+from sk_hvae._fit.loop import HVAENet
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import Gaussian
 
@@ -173,7 +174,7 @@ def test_rows_and_labels_are_handed_on_as_they_are(make, iris, species, labelled
 
 
 @every_kind
-def test_no_epoch_is_rebuilt_for_callbacks_that_do_not_ask(make, iris, monkeypatch):
+def test_no_epoch_is_measured_for_callbacks_that_do_not_ask(make, iris, monkeypatch):
     class Counts(Fitted):
         def on_fit_task_begin(self, estimator, context):
             self.estimators[context.task_name] = 1
@@ -181,11 +182,11 @@ def test_no_epoch_is_rebuilt_for_callbacks_that_do_not_ask(make, iris, monkeypat
         def on_fit_task_end(self, estimator, context, *, X=None):
             self.estimators[context.task_name] += 1
 
-    def refuse(*args):
-        raise AssertionError("rebuilt")
+    def refuse(net):
+        raise AssertionError("measured")
 
     estimator, seen = make(), Counts()
-    monkeypatch.setattr(type(estimator), "_attributes_after", refuse)
+    monkeypatch.setattr(HVAENet, "stopped", refuse)
     estimator.set_callbacks(seen).fit(iris)
     assert seen.estimators == dict.fromkeys(["fit", "epoch 1", "epoch 2", "epoch 3"], 2)
 

@@ -1,7 +1,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from sk_hvae._data.batches import GuidedSelection, RowBatches
+from sk_hvae._data.batches import GuidedRows, RowBatches
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
 from sk_hvae.nn.guided import GuidedHierarchy
@@ -20,7 +20,7 @@ def guided(x, n_states=3):
 def test_disagreement_is_the_cross_entropy_with_the_targets():
     x, targets = torch.randn(20, 4), torch.rand(20, 3).softmax(1)
     module = guided(x)
-    (batch,) = RowBatches(GuidedSelection(ResidentRows(x), targets), 20)
+    (batch,) = RowBatches(GuidedRows(ResidentRows(x), targets), 20)
     output = module(batch, torch.zeros_like)
     logits = module.model.layers[-1].logits_net(module.model.activations(x))
     expected = cross_entropy(logits, targets, reduction="none")
@@ -30,7 +30,7 @@ def test_disagreement_is_the_cross_entropy_with_the_targets():
 def test_all_else_is_as_without_targets():
     x = torch.randn(20, 4)
     module = guided(x)
-    (batch,) = RowBatches(GuidedSelection(ResidentRows(x), torch.zeros(20, 3)), 20)
+    (batch,) = RowBatches(GuidedRows(ResidentRows(x), torch.zeros(20, 3)), 20)
     output, plain = module(batch, torch.zeros_like), module.model(x, torch.zeros_like)
     torch.testing.assert_close(output.distortion, plain.distortion)
     torch.testing.assert_close(output.rates, plain.rates)
@@ -40,9 +40,7 @@ def test_all_else_is_as_without_targets():
 def test_targets_go_with_their_rows():
     rows, targets = torch.arange(10.0)[:, None], torch.arange(10.0)[:, None]
     batches = list(
-        RowBatches(
-            GuidedSelection(ResidentRows(rows), targets), 3, torch.Generator().manual_seed(0)
-        )
+        RowBatches(GuidedRows(ResidentRows(rows), targets), 3, torch.Generator().manual_seed(0))
     )
     assert sum(len(batch) for batch in batches) == 10
     assert all((batch.x == batch.state_shares).all() for batch in batches)

@@ -106,7 +106,7 @@ FOLDERS_OF_FINAL_METHODS = ("_data", "_estimators", "_files", "_fit")
 # Written anew for each class, by hand or by dataclasses and Python.
 OF_EACH_CLASS = {
     *("__init__", "__new__", "__post_init__", "__eq__", "__repr__", "__hash__"),
-    *("__annotate__", "__annotate_func__"),
+    *("__annotate__", "__annotate_func__", "__delattr__", "__setattr__"),
 }
 # What other libraries want to be overridden.
 HOOKS = {
@@ -123,6 +123,7 @@ HOOKS = {
         "initialize_criterion",
         "initialize_history",
         "notify",
+        "on_epoch_begin",
         "on_epoch_end",
         "on_train_end",
         "partial_fit",
@@ -197,6 +198,7 @@ FOREIGN_PRIVATES = {
     ("_estimators", "_parameter_constraints"),
     ("_sklearn", "_fit"),
     ("_sklearn", "_init_callback_context"),
+    ("_sklearn", "_validate_params"),
 }
 
 
