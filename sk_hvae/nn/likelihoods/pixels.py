@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-# Side of the smallest images that are looked for, such as the digits of scikit-learn. The columns of
-# a table fit a smaller grid more easily by chance.
+# Side of the smallest images that are looked for, such as the digits of scikit-learn. Columns of
+# tables fit a smaller grid more easily by chance.
 _SHORTEST_SIDE = 8
 # Correlation that neighbours have at least, and how many times that of columns half a side apart.
 # Stricter numbers miss noisy images, laxer ones take tables whose columns go together for images.
