@@ -16,13 +16,27 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sk_hvae._sklearn.inner_fits import k_means, neighbour_graph
 
+# Of the mean degree: enough to make eigenvectors of a graph in pieces unique, too little to join
+# clusters.
 _COUPLING = 1e-3
+# Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
+# Starts are to differ: every second one weighs eigenvectors by a diffusion of so many steps, which
+# leaves 1% of one whose eigenvalue is 0.8.
 _DIFFUSION_STEPS = 20
+# Runs of k-means within each start; the starts themselves differ already.
 _RESTARTS = 2
+# Samples of the code of each row: the noise of the edges falls with the root of their number, and
+# the time grows in proportion.
 _DRAWS = 30
+# Sweeps over all nodes; they end when no more than 5 in 10,000 change their cluster.
 _MOST_SWEEPS, _SETTLED = 20, 5e-4
+# Eigenvectors beyond the number of clusters count if they diffuse at most twice as fast. Of the
+# partitions whose clusters edges leave within 20% as seldom as in the best, the most informative
+# wins: more tolerance prefers clusters of equal size, less prefers small closed ones.
+# examples/benchmarks/clustering.py compares the clusters with classes.
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
+# Share of edges for which two clusters without any still count, so that its logarithm is finite.
 _FLOOR = 1e-9
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Different rows for each cluster that is asked for; see the search's own limit.
 _FEW_ROWS = 5
 _MORE_BITS = " or ask for more bits in the last entry of layer_rates"
 

@@ -18,9 +18,17 @@ from sk_hvae._clustering.graph import (
 )
 from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
 
+# Clusters to begin with where their number is to be chosen; a tree then merges them. More would
+# find more small ones, and take longer.
 MOST_CLUSTERS = 20
+# Rows that a cluster needs at least to show in a graph of neighbours; fewer where rows stand for
+# their copies.
 _ROWS_PER_CLUSTER, _WEIGHTED_ROWS_PER_CLUSTER = 5, 2
+# The time to join rows grows faster than their number. Those beyond have no shares: their states
+# are learned from the data alone.
 _MOST_GRAPH_ROWS = 70_000
+# Share of the probability that certain shares give to all clusters before they are softened, and
+# the logarithms of the powers that are tried: the ends are as good as uniform and as certain.
 _DOUBT, _LOG_EXPONENTS = 1e-3, range(-6, 7)
 
 

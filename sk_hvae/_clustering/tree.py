@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import entropy
 
+# Longer walks confuse more clusters, in the end all; a single step hardly ever confuses two.
 _WALK_STEPS = 4
 
 
@@ -19,8 +20,7 @@ def merge_tree(joint, n_steps=_WALK_STEPS):
         Weight of the edges between any two clusters, symmetric; every cluster has some. Walks
         are taken from cluster to cluster.
     n_steps : int, default=4
-        Length of the walks: a single step among nearest neighbours hardly ever confuses two
-        clusters, whatever they are.
+        Length of the walks.
 
     Returns
     -------

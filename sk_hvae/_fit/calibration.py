@@ -6,9 +6,12 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.optimize import least_squares
 
+# Nodes of an axis that a cubic spline needs.
 _CUBIC_FROM = 4
-_CORRECTIONS = 20
-_CLOSE = 1e-3
+# Corrections of the condition until all rates are within a thousandth of their targets; where rates
+# hardly follow the condition, least squares take over.
+_CORRECTIONS, _CLOSE = 20, 1e-3
+# Smallest number whose logarithm is taken, and distance that least squares need from the limits.
 _TINY = 1e-6
 
 

@@ -4,8 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# What ``converged_`` promises: 5% or 0.1 bit, the bars of examples/benchmarks/rate_control.py.
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 0.05, 0.1
+# Share of a target, and bits, that rates averaged over batches in training may be off; they are
+# noisier than those of a finished model.
 _FAR, _FAR_BITS = 0.2, 0.5
+# A layer whose rate is as good as free and that is still below its target has no more to carry.
 _EXHAUSTED_BETA = 1e-3
 _TRAIN_LONGER = "train longer (max_epochs)"
 _SEE_TO_WILD_CELLS = "see to the cells that an OutlierWarning has named"

@@ -6,11 +6,17 @@ import torch
 
 from sk_hvae._fit.checkpoint import Checkpointed
 
-_WARM_UP = 0.05
-_DECAY_FROM = 0.5
+# Shares of the steps. The linear code that training starts from needs a gentle beginning, and the
+# betas need rates that are nearly still at the end; the peak in between does the work.
+_WARM_UP, _DECAY_FROM = 0.05, 0.5
+# Steps, where the end is not known: 5% of the usual 2,000.
 _OPEN_ENDED_WARM_UP = 100
+# The typical norm is averaged over some 20 steps.
 _SMOOTHING = 0.95
+# Multiples of the typical norm. Up to the first, gradients may differ as those of batches do; from
+# the second on, a batch is taken for broken, and better left out than shortened.
 _CLIP_AT, _SKIP_AT = 5.0, 50.0
+# Steps that may be skipped, so that a norm which has grown for good is followed.
 _BUDGET = 20
 
 

@@ -6,7 +6,10 @@ import torch
 from sk_hvae._sklearn.inner_fits import k_means, principal_axes
 from sk_hvae.nn.linear_start import PrincipalComponents
 
+# Numbers that the components are computed from. More make them more exact and take longer; they are
+# only where training starts.
 _PCA_ELEMENTS = 8_000_000
+# Of the largest: components below are rounding of float32, and whitening would blow it up.
 _SMALLEST_VARIANCE = 1e-6
 
 

@@ -19,14 +19,25 @@ from sk_hvae.nn.networks.convolution import Doubling
 from sk_hvae.nn.networks.skip import LinearPath
 from sk_hvae.nn.noise import uniform
 
+# More and steeper functions of the rates follow the modulations that are best at every target more
+# closely, and differ more from one target to the next, of which each gets few rows. Their spread
+# sets how fast modulations learn beside the weights. examples/benchmarks/rate_plane.py measures
+# what is left to dedicated fits.
 _N_FUNCTIONS, _STEEPNESS, _SPREAD = 64, 3.0, 0.5
+# Fewer rows for a target cover the box better in every batch, and make each target's part of the
+# loss noisier.
 _ROWS_PER_TARGET = 8
-_N_CODES, _N_CODES_OF_ONE_LAYER, _RIDGE = 96, 32, 1e-3
+# The linear code is computed at so many targets. More make the start more exact and take longer;
+# one rate needs fewer.
+_N_CODES, _N_CODES_OF_ONE_LAYER = 96, 32
+# Of the mean diagonal of the regression, whose functions are nearly dependent.
+_RIDGE = 1e-3
+# What counts as no weight at all.
 _TINY = 1e-12
 
 
 def n_codes(n_layers):
-    """Return at how many targets the linear code is computed; of one rate, few tell as much."""
+    """Return at how many targets the linear code is computed; for a single rate, few do."""
     return _N_CODES_OF_ONE_LAYER if n_layers == 1 else _N_CODES
 
 

@@ -14,7 +14,9 @@ from sk_hvae.nn.missing import MissingCells
 from sk_hvae.nn.networks.skip import SkipEncoder
 from sk_hvae.nn.noise import RowNoise, without_last_bits
 
-_FAR_OFF = 64  # standard deviations
+# A column whose mean is further from 0 than that many standard deviations has the same leading
+# digits in all rows: 6 of the 12 bits that noise is made of would say nothing.
+_FAR_OFF = 64
 
 
 class HVAEOutput(NamedTuple):

@@ -18,7 +18,10 @@ from sk_hvae.nn.latents.gaussian import GaussianLatent, LayerCode
 from sk_hvae.nn.units import LN2
 from sk_hvae.nn.water_filling import water_fill
 
+# Posteriors cannot be much narrower: their std has a floor at exp(-6.9) of the prior's.
 _MAX_NATS_PER_UNIT = 6.0
+# With a larger std of their logits states are certain, and their softmax has no gradient to learn
+# from.
 _MAX_LOGIT_STD = 10.0
 
 

@@ -3,13 +3,21 @@
 import torch
 from torch import Tensor, nn
 
+# More factors follow more of the correlations between columns, at a cost for every row that grows
+# with the cube of their number.
 _MAX_FACTORS = 32
+# Rows are taken in blocks, the covariances of whose factors are so many numbers: 16 MB, however
+# many rows there are.
 _BLOCK_ELEMENTS = 4_000_000
-_ROWS_PER_FACTOR = 8
-_N_ITERATIONS = 40
-_N_SUBSPACE_ITERATIONS = 10
+# With fewer rows a factor, and with less of a ridge on the loadings, factors learn small tables by
+# heart; examples/benchmarks/imputation.py measures how well cells come back.
+_ROWS_PER_FACTOR, _RIDGE = 8, 5.0
+# Steps of expectation maximisation, and of the search for the subspace where it starts. The first
+# steps bring most of the gain, and nothing depends on an exact maximum.
+_N_ITERATIONS, _N_SUBSPACE_ITERATIONS = 40, 10
+# Least variance of the noise, on the scale of the link: columns that determine each other then
+# leave equations that float32 can solve.
 _MIN_NOISE = 1e-3
-_RIDGE = 5.0
 
 
 class MissingCells(nn.Module):

@@ -5,6 +5,7 @@ import math
 import torch
 
 _LAST_BITS, _HALF_OF_LAST_BITS = 0xFFF, 0x800
+# The constants of splitmix64, as signed numbers.
 _GOLDEN = -7046029254386353131
 _MIX_1 = -4658895280553007687
 _MIX_2 = -7723592293110705685

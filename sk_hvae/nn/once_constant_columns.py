@@ -7,8 +7,14 @@ import torch
 from sk_hvae.nn.latents.gaussian import GaussianLatent, LayerCode
 from sk_hvae.nn.networks.skip import zeroed
 
+# A unit that carries less is free to carry something else: little is lost with it.
 _FREE_NATS = 0.1
-_LEAST_SIGNAL, _MOST_SIGNAL, _COPIED = 0.5, 0.995, 1 - 1e-6
+# Correlation of a unit with what others leave of the column that it is given. Below the first, the
+# unit would lower the error by less than a quarter; above the second, take more than 2.3 nats.
+_LEAST_SIGNAL, _MOST_SIGNAL = 0.5, 0.995
+# Correlation of a unit that hands on what the layer above says; 1 would leave it no variance.
+_COPIED = 1 - 1e-6
+# Squared error that new columns are to have if there are no others to compare with, of variance 1.
 _LEFT_OF_ALL = 0.1
 
 

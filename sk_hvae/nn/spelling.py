@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 _NO_SYNONYMS: Mapping[str, str] = {}
+# As difflib: two letters of five may be wrong.
 _SIMILARITY = 0.6
 
 

@@ -1,4 +1,4 @@
-"""One stochastic layer: its prior, its posterior, their KL divergence and samples."""
+"""A layer of Gaussian latents: its prior, its posterior, their KL divergence and samples."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Limits of standard deviations, so that no division and no logarithm gets out of hand: a posterior
+# at the lower one carries ln(1000), 7 nats a unit, which is more than codes are started with.
 _MIN_STD, _MAX_STD = 1e-3, 1e2
+# Raw standard deviation of a std of 4.5. A Gaussian that is read off the data then carries about a
+# thousandth of a nat a unit.
 _WIDE = 4.0
 _SOFTPLUS_AT_ONE = math.log(math.expm1(1.0 - _MIN_STD))
 
@@ -280,6 +284,7 @@ class LadderLatent(GaussianLatent):
         (b, 2 n_units).
     """
 
+    # Units that code nothing start with a std of 33 instead of an infinite one.
     _MIN_SIGNAL = 0.03
 
     def __init__(self, n_units, prior_net, bottom_up_net):

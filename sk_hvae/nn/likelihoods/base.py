@@ -14,6 +14,7 @@ from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
 
 # Some 50 times what float64 rounds off: columns that differ by less are constant.
 ROUNDING = 1e-14
+# How far values may be beyond a limit, or off a whole number, as float32 rounds them.
 _TOLERANCE = 1e-6
 
 

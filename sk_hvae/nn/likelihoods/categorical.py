@@ -17,8 +17,13 @@ from sk_hvae.nn.likelihoods.codes import (
 from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
 from sk_hvae.nn.noise import gumbel
 
+# Share of the probability that the link spreads over all categories, so that logits are finite;
+# with it, a column of two categories counts as much as one of a Bernoulli likelihood.
 _SMOOTHING = 0.1
+# Steps of iterative scaling. The first bring the most, and the decoder's own biases, which are
+# trained, make up for what is left.
 _FIT_STEPS = 20
+# Codes that a message lists.
 _MOST_LISTED = 10
 _EXACT_IN_FLOAT32 = 2**24
 _ADVICE = (

@@ -2,8 +2,11 @@
 
 import torch
 
+# Categories of a column, and of all columns. A column of more is rather a number, or names rows;
+# every category takes an input and an output of the networks.
 MOST_CODES, MOST_CODES_IN_ALL = 10_000, 10_000_000
-LARGEST_CODE = 2**53  # beyond that float64 does not tell a number from the next
+# Beyond that float64 does not tell a whole number from the next.
+LARGEST_CODE = 2**53
 
 
 def no_codes():

@@ -9,11 +9,19 @@ from sk_hvae.nn.likelihoods.base import Likelihood, check_range, check_whole
 from sk_hvae.nn.likelihoods.numerics import fit_parameter, quantile
 from sk_hvae.nn.noise import uniform
 
+# The constant for which ln(x + c) is unbiased to first order, see `Poisson`.
 _PSEUDOCOUNT = 0.5
+# Mean of a column of zeros, whose logarithm is needed.
 _MIN_MEAN = 1e-6
-_LARGEST = 1e15  # beyond that float64 does not tell a count from the next
+# Beyond that float64 does not tell a count from the next.
+_LARGEST = 1e15
+# Means grow exponentially up to ten times the largest count seen, which leaves room for new rows,
+# and linearly beyond, so that they do not overflow.
 _HEADROOM = 10.0
+# From there on, two terms of Stirling's series are exact in float32.
 _SERIES_FROM = 8.0
+# Inverse dispersions: at the largest the distribution is practically Poisson, below the smallest
+# nearly all counts of a column are 0.
 _MIN_LOG_R, _MAX_LOG_R = math.log(1e-3), math.log(1e5)
 # -ln of the smallest probability that `uniform` leaves in a tail.
 _TAIL = 17.0

@@ -13,11 +13,13 @@ from sk_hvae.nn.likelihoods.numerics import fit_parameter
 from sk_hvae.nn.likelihoods.refusal import refuse
 from sk_hvae.nn.noise import gumbel, uniform
 
-# float16 rounds k / 255 by up to 0.06 levels.
+# How far from a level a value may be: float16 rounds k / 255 by up to 0.06 levels.
 _TOLERANCE = 0.1
+# Those of 16 bits; the mean takes a pass over all levels.
 _MOST_LEVELS = 2**16
 # In levels; narrower than that, a component has all but 1e-4 of its mass on one level.
 _MIN_SCALE = 0.05
+# Levels in one operation of an exported graph: more make a smaller graph, and take more memory.
 _EXPORTED_AT_ONCE = 16
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
+# The least noise, in scales of a column. Columns that are reconstructed exactly would otherwise
+# take sigma to 0, and the density to infinity.
 _MIN_LOG_SIGMA = math.log(1e-4)
 # float32 ends at 3e38, on the scale of the data and for squares of what is compared with sigma.
 _LARGEST, _FARTHEST = 1e35, 1e12

@@ -3,9 +3,17 @@
 import torch
 from torch import Tensor
 
+# Side of the smallest images that are looked for, such as the digits of scikit-learn. Columns of
+# tables fit a smaller grid more easily by chance.
 _SHORTEST_SIDE = 8
+# Correlation that neighbours have at least, and how many times that of columns half a side apart.
+# Stricter numbers miss noisy images, laxer ones take tables whose columns go together for images.
 _LEAST, _FALL = 0.2, 2.0
+# A shared scale hides a column whose spread is under a quarter of the common one. That does no harm
+# if the column has its smallest or largest value in three quarters of the rows, nor if no more
+# than 2% of the columns are hidden.
 _SMALL, _STILL, _FEW = 0.25, 0.75, 0.02
+# Rows to look at: correlations are then known to 0.03.
 _MOST_ROWS, _FEWEST_ROWS, _MOST_ELEMENTS = 1000, 16, 2**21
 
 

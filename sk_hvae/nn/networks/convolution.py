@@ -9,8 +9,13 @@ from torch.nn import functional
 
 from sk_hvae.nn.networks.skip import Networks, hidden_layers, zeroed
 
+# Planes double with every halving of the image up to 64: more find more and cost more; the first
+# convolutions, on the largest maps, cost the most. examples/benchmarks/convolution.py compares the
+# result with a perceptron.
 _FIRST_CHANNELS, _MOST_CHANNELS = 16, 64
+# Maps of at most 4 by 4 go to the perceptron. Smaller ones would lose where things are in an image.
 _SMALLEST_MAP = 4
+# Up to this number of planes, the way by blocks is the faster one on CPUs, see `Doubling`.
 _FEW_PLANES = 4
 
 

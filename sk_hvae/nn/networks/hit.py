@@ -15,6 +15,7 @@ from sk_hvae.nn.latents.categorical import top_latent
 from sk_hvae.nn.latents.gaussian import gaussian_latent, start_wide
 from sk_hvae.nn.networks.convolution import Doubling, ToMaps
 
+# Height and width of the maps of z_1, as published.
 _SIDE = 4
 
 

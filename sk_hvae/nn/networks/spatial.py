@@ -15,6 +15,7 @@ from sk_hvae.nn.latents.gaussian import gaussian_latent, start_wide
 from sk_hvae.nn.networks.convolution import Doubling, ToMaps, halving
 from sk_hvae.nn.networks.skip import zeroed
 
+# Planes of the convolutions: those that the networks of network="conv" have at most.
 _PLANES = 64
 
 
