@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from sk_hvae._clustering.tree import merge_tree
 from sk_hvae._data.batches import GuidedRows
-from sk_hvae._fit.control import GuidedController
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
 from sk_hvae._fit.recipe import Recipe
-from sk_hvae._fit.single_rate import SingleRate, measured, rate_control, target_ramp
+from sk_hvae._fit.single_rate import SingleRate, measured, rate_controller, target_ramp
 from sk_hvae._fit.start import start_model
 from sk_hvae.nn.guided import GuidedHierarchy
 
@@ -76,8 +75,8 @@ class TowardsClusters(Recipe):
     def start(self, plan):
         ramp = target_ramp(plan)
         module, betas = start_model(plan, ramp, self._shares(plan))
-        control = rate_control(plan, module, betas, ramp)
-        return GuidedHierarchy(module), GuidedController(self._consistency, *control)
+        control = rate_controller(plan, module, betas, ramp, self._consistency)
+        return GuidedHierarchy(module), control
 
     def conclude(self, net, plan):
         """Measure the trained model and see which clusters came out; returns `Clusters`."""

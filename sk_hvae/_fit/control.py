@@ -76,6 +76,9 @@ class RateController(ProportionalIntegral):
     gain : float, default=1.0
         Share of the full strength of the proportional part, for models that answer slowly and
         would go round in cycles; the integral part changes as its square.
+    consistency : float, default=0.0
+        Multiplier of the disagreement between states and their shares, which is part of the loss
+        of a `GuidedHierarchy`; 0 for models without.
 
     Examples
     --------
@@ -90,10 +93,11 @@ class RateController(ProportionalIntegral):
 
     CHECKPOINTED = (*ProportionalIntegral.CHECKPOINTED, "_smoothed", "betas")
 
-    def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0):
+    def __init__(self, targets, betas, n_steps, ramp=(), gain=1.0, consistency=0.0):
         gains = _INTEGRAL_GAIN * gain**2, _PROPORTIONAL_GAIN * gain
         super().__init__(betas, n_steps, max(ramp, default=1.0) > 1, gains, -MAX_LOG_BETA)
         self.targets = targets
+        self._consistency = consistency
         self._ramp = targets.new_tensor(ramp) if ramp else torch.ones_like(targets)
         self._smoothed = targets * self._ramp
         self.betas = betas
@@ -104,8 +108,11 @@ class RateController(ProportionalIntegral):
         return self.targets * self._ramp**self._ramp_ahead
 
     def loss(self, output):
-        """Weigh distortion and rates of an `HVAEOutput`; returns `LossTerms`."""
-        return objective(output, self.betas)
+        """Weigh the terms of an `HVAEOutput` or a `GuidedOutput`; returns `LossTerms`."""
+        terms = objective(output, self.betas)
+        if not self._consistency:
+            return terms
+        return terms._replace(loss=terms.loss + self._consistency * output.disagreement.mean())
 
     def observe(self, output):
         """Move the betas after a batch.
@@ -123,27 +130,6 @@ class RateController(ProportionalIntegral):
         rates = torch.where(rates.isfinite(), rates, self._smoothed)
         self._smoothed = torch.lerp(rates, self._smoothed, _SMOOTHING)
         return ((self._smoothed + OFFSET) / (self.current_targets + OFFSET)).log()
-
-
-class GuidedController(RateController):
-    """A `RateController` for a categorical top layer that is compared with shares of its states.
-
-    Parameters
-    ----------
-    consistency : float
-        Multiplier of the disagreement with these shares.
-    *args
-        As for `RateController`.
-    """
-
-    def __init__(self, consistency, *args):
-        super().__init__(*args)
-        self._consistency = consistency
-
-    def loss(self, output):
-        """Weigh distortion, rates and disagreement of a `GuidedOutput`; returns `LossTerms`."""
-        terms = super().loss(output)
-        return terms._replace(loss=terms.loss + self._consistency * output.disagreement.mean())
 
 
 class FixedMultipliers(Checkpointed):

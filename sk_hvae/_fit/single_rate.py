@@ -43,7 +43,7 @@ class SingleRate(Recipe):
             betas = plan.goal.betas or tuple(self._fitted.betas)
         if plan.goal.betas:
             return module, FixedMultipliers(_on(plan, betas))
-        return module, RateController(*rate_control(plan, module, betas, ramp))
+        return module, rate_controller(plan, module, betas, ramp)
 
     def conclude(self, net, plan):
         return Fitted(**measured(net.module_, net, plan))
@@ -59,11 +59,16 @@ def target_ramp(plan):
     return [ramp] * len(units) + [1.0] * len(states)
 
 
-def rate_control(plan, module, betas, ramp):
-    """Return the arguments of a `RateController` for a module that begins with these betas."""
-    targets = _on(plan, plan.goal.nats)
-    gain = _gain(plan.architecture, module)
-    return targets, _on(plan, betas), plan.settings.n_steps, ramp, gain
+def rate_controller(plan, module, betas, ramp, consistency=0.0):
+    """Make the controller of a module that begins with these betas."""
+    return RateController(
+        _on(plan, plan.goal.nats),
+        _on(plan, betas),
+        plan.settings.n_steps,
+        ramp,
+        _gain(plan.architecture, module),
+        consistency,
+    )
 
 
 def measured(module, net, plan):
