@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
 from sk_hvae._estimators.attributes import FittedAttributes
-from sk_hvae._estimators.meeting import meet_again, meet_rows
+from sk_hvae._estimators.inspection import inspect_further_rows, inspect_first_rows
 from sk_hvae._estimators.parameters import (
     check_callbacks,
     draw_seed,
@@ -118,7 +118,7 @@ class BaseHierarchicalVAE(
             accelerator=accelerator,
             checkpoint=checkpoint,
         )
-        return (meet_rows(plan) if is_new else meet_again(plan, go_on_from)), columns
+        return (inspect_first_rows(plan) if is_new else inspect_further_rows(plan, go_on_from)), columns
 
     @final
     def _check(self, X, is_new):

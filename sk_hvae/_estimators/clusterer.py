@@ -17,7 +17,7 @@ from sk_hvae._data.rows import ResidentRows
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.meeting import meet_rows
+from sk_hvae._estimators.inspection import inspect_first_rows
 from sk_hvae._estimators.model import check_new_rows
 from sk_hvae._estimators.parameters import (
     check_count,
@@ -585,7 +585,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         )
         # All that is odd about the rows has been said.
         with muted(CategoryWarning, ImageShapeWarning, OutlierWarning):
-            below = meet_rows(below)
+            below = inspect_first_rows(below)
         below.begin()
         outcome = fit(below, SingleRate())
         if isinstance(outcome.error, TrainingDivergedError):

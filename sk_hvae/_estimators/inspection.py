@@ -11,7 +11,7 @@ from sk_hvae.nn.likelihoods import DataSummary
 from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 
-def meet_rows(plan):
+def inspect_first_rows(plan):
     """Let a new model's likelihood learn what the rows are like; returns the completed `Plan`.
 
     Raises
@@ -35,7 +35,7 @@ def meet_rows(plan):
     return plan._replace(summary=summary, likelihood=likelihood, has_wild_cells=has_wild_cells)
 
 
-def meet_again(plan, fitted):
+def inspect_further_rows(plan, fitted):
     """Compare rows with those that a fitted model knows; returns the completed `Plan`.
 
     Raises
