@@ -35,6 +35,9 @@ from sk_hvae.exceptions import RateTargetWarning, TrainingInterruptedWarning, wa
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.networks.hit import PRESETS
 
+# The networks' weights decay by this over the number of rows: a small table is not learnt by heart,
+# and of many rows the decay is not felt. examples/benchmarks/representation.py measures both sides.
+# No step takes more than a tenth off a weight, whatever the learning rate.
 _DECAY_ROWS, _MAX_DECAY_PER_STEP = 1000, 0.1
 
 
@@ -118,7 +121,9 @@ class BaseHierarchicalVAE(
             accelerator=accelerator,
             checkpoint=checkpoint,
         )
-        return (inspect_first_rows(plan) if is_new else inspect_further_rows(plan, go_on_from)), columns
+        if is_new:
+            return inspect_first_rows(plan), columns
+        return inspect_further_rows(plan, go_on_from), columns
 
     @final
     def _check(self, X, is_new):

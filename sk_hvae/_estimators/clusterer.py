@@ -62,9 +62,15 @@ from sk_hvae.exceptions import (
 from sk_hvae.nn.building import FLAT_NETWORKS
 from sk_hvae.nn.likelihoods import resolve as new_likelihood
 
+# Bits of the continuous layer, if no rates are asked for. More tell neighbours apart that should be
+# one cluster, and fewer mix clusters; examples/benchmarks/clustering.py has tables and images.
 _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
+# Of the bits that tell different rows apart, where copies say how dense these are: with all of them
+# a code learns each row by heart, and forgets which are alike. See repeated_rows.py there.
 _SHARE_OF_ENTROPY = 0.5
+# Different rows of up to this many numbers, 64 MB of float32, are copied to train on them alone.
 _MOST_COPIED = 2**24
+# Below this mean adjusted Rand index, starts have less than half in common beyond chance.
 _POOR_AGREEMENT = 0.5
 _TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
 

@@ -14,8 +14,10 @@ from sk_hvae._files.torch_modules import ClusterEncoder, check_part, frozen_part
 from sk_hvae._fit.clusters import Clusters
 
 _LARGEST_FILE = 2**31 - 1
+# Rows to trace with: 1 would be taken for a number that never changes.
 _N_EXAMPLES = 3
 _ROWS = "rows"
+# These say of each export that no torchvision is there, or that nothing was to be folded.
 _CHATTY = (
     "torch.onnx._internal.exporter._registration",
     "onnxscript.optimizer._constant_folding",

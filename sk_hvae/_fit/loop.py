@@ -19,6 +19,8 @@ from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.once_constant_columns import take_in
 from sk_hvae.nn.units import LN2
 
+# Finite weights are kept so often. To look waits for the device, and copies the weights; a fit that
+# diverges loses that many steps at most.
 _STEPS_PER_SNAPSHOT = 50
 
 

@@ -24,9 +24,16 @@ from sk_hvae._fit.start import START_ROWS, build_seeded, some_rows, start_plane
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.units import LN2
 
+# Conditions go this much beyond the targets: the rates that come out are a little off what is asked
+# for, and the ends of the range are to be hit too.
 _MARGIN = 1.2
+# All bits of a categorical layer would take states that are equally frequent and certain for each
+# row, which no training reaches.
 _MOST_OF_STATES = 0.97
-_UNIT_ROWS, _MOST_DRAWS = 512, 4
+# Scales of units are averages, for which some rows are enough; they are measured at every node.
+_SCALE_ROWS = 512
+# As many draws of few rows as make as many samples as there are of many rows, but at most so many.
+_MOST_DRAWS = 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -167,7 +174,7 @@ class RatePlane(Recipe):
         points = []
         for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
             module.load_state_dict(conditioned.state_at(rates))
-            module.set_scales(some[:: math.ceil(len(some) / _UNIT_ROWS)])
+            module.set_scales(some[:: math.ceil(len(some) / _SCALE_ROWS)])
             found = survey.measure(module)
             points.append(
                 PlanePoint(

@@ -10,6 +10,7 @@ from sk_hvae._fit.off_target import describe_drift
 from sk_hvae._fit.settings import TrainingSettings
 from sk_hvae._fit.single_rate import SingleRate
 
+# New targets may take so many steps, before which a warning would come too soon.
 _STEPS_TO_SETTLE = 1000
 
 

@@ -14,6 +14,8 @@ from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.start import some_rows, start_model
 from sk_hvae.nn.linear_start import fit_scale
 
+# Of the controller's full strength, with which models that answer slowly would go round in cycles;
+# examples/benchmarks/rate_control.py shows that rates settle.
 _SLOW_GAIN = 0.5
 
 

@@ -27,8 +27,11 @@ from sk_hvae.nn.linear_start import (
     start_at_slope,
 )
 
+# Rows that a start is computed on, and a trained model brought to rest: enough for averages, and
+# cheap beside one pass of training. A model of all rates is started at some hundred points, each on
+# fewer rows.
 START_ROWS, _PLANE_ROWS = 2048, 128
-_MANY_CODES = 100
+# Building draws from torch's global generator, which is put back: one thread at a time.
 _BUILDING = threading.Lock()
 
 

@@ -2,6 +2,7 @@
 
 from sk_hvae.exceptions import CategoryWarning, warn_caller
 
+# Small tables may have as many codes as rows, and be meant so.
 _MANY_CODES = 100
 
 
