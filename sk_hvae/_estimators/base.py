@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
 from sk_hvae._estimators.attributes import FittedAttributes
-from sk_hvae._estimators.inspection import inspect_further_rows, inspect_first_rows
+from sk_hvae._estimators.inspection import inspect_first_rows, inspect_further_rows
 from sk_hvae._estimators.parameters import (
     check_callbacks,
     draw_seed,

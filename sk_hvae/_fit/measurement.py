@@ -11,8 +11,8 @@ from sk_hvae._data.rows import EVEN_ROWS, to_device
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae.nn.units import LN2
 
-# Draws of the latents per row: the noise of a row's value halves with four times as many, which take
-# four times as long. The documentation of `rates` and its like states the number.
+# Draws of the latents per row: the noise of a row's value halves with four times as many, which
+# take four times as long. The documentation of `rates` and its like states the number.
 _N_DRAWS = 4
 
 

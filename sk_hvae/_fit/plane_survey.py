@@ -13,8 +13,8 @@ from sk_hvae._data.threads import FixedThreads
 from sk_hvae.nn.noise import ReplayedNoise
 from sk_hvae.nn.units import LN2
 
-# Parts of this many rows stay in the cache between encoder and decoder, so that a pass takes half of
-# the time that it takes in one part.
+# Parts of this many rows stay in the cache between encoder and decoder, so that a pass takes half
+# of the time that it takes in one part.
 _ROWS_PER_PART = 1000
 
 

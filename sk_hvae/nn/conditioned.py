@@ -164,7 +164,7 @@ class Modulation:
         self.current = None
         """Scale of the input, scale and shift of the output, (n_targets, width) each, or None."""
 
-    def before(self, layer, args):
+    def before(self, _layer, args):
         """Scale the input: a forward pre-hook."""
         if self.current is None or not self.widths[0]:
             return None
@@ -172,7 +172,7 @@ class Modulation:
         (x,) = args
         return ((x.unflatten(0, (len(scale), -1)) * scale[:, None]).flatten(0, 1),)
 
-    def after(self, layer, args, output):
+    def after(self, _layer, _args, output):
         """Scale and shift the output: a forward hook."""
         if self.current is None or not self.widths[1]:
             return None

@@ -28,5 +28,5 @@ def test_auto(steps_per_epoch, n_epochs):
 
 
 def test_documented_numbers():
-    assert AUTO == SingleRate.auto_epochs
+    assert SingleRate.auto_epochs == AUTO
     assert RatePlane.auto_epochs == AutoEpochs(n_steps=2000, most_epochs=300, fewest_steps=1000)

@@ -111,7 +111,7 @@ class CategoricalLatent(Latent):
     def enumerates(self):
         return self.enumerated or not self.training
 
-    def prior(self, z_above, n_rows):
+    def prior(self, z_above, n_rows):  # noqa: ARG002 nothing is above
         like = self.scale.expand(n_rows, -1)
         if self.prior_logits is None:
             return CategoricalPrior.uniform(like)

@@ -302,7 +302,7 @@ class Likelihood(nn.Module, ABC):
         """
         return torch.empty(0, 2, dtype=torch.float64, device="cpu")
 
-    def coded_columns(self, n_features):
+    def coded_columns(self, n_features):  # noqa: ARG002 for those that have some
         """Return the numbers of the columns whose codes `learn` needs: none here."""
         return []
 

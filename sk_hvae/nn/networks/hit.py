@@ -125,7 +125,7 @@ class HitPosterior2(nn.Module):
         super().__init__()
         self.heads = nn.Linear(preset.n_components[0], n_outputs)
 
-    def forward(self, activations, z_above=None):
+    def forward(self, activations, z_above=None):  # noqa: ARG002 nothing is above
         """Map `HitActivations` to raw parameters (b, n_outputs)."""
         return self.heads(activations.for_z2.flatten(1))
 
