@@ -172,7 +172,7 @@ class Modulation:
         (x,) = args
         return ((x.unflatten(0, (len(scale), -1)) * scale[:, None]).flatten(0, 1),)
 
-    def after(self, _layer, _args, output):
+    def after(self, layer, _args, output):
         """Scale and shift the output: a forward hook."""
         if self.current is None or not self.widths[1]:
             return None
