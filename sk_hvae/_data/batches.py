@@ -35,7 +35,7 @@ _WHOLE = Share()
 
 @dataclass(frozen=True)
 class GuidedBatch:
-    """Rows of data, and where their states should go.
+    """Rows of data, and the shares that states should have for them.
 
     Attributes
     ----------
