@@ -1,5 +1,6 @@
 """From the latents of rows to clusters.
 
-`graph` joins rows to their neighbours and cuts the graph, `tree` orders the clusters, and `targets`
-makes of both what a categorical layer is to learn.
+`graph` joins rows to their neighbours and finds clusters in the graph, `tree` merges clusters,
+`state_shares` makes of both what a categorical layer is to learn, and `lost_clusters` explains why
+fewer come out of a training.
 """

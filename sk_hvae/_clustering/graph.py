@@ -1,4 +1,4 @@
-"""Clusters of rows in a graph of shared neighbours, chosen by what neighbours tell of each other.
+"""Clusters of rows in a graph: those that say most about the clusters of a row's neighbours.
 
 A partition of a graph is judged by the information, in bits, that the cluster of one end of a
 random edge carries about the cluster of the other end. It is the log-likelihood per edge of a
@@ -48,7 +48,7 @@ class Partition(NamedTuple):
     labels : ndarray of shape (n,)
         Consecutive from 0.
     information : float
-        Bits that the cluster of one end of an edge tells about that of the other.
+        Information, in bits, of the cluster of one end of an edge about that of the other.
     escape : float
         Mean over clusters of the share of edges that leave.
     """
@@ -74,10 +74,10 @@ class Clustering(NamedTuple):
 
 
 def shared_neighbour_graph(points, n_neighbors):
-    """Join every point to its nearest neighbours, by the share of neighbours that they share.
+    """Join every point to its nearest neighbours, with a weight for the neighbours in common.
 
-    The weight of an edge is the Jaccard index of the two neighbourhoods, which bridges between
-    dense regions do not pass (Jarvis & Patrick, IEEE Transactions on Computers, 1973).
+    The weight of an edge is the Jaccard index of the two neighbourhoods. It is small for edges
+    that bridge dense regions (Jarvis & Patrick, IEEE Transactions on Computers, 1973).
 
     Parameters
     ----------
@@ -99,11 +99,12 @@ def shared_neighbour_graph(points, n_neighbors):
 
 
 def confusion_graph(means, stds, weights, random_state):
-    """Join rows of which a sample of the code leaves open which one it came from.
+    """Join rows that are confused if a row has to be guessed from a sample of its code.
 
-    The weight of an edge is the probability that a sample of the code of a row drawn at random
-    is taken for both rows, by two independent guesses. It is the joint distribution of the ends
-    of an edge: symmetric, with the weights as sums, copies of a row joined to each other.
+    Somebody draws a row at random, and a sample of its code; two others guess independently
+    which row it was. The weight of an edge is the probability that they guess its two ends. The
+    weights are thus a joint distribution: symmetric, with the frequencies of the rows as sums,
+    and with copies of a row joined to each other.
 
     Parameters
     ----------
@@ -134,10 +135,10 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
 
     A start is k-means on the leading eigenvectors of the normalised adjacency, rows scaled to
     length 1 (Ng, Jordan & Weiss, NeurIPS 2001). Starts differ in how many eigenvectors they
-    take, from n_clusters to twice as many, as far as these diffuse at most twice as fast, and
+    take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, and
     in whether these are weighted by a diffusion of 20 steps. Each is refined by moving nodes to
-    where the block model likes them best. Each has a seed of its own, so that
-    ``joblib.parallel_config`` may spread them over processes, without a change in the result.
+    the clusters that are most likely under the block model. Each has a seed of its own, so that
+    ``joblib.parallel_config`` may spread them over processes without changing the result.
 
     Parameters
     ----------
@@ -155,9 +156,10 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
     Returns
     -------
     Clustering
-        Of the partitions into most clusters, and of these, of those whose clusters edges leave
-        seldom, within 20% of the least, the one with most information: information alone
-        prefers clusters of equal size, closedness alone small ones.
+        The best partition. Partitions with the largest number of clusters come first; of these,
+        those whose share of edges that leave their clusters is within 20% of the smallest; and of
+        these, the one with most information. Information alone prefers clusters of equal size,
+        the share of leaving edges alone prefers small ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)

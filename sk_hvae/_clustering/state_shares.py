@@ -1,4 +1,4 @@
-"""From latents of rows to the states that a categorical layer should learn for them."""
+"""From latents of rows to shares of the states that a categorical layer should learn."""
 
 from typing import NamedTuple
 
@@ -33,14 +33,14 @@ _DOUBT, _LOG_EXPONENTS = 1e-3, range(-6, 7)
 
 
 class StateShares(NamedTuple):
-    """Where the states of rows should go.
+    """The shares that each state should have for each row.
 
     Attributes
     ----------
     shares : ndarray of shape (n, n_states), float32
         Shares of the clusters among a row's neighbours; zeros for rows outside the graph.
     information : float
-        What the rows in the graph tell about the states, in bits.
+        Information of the rows in the graph about the states, in bits.
     stability : float
         As in `Clustering`.
     """
@@ -72,7 +72,7 @@ class ClusterSearch(NamedTuple):
     seed: int
 
     def find(self, latents, member=None, stds=None):
-        """Find the targets of rows by the latents of the different ones.
+        """Find the shares of states of all rows by the latents of the different rows.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class ClusterSearch(NamedTuple):
         index = np.arange(len(latents))
         member = index if member is None else member
         if self.n_clusters and len(index) <= self.n_clusters and len(index) < len(member):
-            return self._targets(np.eye(len(index)), index, member, 1.0)
+            return self._for_all_rows(np.eye(len(index)), index, member, 1.0)
         if len(index) > _MOST_GRAPH_ROWS:
             index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
         if stds is None:
@@ -110,16 +110,16 @@ class ClusterSearch(NamedTuple):
         if self.rate is not None:
             tree = merge_tree(edge_shares(graph, labels), **walk)
             labels = merge_to_rate(labels, tree, self.rate, weights)
-        return self._targets(neighbour_shares(graph, labels), index, member, found.stability)
+        return self._for_all_rows(neighbour_shares(graph, labels), index, member, found.stability)
 
     def _neighbours(self, points):
-        """Join rows to as many neighbours as suit the size of the clusters."""
+        """Join rows to their neighbours, to fewer than are asked for where clusters are small."""
         if len(points) == 1:
             return csr_array(np.ones((1, 1)))
         widest = len(points) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
         return shared_neighbour_graph(points, min(self.n_neighbors, max(1, widest)))
 
-    def _targets(self, known, index, member, stability):
+    def _for_all_rows(self, known, index, member, stability):
         """Hand shares of the rows in the graph, (m, k), on to all copies."""
         every = np.full((member.max() + 1, known.shape[1]), np.nan)
         every[index] = known
@@ -134,7 +134,7 @@ class ClusterSearch(NamedTuple):
 
 
 def shared_information(shares):
-    """Return what a node tells about its neighbours' clusters, in bits."""
+    """Return the information, in bits, of a node about the cluster of its neighbours."""
     return float(entropy(shares.mean(0), base=2) - entropy(shares, base=2, axis=1).mean())
 
 

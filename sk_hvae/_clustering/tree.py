@@ -1,4 +1,4 @@
-"""A tree over clusters, from how well walks among neighbours tell them apart."""
+"""A tree over clusters: those that walks among neighbours confuse are merged first."""
 
 import numpy as np
 from scipy.stats import entropy
@@ -8,11 +8,12 @@ _WALK_STEPS = 4
 
 
 def merge_tree(joint, n_steps=_WALK_STEPS):
-    """Merge clusters step by step, the two first that are hardest to tell apart.
+    """Merge clusters step by step, each time the two that are hardest to distinguish.
 
-    As the agglomerative information bottleneck (Slonim & Tishby, NeurIPS 1999), but a merger
-    costs the share of the information between the two clusters and the end of a walk that is
-    lost, instead of its amount, so that small clusters count as much as large ones.
+    This is the agglomerative information bottleneck (Slonim & Tishby, NeurIPS 1999) with another
+    cost. Merging two clusters loses information between them and the end of a walk. The cost is
+    the lost share of that information, not its amount, so that small clusters count as much as
+    large ones.
 
     Parameters
     ----------

@@ -9,11 +9,11 @@ from sk_hvae._fit.proportional_integral import ProportionalIntegral
 from sk_hvae.nn.objective import balanced_objective
 
 # Nodes along the rates of a layer, by the number of layers. With more, betas may bend more from
-# target to target; each node then hears from fewer rows, and all, 12 to 243 for up to five layers,
+# target to target; each node then counts fewer rows, and all, 12 to 243 for up to five layers,
 # are measured after training.
 _N_NODES = {1: 12, 2: 8, 3: 5, 4: 3, 5: 3}
 _FEWEST_NODES = 2
-# A node hears from a part of the rows only. Rates are thus averaged over some 20 batches, twice as
+# A node counts a part of the rows only. Rates are thus averaged over some 20 batches, twice as
 # many as for a single model, and both gains are half of those there.
 _SMOOTHING = 0.95
 _INTEGRAL_GAIN, _PROPORTIONAL_GAIN = 0.05, 2.0

@@ -73,8 +73,8 @@ def cluster_centres(linked, components, n_clusters, random_state):
     components : PrincipalComponents
         Of the same data.
     n_clusters : int
-        How many; with fewer different rows, some centres coincide, and without components all
-        do.
+        How many. Some centres coincide if there are fewer different rows, and all do without
+        components.
     random_state : int
         Seed of k-means.
 

@@ -37,13 +37,13 @@ NETWORKS = (*FLAT_NETWORKS, "fully-conv", *PRESETS)
 
 
 class Architecture(NamedTuple):
-    """Everything that fixes the shape of a model, but its likelihood.
+    """Everything that determines the shape of a model, except its likelihood.
 
     Attributes
     ----------
     n_components : tuple of int
-        Units of each layer, z_1 first; planes of each layer for "fully-conv". The presets
-        have their own.
+        Number of units of each layer, z_1 first; of planes of each layer for "fully-conv". The
+        presets have numbers of their own.
     hidden_layer_sizes : tuple of int
         Widths of the perceptrons of "mlp" and "conv".
     network : str or Networks
@@ -53,8 +53,8 @@ class Architecture(NamedTuple):
     inference : {"top_down", "ladder"}
         Form of the posteriors.
     top_layer : {"gaussian", "categorical", "gumbel", "mixture"}
-        Kind of the top layer; "gumbel" is a categorical one trained on samples, "mixture" one
-        of these whose prior is learned.
+        Kind of the top layer. "categorical" takes exact expectations over its states in
+        training, "gumbel" samples them, and so does "mixture", whose prior is learned.
     missing : bool
         Whether cells may be missing.
     """

@@ -1,10 +1,10 @@
 """Rate conditioning: one set of weights for a whole box of target rates.
 
-The layers of a plain model, but those of its encoder and the last ones of its decoder, are
-modulated by smooth functions of the target rates: the output is scaled and shifted (FiLM, Perez
-et al., AAAI 2018), and on the linear paths the input is scaled. For any one vector of rates the
-modulations fold into the weights, which leaves a plain model; the encoder, and what it tells of
-the data, is the same for all rates.
+Smooth functions of the target rates modulate the layers of a plain model: they scale and shift
+the output (FiLM, Perez et al., AAAI 2018), and on linear paths they scale the input. The encoder
+is not modulated, so that its activations are the same for all rates, nor is the output of the
+decoder. For any one vector of rates the modulations fold into the weights, which leaves a plain
+model.
 """
 
 from typing import NamedTuple
@@ -106,11 +106,11 @@ class RateBox(nn.Module):
 
 
 class RateBasis(nn.Module):
-    """Smooth functions of the target rates: SiLUs of random directions, which are trained.
+    """Smooth functions of the target rates: a SiLU along each of several trained directions.
 
-    The directions mix the logarithms of every layer's rate and of the sum of its rate and
-    those above, on which a linear code depends. Over the box, the functions start with mean
-    zero and standard deviation 0.5, but for the first, which is constant.
+    The directions start at random. They mix the logarithms of every layer's rate, and of the
+    sum of its rate and the rates above it, on which a linear code depends. The first function is
+    constant; over the box, the others start with mean zero and standard deviation 0.5.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ class ConditionedHierarchy(nn.Module):
         return self.features
 
     def train(self, mode=True):
-        """Set the mode; the likelihood fits no scale to single batches, which mix all rates."""
+        """Set the mode; the likelihood fits no scale to a batch, as its rows have many rates."""
         super().train(mode)
         self.model.likelihood.eval()
         return self
@@ -296,15 +296,15 @@ class ConditionedHierarchy(nn.Module):
 
     @torch.no_grad()
     def start_at(self, set_model, seed):
-        """Start linear paths and scales at what a function sets them to, for all rates.
+        """Start linear paths and scales for all rates, from where a function sets them for some.
 
         Parameters
         ----------
         set_model : callable
-            Takes rates in nats, sets the linear paths and scales of the plain model to where
-            that would start at these rates, and returns a number.
+            Takes rates in nats, sets the linear paths and scales of the plain model to where it
+            would start at these rates, and returns a number.
         seed : int
-            Seed of the rates at which it is asked.
+            Seed of the rates for which it is called.
 
         Returns
         -------
@@ -335,7 +335,7 @@ class ConditionedHierarchy(nn.Module):
         return lambda rates: (self.basis(rates).detach() @ coefficients)[:, 0]
 
     def _start_path(self, name, layer, weights, biases, solve):
-        """Start one linear path, each input of which acts in one direction at all rates."""
+        """Start one linear path, whose inputs keep their directions and are scaled by the rates."""
         scale_in_by, _, shift_by = self._split(self.coefficients)[name]
         mean = weights.mean(0)
         power = mean.square().sum(0)
@@ -387,7 +387,7 @@ def _log_and_cumulated(rates):
 
 
 def _layers(model):
-    """List what is modulated, by name: all layers with a bias but those of the encoder."""
+    """List what is modulated, by name: all layers with a bias that are not in the encoder."""
     kinds = (LinearPath, nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, Doubling)
     inside = {f"{name}.convolution" for name, m in model.named_modules() if type(m) is Doubling}
     return [
@@ -403,7 +403,7 @@ def _layers(model):
 def _puts_out(model, name, layer):
     """Tell whether a layer puts out what the likelihood reads, a number for every column.
 
-    These are many, and what comes before them is modulated.
+    Such a layer is left as it is: it has many outputs, and what comes before it is modulated.
     """
     widths = (model.likelihood.n_outputs, model.likelihood.n_linked)
     is_linear = isinstance(layer, nn.Linear)

@@ -1,4 +1,4 @@
-"""Columns that were constant in training: given back exactly, and part of nothing else."""
+"""Columns that were constant in training: decoded exactly, and without any other effect."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""A hierarchy that is guided by neighbours: how far its states are from those next to a row."""
+"""A hierarchy whose states are compared with the clusters of the neighbours of each row."""
 
 from typing import NamedTuple
 

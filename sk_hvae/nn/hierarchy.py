@@ -68,8 +68,8 @@ class InferredLayers(NamedTuple):
     latents : list of Tensor
         What each layer passed on to the next, z_1 first.
     weights : Tensor of shape (b, n_states) or None
-        Probabilities of the states of an enumerated top layer; all else then has
-        b * n_states rows, but the posterior of the top layer.
+        Probabilities of the states of an enumerated top layer. Everything else then has
+        b * n_states rows, except the posterior of the top layer.
     """
 
     posteriors: list
@@ -113,8 +113,8 @@ class HierarchicalVAE(nn.Module):
 
     Notes
     -----
-    Columns that were constant in the training data, whatever the likelihood, are decoded and
-    sampled as that constant, and play no other part: see ``sk_hvae.nn.constant_columns``.
+    Columns that were constant in the training data are decoded and sampled as that constant,
+    whatever the likelihood, and have no other effect: see ``sk_hvae.nn.constant_columns``.
 
     Examples
     --------
@@ -161,10 +161,10 @@ class HierarchicalVAE(nn.Module):
 
         If cells may be missing, they are filled in, and columns follow that mark them.
         """
-        linked = self.likelihood.link(self._without_surprises(x))
+        linked = self.likelihood.link(self._with_training_constants(x))
         return linked if self.missing is None else self.missing.mark(linked)
 
-    def _without_surprises(self, x):
+    def _with_training_constants(self, x):
         return x if self.constants is None else self.constants.restore(x)
 
     def activations(self, x):
@@ -322,11 +322,11 @@ class HierarchicalVAE(nn.Module):
         return inferred, self.decoder(inferred.latents[0])
 
     def distortion(self, x, parameters):
-        """Sum -ln p(x | parameters) over the cells that tell something, (b,).
+        """Sum -ln p(x | parameters) over the cells of each row that count, (b,).
 
-        These are not missing, nor in a column that was constant in training.
+        Missing cells do not count, nor do columns that were constant in training.
         """
-        x = self._without_surprises(x)
+        x = self._with_training_constants(x)
         complete = x if self.missing is None else self.missing.complete(x)
         cells = self.likelihood.log_prob(complete, parameters)
         if self.missing is not None:
@@ -350,12 +350,12 @@ class HierarchicalVAE(nn.Module):
         return decoded if self.constants is None else self.constants.put_into(decoded)
 
     def remember(self, summary):
-        """Go back to an earlier summary of the columns; the weights are to follow."""
+        """Go back to an earlier summary of the columns, before earlier weights are restored."""
         self.likelihood.remember(summary)
         self.follow(summary)
 
     def follow(self, summary):
-        """Take over what else depends on the summary of the columns."""
+        """Update whatever besides the likelihood depends on the summary of the columns."""
         origin, scale = _origin_and_scale(summary)
         self.noise_origin.copy_(origin)
         self.noise_scale.copy_(scale)
@@ -444,8 +444,8 @@ class HierarchicalVAE(nn.Module):
 def _origin_and_scale(summary):
     """Return what to subtract from columns, and to divide by, before their bits make noise.
 
-    The origin is 0, from which float32 is as exact as float64 in the leading digits, but for
-    columns so far from it that these digits are the same in all rows.
+    The origin is 0, because float32 then has the same leading digits as float64. Only columns
+    that are so far from 0 that these digits are the same in all rows have their mean subtracted.
     """
     mean, std = summary.mean, summary.std
     scale = torch.where(std > 0, std, mean.abs())

@@ -85,7 +85,7 @@ def start_at_linear_code(model, components, layer_rates):
     Parameters
     ----------
     model : HierarchicalVAE
-        With linear paths; networks, and a categorical top layer, are left as they are.
+        With linear paths. Its networks and a categorical top layer stay as they are.
     components : PrincipalComponents
         On any device, at most as many as the encoder's linear activations; the code is planned
         on the CPU, in float64, which MPS has not got.
@@ -174,9 +174,9 @@ def fit_scale(model, x):
 def start_at_clusters(model, x, components, centres, layer_rates):
     """Start a categorical top layer, and the priors below it, at clusters of the data.
 
-    q(c | x) is the softmax of -|s - centre_c|^2 / (2 temperature), which is linear in the
-    principal scores s but for a common term; the temperature gives the rate. The prior of the
-    layer below has the mean code of each state, and the variance within states.
+    q(c | x) is the softmax of -|s - centre_c|^2 / (2 temperature). Except for a term that all
+    states share, that is linear in the principal scores s. The temperature sets the rate. The
+    prior of the layer below gets the mean code of each state, and the variance within states.
 
     Parameters
     ----------
@@ -189,8 +189,8 @@ def start_at_clusters(model, x, components, centres, layer_rates):
     centres : Tensor of shape (n_states, n)
         Clusters of the principal scores.
     layer_rates : sequence of float
-        Rates in nats, z_1 first. Assignments stay soft enough to learn where that of the top
-        layer is out of reach.
+        Rates in nats, z_1 first. If that of the top layer is out of reach, assignments stay
+        soft enough to be trained.
     """
     linear = model.layers[-1].logits_net.linear
     n = centres.shape[1]

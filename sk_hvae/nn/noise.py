@@ -25,9 +25,9 @@ def gumbel(noise):
 
 
 def without_last_bits(rows):
-    """Round rows to 12 of the 24 bits of float32, (b, n), on which rounding has hardly a say.
+    """Round rows (b, n) to 12 of the 24 bits of float32, which rounding errors seldom change.
 
-    The signs of zero and of NaN, which say nothing either, become one.
+    Zeros of either sign become the same, and so do all NaN.
     """
     alike = torch.where(rows.isnan(), torch.nan, rows + 0.0).float()
     bits = alike.contiguous().view(torch.int32)
@@ -115,8 +115,8 @@ class RowNoise:
         first, self._n_drawn = self._n_drawn, self._n_drawn + n_units
         counter = torch.arange(first + 1, first + n_units + 1, device=like.device)
         hashed = _mix(self._key[:, None] + counter * _GOLDEN)
-        uniform = ((hashed & 0x7FFFFF).float() + 0.5) / 0x800000
-        return torch.erfinv(2 * uniform - 1) * 2**0.5
+        probability = ((hashed & 0x7FFFFF).float() + 0.5) / 0x800000
+        return torch.erfinv(2 * probability - 1) * 2**0.5
 
 
 def _mix(z):

@@ -1,4 +1,4 @@
-"""Columns that were constant so far, and vary in the rows that a model is to learn from next."""
+"""Columns that were constant in training, and vary in the rows that come next."""
 
 import copy
 
@@ -20,12 +20,12 @@ _LEFT_OF_ALL = 0.1
 
 @torch.no_grad()
 def take_in(model, summary, x):
-    """Let a model learn what columns are like that were constant so far, and vary now.
+    """Prepare a model for columns that were constant so far, and vary now.
 
-    A unit that carries nothing takes up what the others do not tell of such a column, the linear
-    path of the decoder reads it off the latents, and the scale of the likelihood is fitted to
-    what is left. All else stays as it was trained. Models without linear paths learn the column
-    from nothing.
+    For each such column, a unit that carries nothing is set to code the part of it that other
+    units do not explain. The linear path of the decoder is fitted to read the column off the
+    latents, and the scale of the likelihood is fitted to the error that is left. Everything else
+    stays as it was trained. Models without linear paths have to learn the column by training.
 
     Parameters
     ----------
@@ -68,7 +68,10 @@ def _left_of(model, x, columns):
 
 
 def _give_units(model, x, columns, left):
-    """Let free units carry columns, up to a squared error; those first that are told least."""
+    """Let free units code columns, the least explained first, until all errors are small.
+
+    ``left`` is the squared error that a column may have.
+    """
     layers = [layer for layer in model.layers if isinstance(layer, GaussianLatent)]
     for _ in columns:
         free = _free_unit(model, x, layers)
@@ -77,7 +80,7 @@ def _give_units(model, x, columns, left):
 
 
 def _give_unit(model, x, columns, left, layers, unit, carrier):
-    """Let a unit carry the column that others tell least of; returns False if they suffice."""
+    """Let a unit code the least explained column; returns False if other units suffice."""
     linear, inputs = model.encoder.linear, model.inputs(x)
     known = linear(inputs[:, : linear.in_features])
     weights, offset = _regress(known, inputs[:, columns])
@@ -117,7 +120,7 @@ def _free_unit(model, x, layers):
 
 
 def _restart_unit(layer, unit, code):
-    """Set the linear paths of one unit to a code, and hide from all others what it reads."""
+    """Set the linear paths of one unit to a code, and let no other unit read its input."""
     fresh = copy.deepcopy(layer)
     for net in fresh.children():
         zeroed(net.linear)
@@ -131,7 +134,7 @@ def _restart_unit(layer, unit, code):
 
 
 def _read_off(model, x, columns):
-    """Add to the decoder's linear path what the latents tell of columns of the link."""
+    """Fit the decoder's linear path to columns of the link, as far as latents explain them."""
     linear, z_1 = model.decoder.linear, _sample(model, x).latents[0]
     rest = model.inputs(x)[:, columns] - model.decoder(z_1)[:, columns]
     weights, offset = _regress(z_1, rest)
@@ -139,10 +142,10 @@ def _read_off(model, x, columns):
     linear.bias[columns] += offset
 
 
-def _regress(inputs, targets):
-    """Regress (b, m) on (b, n); one row's worth of ridge keeps what has no variance at 0."""
-    mean, centre = inputs.mean(0), targets.mean(0)
+def _regress(inputs, outputs):
+    """Regress (b, m) on (b, n); a ridge of one row gives inputs without variance no weight."""
+    mean, centre = inputs.mean(0), outputs.mean(0)
     centred = inputs - mean
     gram = centred.T @ centred + torch.eye(inputs.shape[1], device=inputs.device)
-    weights = torch.linalg.solve(gram, centred.T @ (targets - centre))
+    weights = torch.linalg.solve(gram, centred.T @ (outputs - centre))
     return weights, centre - mean @ weights

@@ -1,4 +1,4 @@
-"""Where the states of a categorical layer should go, and what they carry."""
+"""The shares of states that a categorical layer should learn, and what they carry."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def blobs():
 
 class TestSearch:
     @pytest.mark.parametrize("n_clusters", [3, None])
-    def test_targets_are_the_clusters_of_the_neighbours(self, blobs, n_clusters):
+    def test_shares_are_those_of_the_clusters_of_the_neighbours(self, blobs, n_clusters):
         found = search(n_clusters=n_clusters).find(blobs[0])
         assert found.shares.dtype == np.float32
         np.testing.assert_allclose(found.shares.sum(1), 1, rtol=1e-6)
@@ -69,6 +69,15 @@ class TestTemper:
     def test_a_rate_out_of_reach_makes_shares_certain(self):
         tempered = temper(np.array([[0.6, 0.4], [0.3, 0.7]]), 5.0)
         np.testing.assert_allclose(tempered, np.eye(2), atol=1e-6)
+
+    def test_a_rate_that_is_reached_before_all_rows_agree_is_carried(self):
+        # Both rows prefer the first cluster, so that their largest powers carry nothing.
+        shares = np.array([[0.9, 0.1], [0.6, 0.4]])
+        powers = shares ** np.geomspace(0.01, 100, 2000)[:, None, None]
+        carried = [shared_information(p / p.sum(1, keepdims=True)) for p in powers]
+        assert carried[-1] < 1e-6
+        rate = 0.5 * max(carried)
+        assert shared_information(temper(shares, rate)) == pytest.approx(rate, abs=1e-6)
 
     def test_information_is_the_entropy_of_the_mean_less_the_mean_entropy(self):
         assert shared_information(np.array([[1, 0], [0, 1], [0.5, 0.5]])) == pytest.approx(2 / 3)

@@ -90,12 +90,12 @@ class CategoricalLatent(Latent):
     logits_net : nn.Module
         Maps the encoder's activations to logits (b, n_states).
     enumerated : bool, default=True
-        Whether training takes the exact expectation over the states, at the price of
-        inferring the layers below for each. Otherwise it samples one, with straight-through
+        Whether training takes the exact expectation over the states, for which the layers
+        below are inferred once for each. Otherwise it samples a state, with straight-through
         gradients. Measurements always take the exact expectation.
     learned_prior : bool, default=False
-        Whether the prior learns how frequent the states are, so that the rate is what x tells
-        about the state; otherwise it is uniform.
+        Whether the prior learns how frequent the states are, so that the rate is the
+        information about the state that x gives; otherwise the prior is uniform.
     """
 
     prior_logits: nn.Parameter | None
@@ -128,8 +128,8 @@ def top_latent(kind, inference, n_units, head):
     Parameters
     ----------
     kind : {"gaussian", "categorical", "gumbel", "mixture"}
-        Distribution; "gumbel" is a categorical one trained on samples, "mixture" one of these
-        whose prior is learned.
+        Distribution. "categorical" takes exact expectations over its states in training,
+        "gumbel" samples them, and so does "mixture", whose prior is learned.
     inference : {"top_down", "ladder"}
         Form of a Gaussian posterior.
     n_units : int

@@ -60,7 +60,7 @@ class DataSummary(NamedTuple):
         are_pixels : bool, default=False
             Whether the columns are known to be pixels of images.
         known : DataSummary, default=None
-            What stands for columns that have no value at all; None raises for them.
+            Where the statistics of columns without any value come from; None raises an error.
         coded : sequence of int, default=None
             Numbers of the columns whose ``codes`` are wanted; None for all. Of a column with
             more of them than `Categorical` takes, only the smallest are kept, one too many.
@@ -113,10 +113,10 @@ class DataSummary(NamedTuple):
         return found if known is None else known.with_columns(found, count > 0)
 
     def updated(self, new, n_rows):
-        """Know the columns that were constant so far, and vary with new rows, by these.
+        """Update the columns that were constant so far, and vary once new rows are added.
 
-        The constant counts as one more row, or for half where the new rows have another
-        constant. What is known of all other columns stays.
+        Their statistics are those of the new rows and of the constant, which counts as one more
+        row, or for half if the new rows have another constant. All other columns stay.
 
         Parameters
         ----------
@@ -273,9 +273,9 @@ class Likelihood(nn.Module, ABC):
         return torch.arange(self.n_linked, device="cpu")
 
     def scales(self, std):
-        """Tell what `link` divides columns by that have these standard deviations.
+        """Return what `link` divides columns by, given their standard deviations.
 
-        Where it does, a single wild cell can hide what the rest of the column says.
+        Where it divides, a single wild cell can hide the variation of the rest of the column.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ class Bernoulli(Likelihood):
     """Independent Bernoulli features; the decoder's output are logits, less their mean.
 
     For binary data, and for intensities in [0, 1] as they are common in the literature: the
-    cross-entropy x ln p + (1 - x) ln(1 - p) is then no density, but ranks models alike.
+    cross-entropy x ln p + (1 - x) ln(1 - p) is then not a density, but still compares models.
 
     Examples
     --------

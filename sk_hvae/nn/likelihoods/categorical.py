@@ -100,7 +100,7 @@ class Categorical(Likelihood):
         self._is_wide = bool((code.abs() > _EXACT_IN_FLOAT32).any())
 
     def _known_codes(self, summary, ends):
-        """Return the pairs of a column and a code (n, 2) that a `DataSummary` tells of."""
+        """Return the pairs of a column and a code (n, 2) that a `DataSummary` knows."""
         if summary.codes is not None:
             check_range(ends, -LARGEST_CODE, LARGEST_CODE, self._NAME, _ADVICE)
             return merge_codes(no_codes(), summary.codes)

@@ -36,8 +36,7 @@ class Gaussian(Likelihood):
         "columns" otherwise. Images are data with an ``image_shape``, and columns that fill a
         grid of at least 8 by 8 on which neighbours go together in both directions, unless one
         scale would hide some that vary all the time; constants that are added do not matter.
-        Spectra and other signals of one dimension look like tables of lags: say "shared" for
-        them.
+        Spectra and other signals of one dimension are not recognised: pass "shared" for them.
 
     Attributes
     ----------

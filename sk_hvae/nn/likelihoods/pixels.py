@@ -52,13 +52,14 @@ class EvenSample:
 def look_like_pixels(rows):
     """Tell whether columns fill a grid on which neighbours go together, as pixels do.
 
-    On a grid of at least 8 by 8 columns, the mean correlation of neighbours is at least 0.2 in
-    both directions, twice that of columns half a side apart, and larger straight down than
-    askew, once what all columns share, as the brightness of a photograph, is taken out. Columns
-    of tables go together in blocks, by lags or not at all, and hardly ever fall off in two
-    directions; those of variables over time do, but then differ in units. So no pixel may vary
-    little all the time: one whose spread is small, as in a corner that is seldom lit, has the same
-    value in most rows. Constants that are added to a column do not matter.
+    First, what all columns share is taken out, such as the brightness of a photograph. Then, on
+    some grid of at least 8 by 8 columns, the mean correlation of neighbours has to be at least
+    0.2 in both directions, at least twice that of columns half a side apart, and larger straight
+    down than diagonally. In tables, groups of columns are correlated, or columns at fixed
+    distances, or none, and correlations seldom decrease along two directions. They do in tables
+    of several variables over time, whose columns however differ in their units. So columns of
+    small spread may only be few, or have the same value in most rows, as a corner of an image
+    that is seldom lit. Constants that are added to a column do not matter.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ PRESETS = {
 
 
 class HitActivations(NamedTuple):
-    """What the encoder tells the layers, (b, planes, height, width) each.
+    """What the encoder makes of a batch, two tensors (b, planes, height, width).
 
     Attributes
     ----------

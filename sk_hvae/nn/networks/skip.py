@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Activations(NamedTuple):
-    """What an encoder tells the layers of latents about a batch.
+    """What an encoder makes of a batch, which the layers of latents read.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Networks(NamedTuple):
     """Encoder and decoder of your own, for ``HierarchicalVAETransformer(network=...)``.
 
     Either is a torch module, which every fit copies and trains on from the weights it has, or
-    a function or class that builds one for the sizes it is told, which every fit calls anew
-    under its ``random_state``. Linear paths beside them and the networks between the layers
+    a function or class that builds one for given sizes, which every fit calls anew under its
+    ``random_state``. Linear paths beside them and the networks between the layers
     are added by the library, so that training starts at PCA as for the built-in networks.
 
     Attributes
@@ -67,8 +67,8 @@ class Networks(NamedTuple):
 class LinearPath(nn.Linear):
     """A linear layer beside a network, which starts at zero.
 
-    Training starts with a linear code in these layers. Their type tells them from the layers of
-    networks: weight decay leaves them alone, and rate conditioning scales their inputs.
+    These layers hold the linear code that training starts with. They are known by their type:
+    weight decay leaves them alone, and rate conditioning scales their inputs.
 
     Parameters
     ----------
