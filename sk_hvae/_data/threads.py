@@ -10,18 +10,18 @@ _number: int | None = None
 
 
 def set_num_threads(n_threads: int) -> None:
-    """Set the number of threads on which fits and transforms of this process work from now on.
+    """Set the number of threads that fits and transforms of this process use from now on.
 
-    Sums are taken in another order on another number of threads, so that results differ in their
-    last digits; and other libraries change torch's number in passing, as numba does. So it is
-    fixed for the length of each fit and transform, and given back afterwards. Unless it is set
-    here, it is the number that torch had when the first of them began, as ``OMP_NUM_THREADS`` or
-    ``torch.set_num_threads`` made it.
+    With another number of threads, torch adds numbers in another order, so that results differ in
+    their last digits. Other libraries, such as numba, change torch's number of threads without
+    being asked. Every fit and transform therefore uses a fixed number, and restores torch's
+    afterwards. If you do not set it here, it is the number that torch had when the first fit or
+    transform began, which ``OMP_NUM_THREADS`` or ``torch.set_num_threads`` determine.
 
     Parameters
     ----------
     n_threads : int
-        At least 1. More than the cores that are free are slower, not quicker.
+        At least 1. More threads than free cores make fits slower, not faster.
 
     Raises
     ------

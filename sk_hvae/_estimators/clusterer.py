@@ -78,47 +78,53 @@ _TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
 class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     """Clusters as the top layer of a hierarchical variational autoencoder.
 
-    The top latent z_L is one of ``n_clusters`` states; its rate, at most log2(n_clusters)
-    bits, is what the cluster says about a sample. The Gaussian layers below carry the style
-    within a cluster, and ``layer_rates`` trades one for the other [1]_.
+    The top layer z_L has one of ``n_clusters`` states, which are the clusters. Its rate is the
+    number of bits that the cluster says about a sample, at most log2(n_clusters). The Gaussian
+    layers below describe how a sample differs from the others in its cluster. ``layer_rates`` says
+    how many bits each of them has [1]_.
 
-    Fitting takes three steps, none of which sees a label:
+    Fitting takes three steps, and uses no labels:
 
-    1. A `HierarchicalVAETransformer` with the continuous layers alone. Its latents say which
-       rows are neighbours: edges of a graph, weighted by the neighbours that two rows share.
-    2. Spectral clustering [2]_ of that graph from ``n_init`` starts, each refined to the most
-       likely block model [3]_. Of the starts whose clusters are closed best, within 20%, that
-       one is kept in which the clusters of neighbours tell most, in bits, of each other.
-    3. The hierarchy with the categorical layer on top, trained for
-       D + sum_l beta_l R_l + ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the
-       shares of the clusters among the neighbours of x. Its posterior q(c | x) then gives the
-       labels, of training rows and of new ones alike.
+    1. A `HierarchicalVAETransformer` with the continuous layers alone is fitted. Rows that are
+       close to each other in its latents are neighbours, and joined by the edges of a graph. The
+       weight of an edge is the fraction of neighbours that its two rows have in common.
+    2. That graph is clustered by spectral clustering [2]_ from ``n_init`` starts, and each result
+       is refined to the most likely block model [3]_. Among the results whose clusters few edges
+       leave (at most 20% more than the fewest), the best is the one in which the cluster of a row
+       tells most, in bits, about the clusters of its neighbours.
+    3. The hierarchy with the categorical layer on top is trained to minimise D + sum_l beta_l R_l +
+       ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the shares of the clusters among the
+       neighbours of x. The posterior q(c | x) then gives the labels of training rows and of new
+       rows.
 
     Parameters
     ----------
     n_clusters : int or "auto", default=8
-        Number of clusters. "auto" finds at most 20 clusters, and at most one for every 5
-        different rows, merges those first that walks of 4 steps in the graph confuse most, and
-        stops before the largest step in how well they are told apart (``cluster_tree_``'s
-        heights).
+        Number of clusters. "auto" starts with at most 20 clusters, and at most one for every 5
+        different rows. It merges clusters, beginning with those that are hardest to tell apart, and
+        stops before the largest step between successive heights of the merges (see
+        ``cluster_tree_``).
     layer_rates : sequence of float, default=None
         Target rate of each layer in bits per sample, z_1 first; the last entry is that of the
-        categorical layer. If it asks for fewer bits than ``n_clusters`` clusters carry, those
-        that are hardest to tell apart are merged, until the entropy is just enough. None asks
-        for one continuous layer of 2 bits per column that varies, at most 32, which suits tables
-        and images alike (see the notes for fewer, where rows are repeated), and for as many bits
-        in the categorical layer as the neighbours agree on.
+        categorical layer. If it is smaller than what ``n_clusters`` clusters carry, those clusters
+        are merged that are hardest to tell apart, as long as the entropy of the others is still
+        sufficient. None asks for one continuous layer, with 2 bits for every column that varies,
+        but at most 32 bits, which works well for tables and images (and for fewer bits if rows are
+        repeated, see the notes). In the categorical layer it asks for as many bits as a row tells
+        about the clusters of its neighbours.
     n_init : int, default=20
-        Starts of the spectral clustering. They cost little beside the training.
+        Number of starts of the spectral clustering. They take little time compared with the
+        training.
     n_neighbors : int, default=30
-        Neighbours of a row in the graph; fewer where clusters of n_samples / n_clusters rows
-        would not have twice as many.
+        Number of neighbours of a row in the graph. It is reduced to half of n_samples / n_clusters
+        if that is smaller, so that clusters have enough rows.
     consistency : float, default=100.0
-        Weight of the agreement with the neighbours, in nats of distortion per nat. The default
-        keeps the clusters where the neighbours are, at hardly any price in distortion; 0 leaves
-        them to the reconstruction alone once they have started there.
+        Weight of the agreement with the neighbours, in nats of distortion per nat. With the
+        default, the clusters agree with those of the neighbours, and the distortion is hardly
+        larger. With 0, training starts at these clusters, and then changes them for better
+        reconstruction.
     n_components : int or sequence of int, default=16
-        Units of every continuous layer, or of each, z_1 first.
+        Number of units: one number for all continuous layers, or one for each of them, z_1 first.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them.
     network : {"auto", "mlp", "conv"} or (encoder, decoder), default="auto"
@@ -126,34 +132,36 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     image_shape : tuple of int (channels, height, width), default=None
         Shape of the images whose flattened pixels are the columns of X.
     inference : {"ladder", "top_down"}, default="ladder"
-        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`. In a ladder the
-        priors learn from the rates, so that each cluster gets a prototype and samples of its
-        own; with "top_down" they hardly differ at high rates.
+        Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`. With "ladder", the
+        priors of the clusters differ from each other, so that each cluster has a centre and samples
+        of its own. With "top_down", they hardly differ at high rates.
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
         Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
     missing : {"error", "mask"}, default="error"
         Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
         cells of a masked array.
     output_layers : {"all", "top"}, int or list of int, default="all"
-        Layers that ``transform`` returns side by side; the last layer's columns are the
-        probabilities of the clusters. May be changed without fitting again.
+        Layers that ``transform`` returns side by side. The columns of the last layer are the
+        probabilities of the clusters. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
         Passes over the data in each of the two trainings, as in `HierarchicalVAETransformer`.
     batch_size : int, default=256
         Largest number of rows per optimiser step.
     lr : float, default=2e-3
-        Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+        Largest learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training, as in `HierarchicalVAETransformer`.
     device : str or torch.device, default="auto"
-        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+        Device on which the model is trained and stays afterwards. "auto" uses CUDA if it is
+        available, otherwise MPS, and otherwise the CPU.
     callbacks : list of skorch callbacks, default=None
-        Passed to the training of step 3, as they are.
+        Callbacks for skorch's training loop in step 3.
     checkpoint : str or path-like, default=None
-        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
-        long ones. A fit that was killed goes on from there when it is started again with the
-        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
-        end. One fit per folder. Callbacks of yours start anew.
+        Folder in which ``fit`` keeps its state: after passes over the data, and every minute within
+        long passes. If a fit is killed, start it again with the same parameters and rows: it
+        continues from this state, and gives the same result as without the interruption. The file
+        is deleted at the end. Every fit needs a folder of its own. The state of your own callbacks
+        is not kept.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With an int, fits on the same machine with the same versions
         are identical.
@@ -165,12 +173,15 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training row, 0 to the number of clusters - 1.
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
-        Prototypes in data space: the cluster decoded, all layers below at their prior means.
+        Centres of the clusters on the scale of the data: the decoded state, with all layers below
+        at their prior means.
     cluster_sizes_ : ndarray of shape (n_clusters,)
         Number of training rows of each cluster.
     cluster_tree_ : ndarray of shape (n_clusters - 1, 4)
-        Tree over the clusters in scipy's linkage format. Those merge first which walks of 4
-        steps among neighbours confuse most; heights go from 0, alike, to 1, never confused.
+        Tree of the clusters in scipy's linkage format. Two clusters are hard to tell apart if
+        random walks of 4 steps, from neighbour to neighbour, that start in them often end in the
+        same clusters. The tree merges such clusters first. The height of a merge is 0 if walks from
+        both end in the same clusters equally often, and 1 if they never do.
     stability_ : float
         Mean adjusted Rand index between all pairs of the ``n_init`` starts.
     rates_ : ndarray of shape (n_layers,)
@@ -189,7 +200,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     n_layers_ : int
         Number of layers, the categorical one included.
     n_components_ : tuple of int
-        Units of each layer, z_1 first; states of the last.
+        Number of units of each layer, z_1 first. The last entry is the number of states.
     layer_slices_ : dict of str to slice
         Columns of ``transform`` that belong to each layer.
     history_ : dict of ndarray
@@ -197,8 +208,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
     likelihood_ : sk_hvae.nn.Likelihood
-        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
-        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
+        The fitted likelihood, which is ``module_.likelihood``. If ``likelihood`` is a list, the
+        attribute ``likelihoods`` of this object has its parts. The attribute ``scaling_`` of a
+        `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int
@@ -209,35 +221,36 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     Warns
     -----
     ClusterWarning
-        If fewer clusters than asked for come out, with what they were lost to: the training,
-        too few different rows, too few bits, or neighbours that do not tell more apart; or if
-        the mean adjusted Rand index of the starts is below 0.5.
+        If there are fewer clusters than asked for. The warning gives the reason: training, too few
+        different rows, too few bits, or neighbours that do not show more clusters. Also if the mean
+        adjusted Rand index of the starts is below 0.5.
     RateTargetWarning
-        If a layer ends up off a target of ``layer_rates``.
+        If the rate of a layer is off its target in ``layer_rates`` after training.
 
     See Also
     --------
     HierarchicalVAETransformer : The same hierarchy without clusters.
     sklearn.cluster.SpectralClustering : Clusters of a graph, without a model of the data.
-    sklearn.mixture.GaussianMixture : The linear relative.
+    sklearn.mixture.GaussianMixture : A linear model with clusters.
 
     Notes
     -----
-    Copies of a row are one node of the graph. Where rows have about as many copies each, or
-    where most of them have a value of their own in some column, the number of copies does not
-    count. In other tables in which a row has at least one copy on average, as answers to a few
-    questions and small counts do, it says where the rows are dense: there the code below the
-    clusters has no more than half of the bits that it takes to tell the different rows apart,
-    rows are joined by how often samples of their codes are taken for each other, and
-    ``n_neighbors`` has no meaning.
+    Copies of a row are one node of the graph. If all rows have about the same number of copies, or
+    if most of them have a value of their own in some column, the number of copies does not matter.
+    In other tables in which a row has at least one copy on average, such as answers to a few
+    questions, or small counts, the number of copies shows where the data are dense. In such tables
+    the continuous layers have at most half as many bits as are needed to tell the different rows
+    apart, rows are joined by how often samples of their latents are mistaken for each other, and
+    ``n_neighbors`` is not used.
 
-    The graph takes 70,000 rows at most; of larger data as many are drawn at random, and the
-    posterior learns their clusters for all. The prior of the clusters is learned, so that the
-    rate of the categorical layer is what a sample tells about its cluster, whatever the sizes.
+    The graph has at most 70,000 rows. From larger data, so many rows are drawn at random, and the
+    posterior that learns their clusters is used for all rows. The prior of the clusters is learned,
+    so that the rate of the categorical layer is the information of a sample about its cluster, also
+    if the clusters have different sizes.
 
-    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
-    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`. They hear of the last training,
-    not of that of the layers below the clusters, which comes first.
+    From scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own callbacks, such as
+    ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`. They are called in the training of
+    step 3, and not in that of the continuous layers in step 1.
 
     References
     ----------
@@ -341,8 +354,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
         y : array-like of shape (n_samples,), default=None
-            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
-            may need it.
+            Not used for training. It is passed on to scikit-learn's callbacks, whose scorers may
+            need it.
 
         Returns
         -------
@@ -355,8 +368,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             If a parameter does not make sense, X does not suit the likelihood, or there are
             fewer rows than clusters.
         TrainingDivergedError
-            If training turns non-finite; the last finite weights are kept, unless it is that
-            of the layers below the clusters, which leaves the clusterer as it was.
+            If a number becomes infinite or NaN in training. In step 3 the last finite weights are
+            kept. In step 1 the clusterer stays as it was before.
 
         Examples
         --------
@@ -420,7 +433,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Returns
         -------
         ndarray of shape (n_samples,)
-            0 to the number of clusters - 1; on the training rows, ``labels_``.
+            From 0 to the number of clusters - 1. On the training rows they are ``labels_``.
 
         Raises
         ------
@@ -489,19 +502,20 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         n_samples : int, default=1
             Number of rows.
         cluster : int, default=None
-            Cluster to draw from; None draws clusters as frequent as they are.
+            Cluster to draw from. None draws each cluster as often as it occurs in the training
+            rows.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
         random_state : int, RandomState instance or None, default=None
-            Seed of the samples. None takes the estimator's own: if that is an int, every call
-            draws the same.
+            Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
+            every call draws the same samples.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
-            holds all of their digits.
+            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+            more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------

@@ -47,8 +47,8 @@ class LatentsMixin(TransformerMixin):
         Parameters
         ----------
         X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``. What is in a file, sparse or a
-            torch Dataset is read part by part.
+            Finite numbers, with the columns seen in ``fit``. Memory-mapped files, sparse matrices
+            and torch Datasets are read part by part.
         out : ndarray of shape (n_samples, n_columns), default=None
             Where to write the result, for example a memmap for data larger than memory. None
             makes a new array.
@@ -56,7 +56,8 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_columns), float32
-            The layers of ``output_layers`` side by side, z_1 first; ``out``, if given.
+            The layers of ``output_layers`` side by side, z_1 first. If ``out`` is given, it is
+            returned.
 
         Raises
         ------
@@ -82,8 +83,8 @@ class LatentsMixin(TransformerMixin):
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
 
-        The decoder reads z_1. Where ``output_layers`` leaves it out, the lowest layer given
-        is decoded, and the layers below it take their prior means.
+        The decoder reads z_1. If ``output_layers`` does not include z_1, the lowest layer that it
+        includes is decoded, and the layers below take their prior means.
 
         Parameters
         ----------
@@ -93,8 +94,8 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
-            holds all of their digits.
+            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+            more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -132,11 +133,11 @@ class LatentsMixin(TransformerMixin):
         X : array-like of shape (n_samples, n_features)
             Finite numbers, with the columns seen in ``fit``.
         sample : bool, default=False
-            Whether to sample the posteriors instead of taking their means. Only samples are
-            limited by the rates.
+            Whether to return samples of the posteriors instead of their means. The rates limit the
+            information in samples only.
         random_state : int, RandomState instance or None, default=None
-            Seed of the samples. None takes the estimator's own: if that is an int, every call
-            draws the same.
+            Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
+            every call draws the same samples.
 
         Returns
         -------
@@ -173,27 +174,28 @@ class LatentsMixin(TransformerMixin):
         *,
         random_state: RandomState = None,
     ) -> NDArray[np.floating]:
-        """Decode the posterior mean of a layer; with ``missing="mask"``, this imputes.
+        """Decode the posterior mean of a layer. With ``missing="mask"``, missing cells are imputed.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, with the columns seen in ``fit``.
         layer : int or "top", default=1
-            Number of the layer; the decoder hears nothing of x but by this layer. 1 has it
-            all.
+            Number of the layer whose posterior mean is decoded. The layers below are predicted from
+            it and do not use x. 1 decodes z_1, which contains the information of all layers.
         resample : bool, default=False
-            Whether the layers below are sampled from their priors, which shows what the layer
-            leaves open, instead of taking their prior means.
+            Whether the layers below are samples of their priors instead of the means. The
+            differences between such reconstructions show what the layer does not determine.
         random_state : int, RandomState instance or None, default=None
-            Seed of these samples. None takes the estimator's own: if that is an int, every call
-            draws the same.
+            Seed of these samples. None uses the estimator's ``random_state``. If that is an int,
+            every call draws the same samples.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Mean of the data given the latents, on the scale of the data; float64 if the rows of
-            ``fit`` were, float32 if float32 holds all of their digits.
+            Mean of the data given the latents, on the scale of the data. float64 if the rows of
+            ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which then
+            holds all of their digits.
 
         Raises
         ------
@@ -220,8 +222,9 @@ class LatentsMixin(TransformerMixin):
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
 
-        The expectation over latents is a mean over 4 draws whose noise is derived from the
-        row itself, so that a row's result is always the same and independent of other rows.
+        The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
+        from the row itself, so that the result of a row is always the same and does not depend on
+        other rows.
 
         Parameters
         ----------
@@ -231,7 +234,7 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_layers), float64
-            Bits, z_1 first; the mean over rows is the rate.
+            Bits, z_1 first. The mean over rows is the rate of the layer.
 
         Raises
         ------
@@ -255,8 +258,9 @@ class LatentsMixin(TransformerMixin):
     def distortion(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the distortion of every row.
 
-        The expectation over latents is a mean over 4 draws whose noise is derived from the
-        row itself, so that a row's result is always the same and independent of other rows.
+        The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
+        from the row itself, so that the result of a row is always the same and does not depend on
+        other rows.
 
         Parameters
         ----------
@@ -288,10 +292,11 @@ class LatentsMixin(TransformerMixin):
         return model_of(self).measure(check_new_rows(self, X)).distortion
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        """Bound the log-likelihood of every row from below.
+        """Compute a lower bound on the log-likelihood of every row.
 
-        The expectation over latents is a mean over 4 draws whose noise is derived from the
-        row itself, so that a row's result is always the same and independent of other rows.
+        The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
+        from the row itself, so that the result of a row is always the same and does not depend on
+        other rows.
 
         Parameters
         ----------
@@ -323,10 +328,10 @@ class LatentsMixin(TransformerMixin):
         return model_of(self).measure(check_new_rows(self, X)).lower_bound
 
     def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
-        """Bound the mean log-likelihood per row from below.
+        """Compute a lower bound on the mean log-likelihood per row.
 
-        It rises with the rates, so it cannot choose them: search rates by a downstream
-        estimator's score.
+        It rises with the rates, so it cannot choose them. Choose rates by the score of an estimator
+        that uses the latents.
 
         Parameters
         ----------
@@ -364,10 +369,10 @@ class LatentsMixin(TransformerMixin):
     ) -> None:
         """Write ``transform`` or ``inverse_transform`` to an ONNX file.
 
-        onnxruntime, or any other runtime, then gives the same numbers, up to the rounding of
-        float32, without torch or this library. Preprocessing is inside, as are the current
-        ``output_layers``; the number of rows is free. X is not checked: check it before, since
-        an unknown category, say, is an error in ``transform`` but not in the graph. Needs
+        onnxruntime, or any other runtime, then gives the same numbers up to the rounding of
+        float32, without torch or this library. The file contains the preprocessing and the current
+        ``output_layers``, and takes any number of rows. It does not check X, so check it before: an
+        unknown category, for example, is an error in ``transform``, but not in the file. Needs
         ``pip install 'sk-hvae[onnx]'``.
 
         Parameters
@@ -375,12 +380,12 @@ class LatentsMixin(TransformerMixin):
         path : str or path-like
             Where to write; an existing file is replaced. All weights are in this one file.
         part : {"encoder", "decoder"}, default="encoder"
-            "encoder" maps the input "X" (rows, n_features), float64, to the output "Z", what
-            ``transform`` returns; that of an `HVAEClusterer` also has the output
-            "probabilities", those of ``predict_proba``. "decoder" maps the input "Z" (rows,
-            n_columns), float32, to the output "X", what ``inverse_transform`` returns, in its
-            dtype. The input X is float64, because raw columns may have more digits than float32
-            holds.
+            "encoder" maps the input "X" (rows, n_features), float64, to the output "Z", which is
+            what ``transform`` returns. The encoder of an `HVAEClusterer` also has the output
+            "probabilities", which is what ``predict_proba`` returns. "decoder" maps the input "Z"
+            (rows, n_columns), float32, to the output "X", which is what ``inverse_transform``
+            returns, in the same dtype. The input X is float64, because raw columns may have more
+            digits than float32 holds.
 
         Raises
         ------
@@ -389,8 +394,8 @@ class LatentsMixin(TransformerMixin):
         ImportError
             If onnx or onnxscript is not installed.
         ValueError
-            If ``part`` is neither, if the weights take more than the 2 GiB of an ONNX file, or
-            if networks or likelihoods of your own do what ONNX cannot express.
+            If ``part`` is neither of these, if the weights take more than the 2 GiB of an ONNX
+            file, or if networks or likelihoods of your own use operations that ONNX does not have.
         OSError
             If the file cannot be written.
 
@@ -419,10 +424,10 @@ class LatentsMixin(TransformerMixin):
     def to_torch(self, part: Literal["encoder", "decoder"] = "encoder") -> torch.nn.Module:
         """Make a torch module of ``transform`` or ``inverse_transform``.
 
-        It maps tensors to tensors, for what works on torch modules: ``torch.export``, gradients
-        with respect to the input, or the explainers of shap and captum. Preprocessing is
-        inside, as are the current ``output_layers``; the checks of X are not. Results are
-        those of the methods, up to the rounding of float32.
+        The module maps tensors to tensors. Use it for ``torch.export``, for gradients with respect
+        to the input, or with the explainers of shap and captum. It contains the preprocessing and
+        the current ``output_layers``, but not the checks of X. Results are those of the methods up
+        to the rounding of float32.
 
         Parameters
         ----------
@@ -434,9 +439,9 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         torch.nn.Module
-            In evaluation mode, on ``device_``, with a copy of the weights that is frozen:
-            ``requires_grad_(True)`` lets them be trained. Gradients reach the input wherever
-            the likelihood reads columns as numbers; through codes of categories there are none.
+            In evaluation mode, on ``device_``, with a frozen copy of the weights.
+            ``requires_grad_(True)`` makes them trainable. There are gradients with respect to
+            columns of numbers, but not with respect to codes of categories.
 
         Raises
         ------
@@ -456,7 +461,7 @@ class LatentsMixin(TransformerMixin):
         >>> torch.allclose(encoder(x), torch.from_numpy(hvae.transform(X)), atol=1e-5)
         True
 
-        How the first column changes with the measurements of every flower:
+        How strongly does each measurement of a flower influence the first column?
 
         >>> encoder(x.requires_grad_())[:, 0].sum().backward()
         >>> x.grad.shape
@@ -480,7 +485,7 @@ class LatentsMixin(TransformerMixin):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Ignored but for a check against ``feature_names_in_``.
+            Only compared with ``feature_names_in_``.
 
         Returns
         -------

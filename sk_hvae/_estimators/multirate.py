@@ -50,35 +50,36 @@ _SINGLE = HierarchicalVAETransformer._parameter_constraints
 
 
 class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
-    """Latent representation whose bits per layer are chosen after the fit.
+    """Latent representation in which you choose the bits of each layer after the fit.
 
-    One network is trained for all target rates within ``rate_range`` at once: every eight rows
-    of a batch get targets of their own, and all layers are modulated by smooth functions of
-    them [1]_. The multipliers of the rates are found for all targets, by controllers on a grid.
-    After training the rates that come out are measured over the grid, and what the network is
-    conditioned on is chosen so that asking for r bits gives r bits.
+    One network is trained for all target rates within ``rate_range`` at once. Every eight rows of a
+    batch get targets of their own, and the layers are modulated by smooth functions of these
+    targets [1]_. Controllers on a grid of targets find the multipliers of the rates. After
+    training, the measured rates are compared with the targets all over the grid, and the inputs of
+    these functions are corrected so that asking for r bits gives r bits.
 
-    The estimator acts as a `HierarchicalVAETransformer` at the current ``layer_rates``, which
-    ``set_params`` changes without another fit; ``at`` gives it as an estimator of its own. A
-    fit costs about as much as three of those, whatever the number of rates that are tried.
+    The estimator works like a `HierarchicalVAETransformer` with the current ``layer_rates``.
+    ``set_params`` changes these without another fit, and ``at`` returns a
+    `HierarchicalVAETransformer` for given rates. A fit takes about as long as three fits of that
+    estimator, however many rates you try.
 
     Parameters
     ----------
     rate_range : (float, float) or sequence of (float, float), default=(0.5, 32)
-        Smallest and largest rate in bits per sample, for all layers or for each, z_1 first.
-        The wider, the more the network has to learn; half a bit to 32 bits suits anything
-        from class labels to small images. The rate of a categorical top layer is at most
-        log2 of the number of its states.
+        Smallest and largest rate in bits per sample: one pair for all layers, or one for each
+        layer, z_1 first. With a wider range the network has to learn more. The default, from half a
+        bit to 32 bits, is enough for anything from class labels to small images. The rate of a
+        categorical top layer is at most log2 of the number of its states.
     layer_rates : float or sequence of float, default=(2, 8)
-        Rates at which the estimator works, bits per sample, z_1 first. May be changed without
-        fitting again; only the number of layers is fixed by ``fit``.
+        Current rates in bits per sample, z_1 first. They can be changed without fitting again, but
+        the number of layers is fixed by ``fit``.
     n_components : int or sequence of int, default=16
-        Number of units of every layer, or of each, z_1 first.
+        Number of units: one number for all layers, or one for each layer, z_1 first.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them.
     network : str or (encoder, decoder), default="auto"
-        Kind of network, as in `HierarchicalVAETransformer`. Of your own networks, the linear
-        and convolutional layers that have a bias are modulated.
+        Kind of network, as in `HierarchicalVAETransformer`. In networks of your own, those linear
+        and convolutional layers are modulated that have a bias.
     image_shape : tuple of int (channels, height, width), default=None
         Shape of the images whose flattened pixels are the columns of X.
     inference : {"top_down", "ladder"}, default="top_down"
@@ -86,43 +87,46 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
         Kind of z_L, as in `HierarchicalVAETransformer`.
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
-        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`. Its
-        scales depend on the rates too.
+        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`. Its scales
+        depend on the rates as well.
     missing : {"error", "mask"}, default="error"
         Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
         cells of a masked array.
     output_layers : {"all", "top"}, int or list of int, default="all"
-        Layers that ``transform`` returns side by side. May be changed without fitting again.
+        Layers that ``transform`` returns side by side. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes 2,000 optimiser steps, but at most 300 passes,
-        unless these are fewer than 1,000 steps, which are then made: three times the passes
-        of a single-rate fit.
+        Passes over the data. "auto" makes as many passes as are needed for 2,000 optimiser steps,
+        but at most 300. If 300 passes are fewer than 1,000 steps, it makes as many as are needed
+        for 1,000 steps. This is about three times the number of passes of a single-rate fit.
     batch_size : int, default=768
-        Largest number of rows per optimiser step; three times that of a single-rate fit,
-        because many targets share the rows of a batch.
+        Largest number of rows per optimiser step. It is three times that of a single-rate fit,
+        because the rows of a batch are divided among many targets.
     lr : float, default=2e-3
-        Peak learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+        Largest learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training, as in `HierarchicalVAETransformer`.
     device : str or torch.device, default="auto"
-        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+        Device on which the model is trained and stays afterwards. "auto" uses CUDA if it is
+        available, otherwise MPS, and otherwise the CPU.
     callbacks : list of skorch callbacks, default=None
-        Passed to skorch's training loop, as they are.
+        Callbacks for skorch's training loop.
     checkpoint : str or path-like, default=None
-        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
-        long ones. A fit that was killed goes on from there when it is started again with the
-        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
-        end. One fit per folder. Callbacks of yours start anew.
+        Folder in which ``fit`` keeps its state: after passes over the data, and every minute within
+        long passes. If a fit is killed, start it again with the same parameters and rows: it
+        continues from this state, and gives the same result as without the interruption. The file
+        is deleted at the end. Every fit needs a folder of its own. The state of your own callbacks
+        is not kept.
     random_state : int, RandomState instance or None, default=None
-        Seed of initialisation, shuffling, targets and noise.
+        Seed of initial weights, shuffling, targets and noise.
     verbose : int, default=0
-        1 shows a progress line on stderr; rates and targets are means over the plane.
+        1 shows a line on stderr with the progress. Its rates and targets are means over all
+        targets.
 
     Attributes
     ----------
     rates_ : ndarray of shape (n_layers,)
-        Rates at the current ``layer_rates``, bits per sample, z_1 first. These and the next
-        four are interpolated between measurements on up to 2,048 training rows.
+        Rates at the current ``layer_rates``, bits per sample, z_1 first. They and the next four
+        attributes come from an interpolation between measurements on up to 2,048 training rows.
     betas_ : ndarray of shape (n_layers,)
         Multipliers at the current ``layer_rates``, z_1 first.
     distortion_ : float
@@ -141,19 +145,21 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     layer_slices_ : dict of str to slice
         Columns of ``transform`` that belong to each layer, such as "z1".
     history_ : dict of ndarray
-        Per epoch, means over the plane: "train_distortion" (n_iter_,) and "train_rates"
-        (n_iter_, n_layers) in bits per sample, and "betas" (n_iter_, n_layers), whose means
-        are geometric.
+        Figures of every epoch, as means over all targets: "train_distortion" (n_iter_,) and
+        "train_rates" (n_iter_, n_layers) in bits per sample, and "betas" (n_iter_, n_layers), whose
+        means are geometric.
     module_ : sk_hvae.nn.HierarchicalVAE
         Plain torch module at the current ``layer_rates``.
     conditioned_ : sk_hvae.nn.ConditionedHierarchy
         The trained torch module, for all rates.
     calibration_ : Calibration
-        What was measured over the plane; ``calibration_.find(layer_rates)`` tells condition,
-        rates, distortion and betas of the point that comes closest.
+        What was measured at the nodes of the grid. ``calibration_.find(layer_rates)`` returns
+        condition, rates, distortion and betas of the point whose rates are closest to
+        ``layer_rates``.
     likelihood_ : sk_hvae.nn.Likelihood
-        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
-        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
+        The fitted likelihood, which is ``module_.likelihood``. If ``likelihood`` is a list, the
+        attribute ``likelihoods`` of this object has its parts. The attribute ``scaling_`` of a
+        `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int
@@ -164,7 +170,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     Warns
     -----
     RateTargetWarning
-        If the model does not reach the rates that are asked for; says which come nearest.
+        If the model does not reach the rates that are asked for. The warning says which rates are
+        closest to them.
     TrainingInterruptedWarning
         If training was stopped from the keyboard.
 
@@ -176,14 +183,15 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
     Notes
     -----
-    The loss of a row with multipliers beta is divided by the cube root of 1 + mean beta, so
-    that neither end of the plane drowns the other. Training starts at probabilistic PCA for
-    all rates: the closed forms of the linear code at 96 targets, 32 for one layer, are
-    regressed on the functions of the rates that modulate the linear paths.
+    The loss of a row is divided by the cube root of 1 plus the mean of its multipliers, so that
+    neither low nor high rates dominate the training. Training starts at probabilistic PCA for all
+    rates: the best linear-Gaussian code is computed in closed form at 96 targets (32 for one
+    layer), and regressed on the functions of the rates that modulate the linear paths.
 
-    Unlike `HierarchicalVAETransformer` it has no early stopping, warm start or partial fit.
+    Unlike `HierarchicalVAETransformer`, this estimator has no early stopping, no warm start and no
+    ``partial_fit``.
 
-    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    From scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own callbacks, such as
     ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
 
     References
@@ -286,18 +294,19 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     @fit_context(prefer_skip_nested_validation=True)
     @FixedThreads()
     def fit(self, X: MatrixLike, y: object = None) -> Self:
-        """Train for all rates, then measure which rates come out.
+        """Train for all rates, and measure the rates that the model then has.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. For
-            ``fine_tune`` and `recommend_rates` the estimator keeps a reference, which keeps X in
-            memory, and a hash of all of it, which tells whether it has changed; copies, pickles
-            and files hold neither. A torch Dataset is not kept: its items may be drawn anew.
+            ``fine_tune`` and `recommend_rates` the estimator keeps a reference to X, so that X
+            stays in memory, and a hash of X, which shows whether X has changed. Copies, pickles and
+            files have neither. There is no reference to a torch Dataset, because its items may
+            change from one reading to the next.
         y : array-like of shape (n_samples,), default=None
-            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
-            may need it.
+            Not used for training. It is passed on to scikit-learn's callbacks, whose scorers may
+            need it.
 
         Returns
         -------
@@ -309,7 +318,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         ValueError
             If a parameter does not make sense or X does not suit the likelihood.
         TrainingDivergedError
-            If training turns non-finite; the last finite weights are kept.
+            If a number becomes infinite or NaN in training. The last finite weights are kept.
 
         Examples
         --------
@@ -339,9 +348,10 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Returns
         -------
         HierarchicalVAETransformer
-            Fitted, with the shared weights as they are at these rates. It knows nothing of
-            the other rates: it pickles and saves as small as any, and may be trained further
-            with ``warm_start=True`` or ``partial_fit``.
+            Fitted, with the weights that the shared model has at these rates. It does not contain
+            the model for other rates, so that its pickles and files are as small as those of any
+            single-rate estimator. It can be trained further with ``warm_start=True`` or
+            ``partial_fit``.
 
         Raises
         ------
@@ -353,7 +363,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Warns
         -----
         RateTargetWarning
-            If the model does not reach these rates; says which come nearest, and takes them.
+            If the model does not reach these rates. The warning says which rates are closest to
+            them; the returned estimator has these.
 
         Examples
         --------
@@ -387,24 +398,23 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         layer_rates : float or sequence of float
             Rates in bits per sample, z_1 first.
         X : array-like of shape (n_samples, n_features), default=None
-            Rows to train on. None takes those of ``fit``, if they are still there and have not
-            changed.
+            Rows to train on. None uses those of ``fit``, if they still exist and have not changed.
         max_epochs : int or "auto", default=10
-            Passes over the data; a few are enough, as the shared weights are close.
+            Passes over the data. A few are enough, because training starts from the shared weights.
 
         Returns
         -------
         HierarchicalVAETransformer
-            Fitted; the shared weights stay as they are.
+            Fitted. The shared weights do not change.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         ValueError
-            If X is None and the rows of ``fit`` have changed since, even in their order, or are
-            not there: they were a torch Dataset, or this estimator is a copy, or was pickled or
-            saved. Otherwise as ``fit``.
+            If X is None and the rows of ``fit`` have changed, even if only their order has, or are
+            not available, because they were a torch Dataset, or because this estimator is a copy or
+            was read from a file. Otherwise as in ``fit``.
 
         Examples
         --------

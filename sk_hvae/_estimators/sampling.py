@@ -22,17 +22,17 @@ class SamplesMixin(LatentsMixin):
         n_samples : int, default=1
             Number of rows.
         mean : bool, default=False
-            Whether to return the mean of the data given the sampled latents, without the
-            noise of the likelihood, as pictures of samples usually are.
+            Whether to return the mean of the data given the sampled latents, without the noise of
+            the likelihood. Pictures of samples usually show this mean.
         random_state : int, RandomState instance or None, default=None
-            Seed of the samples. None takes the estimator's own: if that is an int, every call
-            draws the same.
+            Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
+            every call draws the same samples.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            On the scale of the data; float64 if the rows of ``fit`` were, float32 if float32
-            holds all of their digits.
+            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+            more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------

@@ -40,45 +40,50 @@ from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
 
 class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
-    """Latent representation with a stated number of bits per layer.
+    """Latent representation in which you choose the number of bits of each layer.
 
-    A hierarchical variational autoencoder has layers of latents, from z_1, nearest the data,
-    to z_L, the top. Inference in the order of generation splits its bit rate into one rate
-    per layer, R_l = E KL(q(z_l | z_{l+1}, x) || p(z_l | z_{l+1})) [1]_. You state the rates
-    in bits; a controller finds the multipliers beta_l of the training objective
-    D + sum_l beta_l R_l that give them, where D = E[-log2 p(x | z_1)] is the distortion.
+    A hierarchical variational autoencoder has layers of latents, from z_1, nearest the data, to
+    z_L, the top. Latents are inferred in the same order in which data are generated, from the top
+    down. The bit rate of the model is then the sum of one rate per layer, R_l = E KL(q(z_l |
+    z_{l+1}, x) || p(z_l | z_{l+1})) [1]_. You state the rates in bits, and a controller finds the
+    multipliers beta_l of the training objective D + sum_l beta_l R_l that give them, where D =
+    E[-log2 p(x | z_1)] is the distortion.
 
-    Training starts at probabilistic PCA: linear paths through encoder, priors and decoder
-    hold the best linear-Gaussian code at the target rates (reverse water-filling on the
-    principal components [2]_), and networks that start at zero add what is not linear; only
-    the presets and "fully-conv" have no linear paths and start at random. The
-    targets start at up to twice their value and come down over the first 30% of the steps,
-    which finds structure that a poor code does not see; the networks' weights decay, the more
-    the fewer rows there are.
+    Training starts at probabilistic PCA. Linear paths through encoder, priors and decoder start as
+    the best linear-Gaussian code at the target rates (reverse water-filling on the principal
+    components [2]_). Networks beside them start at zero and add what is not linear. Only the
+    presets and "fully-conv" have no linear paths and start at random. The targets start at up to
+    twice their value and come down over the first 30% of the steps, because models that start with
+    more bits find more structure. The weights of the networks are decayed, and more strongly if
+    there are fewer rows.
 
     Parameters
     ----------
     layer_rates : float or sequence of float, default=(2, 8)
-        Target rate of each layer in bits per sample, z_1 first. A number asks for a one-layer
-        model. The length sets the number of layers. None if ``betas`` are given.
+        Target rate of each layer in bits per sample, z_1 first. The model has one layer for each
+        rate, so a single number asks for one layer. None if ``betas`` are given.
     betas : float or sequence of float, default=None
-        Fixed multipliers of the rates, z_1 first, instead of targets, as in [1]_; the rates
-        then come out as they may, and layers with unequal multipliers tend to collapse.
+        Fixed multipliers of the rates, z_1 first, instead of targets, as in [1]_. The rates are
+        then not known beforehand, and if the multipliers are unequal, the layer with the larger one
+        tends to collapse.
     n_components : int or sequence of int, default=16
-        Number of units of every layer, or of each, z_1 first. Units that a rate does not pay
-        for stay unused, so that more than needed costs time but not quality. States of a
-        categorical top layer, and maps of "fully-conv", count as units.
+        Number of units: one number for all layers, or one for each layer, z_1 first. Units that the
+        rate of a layer cannot fill stay unused, so that too many units take more time but do no
+        harm. For a categorical top layer this is the number of states, and for "fully-conv" the
+        number of maps.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
-        Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its
-        convolutions before and after; the other convolutional networks do without.
+        Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its convolutions
+        before the encoder's and after the decoder's. The other convolutional networks have no such
+        layers.
     network : str or (encoder, decoder), default="auto"
-        Kind of network. "mlp": multi-layer perceptrons. "conv": convolutions before and after
-        the perceptrons, for ``image_shape``. "fully-conv": every layer of latents is a stack
-        of ``n_components`` maps, z_1 at a quarter of the image's height and width, each layer
-        above at half of the one below; for large images. "hit-mnist" and "hit-cifar": the
-        two-layer models of [1]_ for images of (1, 28, 28) and (3, 32, 32), with their own
-        ``n_components``. Or a pair of your own torch modules or functions that build them,
-        see `sk_hvae.nn.Networks`. "auto" is "conv" if ``image_shape`` is given, else "mlp".
+        Kind of network. "mlp": multi-layer perceptrons. "conv": convolutions before and after the
+        perceptrons, for ``image_shape``. "fully-conv": every layer of latents is a stack of
+        ``n_components`` maps, z_1 at a quarter of the image's height and width, and each higher
+        layer at half of the height and width of the one below. It is meant for large images.
+        "hit-mnist" and "hit-cifar": the two-layer models of [1]_ for images of (1, 28, 28) and (3,
+        32, 32), with their own ``n_components``. Or a pair of your own torch modules or functions
+        that build them, see `sk_hvae.nn.Networks`. "auto" is "conv" if ``image_shape`` is given,
+        else "mlp".
     image_shape : tuple of int (channels, height, width), default=None
         Shape of the images whose flattened pixels are the columns of X.
     inference : {"top_down", "ladder"}, default="top_down"
@@ -86,65 +91,67 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         precision-weighted product of the prior and a Gaussian read off x [3]_.
     top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
         Kind of z_L. "categorical" has one of ``n_components`` states, whose rate is at most
-        log2(n_components) bits; training takes the exact expectation over them, so that a
-        step costs as many passes through the layers below as there are states. "gumbel"
-        trains on one sampled state with straight-through gradients, which is cheaper and
-        noisier.
+        log2(n_components) bits. Training computes the exact expectation over the states, so that
+        each row passes through the lower layers once for every state. "gumbel" trains on one
+        sampled state with straight-through gradients, which is faster but has more noise.
     likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
-        Distribution of the columns of X given z_1. "gaussian" takes raw columns: they are
-        standardised inside the model, and one standard deviation is learned. "bernoulli" is
-        for X in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for whole
-        numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
-        values, 0 to 255 or those divided by 255. A list says what each column is, by number
-        or by name: ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices, boolean
-        masks and functions of X, as in ColumnTransformer. Datetimes and durations in X are
-        seconds, datetimes since 1970. See `sk_hvae.nn` for variants of each.
+        Distribution of the columns of X given z_1. "gaussian" takes raw columns: the model
+        standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
+        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for whole numbers as
+        codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit values, 0 to 255
+        or those divided by 255. A list gives a likelihood for each column. Columns are named by
+        number or by name, ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices,
+        boolean masks and functions of X, as in ColumnTransformer. Datetimes and durations in X
+        become seconds; datetimes are counted from 1970. See `sk_hvae.nn` for variants of each
+        likelihood.
     missing : {"error", "mask"}, default="error"
-        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
-        cells of a masked array. They are left out of the distortion, and the encoder reads
-        their expectation under a factor analysis of the training rows, and which they are;
-        ``reconstruct`` imputes them.
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
+        of a masked array. Missing cells do not count in the distortion. The encoder is told which
+        cells are missing, and reads in their place the values that a factor analysis of the
+        training rows expects. ``reconstruct`` imputes them.
     output_layers : {"all", "top"}, int or list of int, default="all"
-        Layers that ``transform`` returns side by side, by number, 1 for z_1. It may be
-        changed without fitting again.
+        Layers that ``transform`` returns side by side. A layer is given by its number, which is 1
+        for z_1. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes 2,000 optimiser steps, but at most 100 passes,
-        after which small data are learnt by heart; unless 100 passes are fewer than 200
-        steps, which are then made.
+        Passes over the data. "auto" makes as many passes as are needed for 2,000 optimiser steps,
+        but at most 100, because with more passes small data are learnt by heart. If 100 passes are
+        fewer than 200 steps, it makes as many as are needed for 200 steps.
     batch_size : int, default=256
         Largest number of rows per optimiser step.
     lr : float, default=2e-3
-        Peak learning rate of AdamW; it rises over the first 5% of the steps, stays until
-        half of them, and falls to zero as a cosine.
+        Largest learning rate of AdamW. The learning rate rises during the first 5% of the steps,
+        stays constant until half of the steps are made, and then falls to zero along a cosine.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Precision of matrix products in training; everything else is float32. "auto" takes
-        bfloat16 where the hardware is made for it and every hidden layer has 256 units or
-        more, below which it gains nothing.
+        Precision of matrix products in training; everything else is float32. "auto" uses bfloat16
+        if the hardware supports it well and every hidden layer is at least 256 wide; narrower
+        layers would not be faster.
     device : str or torch.device, default="auto"
-        Where to train, and to stay afterwards. "auto" takes CUDA, then MPS, then the CPU.
+        Device on which the model is trained and stays afterwards. "auto" uses CUDA if it is
+        available, otherwise MPS, and otherwise the CPU.
     early_stopping : bool, default=False
-        Whether to hold out ``validation_fraction`` of the rows, stop when their objective
-        has not improved for ``n_iter_no_change`` epochs, and keep the best weights. It begins
-        after 30% of the steps, when the targets have come down.
+        Whether to hold out ``validation_fraction`` of the rows, to stop when the objective on these
+        has not improved for ``n_iter_no_change`` epochs, and to keep the best weights. Epochs count
+        only after 30% of the steps, when the targets have come down.
     validation_fraction : float, default=0.1
-        Share of the rows held out by ``early_stopping``.
+        Fraction of the rows that ``early_stopping`` holds out.
     n_iter_no_change : int, default=10
         Epochs without improvement before ``early_stopping`` ends training.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the fitted model, also to new ``layer_rates``.
+        Whether ``fit`` continues from the fitted model. The ``layer_rates`` may have changed.
     callbacks : list of skorch callbacks, default=None
-        Passed to skorch's training loop, as they are. The learning rate follows its own
-        schedule, which an LRScheduler does not change.
+        Callbacks for skorch's training loop. The learning rate has a schedule of its own, which an
+        LRScheduler does not change.
     checkpoint : str or path-like, default=None
-        Folder in which ``fit`` keeps its state after passes over the data, and every minute in
-        long ones. A fit that was killed goes on from there when it is started again with the
-        same parameters and rows, and ends as if nothing had happened; the file is deleted at the
-        end. One fit per folder. Callbacks of yours start anew.
+        Folder in which ``fit`` keeps its state: after passes over the data, and every minute within
+        long passes. If a fit is killed, start it again with the same parameters and rows: it
+        continues from this state, and gives the same result as without the interruption. The file
+        is deleted at the end. Every fit needs a folder of its own. The state of your own callbacks
+        is not kept.
     random_state : int, RandomState instance or None, default=None
-        Seed of initialisation, shuffling, noise and splits. With an int, fits on the same
-        machine with the same versions are identical; global generators are not touched.
+        Seed of initial weights, shuffling, noise and splits. With an int, fits on the same machine
+        with the same versions are identical. Global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a progress line on stderr, with the rates beside their targets.
+        1 shows a line on stderr with the progress, the rates and their targets.
 
     Attributes
     ----------
@@ -153,8 +160,8 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     betas_ : ndarray of shape (n_layers,)
         Final multipliers, z_1 first.
     distortion_ : float
-        Measured distortion on the training rows, bits per sample. It may be negative for
-        continuous data, whose densities may exceed 1.
+        Measured distortion on the training rows, bits per sample. For continuous data it may be
+        negative, because densities may be larger than 1.
     lower_bound_ : float
         Lower bound on the mean ln p(x) of the training rows, nats:
         ``-lower_bound_ / ln(2) = distortion_ + sum(rates_)``.
@@ -170,15 +177,16 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     layer_slices_ : dict of str to slice
         Columns of ``transform`` that belong to each layer, such as "z1".
     history_ : dict of ndarray
-        Per epoch: "train_distortion" (n_iter_,) and "train_rates" (n_iter_, n_layers) in
-        bits per sample, "betas" (n_iter_, n_layers), with ``layer_rates`` the "target_rates"
-        of the moment, and with ``early_stopping`` "valid_distortion" and "valid_rates"; then
-        single numbers that ``callbacks`` recorded.
+        Figures of every epoch: "train_distortion" (n_iter_,) and "train_rates" (n_iter_, n_layers)
+        in bits per sample, and "betas" (n_iter_, n_layers). With ``layer_rates`` there are also the
+        "target_rates" at that time, and with ``early_stopping`` "valid_distortion" and
+        "valid_rates". Single numbers that ``callbacks`` recorded are there as well.
     module_ : sk_hvae.nn.HierarchicalVAE
         The trained torch module.
     likelihood_ : sk_hvae.nn.Likelihood
-        The fitted likelihood, ``module_.likelihood``; that of a list has its parts in
-        ``likelihoods``. A `Gaussian` tells in ``scaling_`` how columns were standardised.
+        The fitted likelihood, which is ``module_.likelihood``. If ``likelihood`` is a list, the
+        attribute ``likelihoods`` of this object has its parts. The attribute ``scaling_`` of a
+        `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
     n_features_in_ : int
@@ -189,10 +197,11 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     Warns
     -----
     RateTargetWarning
-        If a layer ends up off its target; says which, by how much, and what to try.
+        If the rate of a layer is off its target after training. The warning says which layer it is,
+        how far it is off, and what to try.
     ScaleWarning
-        If a fitted model goes on, by ``warm_start`` or ``partial_fit``, with rows many scales
-        off those that it was first fitted on.
+        If ``warm_start`` or ``partial_fit`` continues with rows that are many scales away from
+        those on which the model was first fitted.
     TrainingInterruptedWarning
         If training was stopped from the keyboard.
 
@@ -204,16 +213,16 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
     Notes
     -----
-    Only samples of a latent are limited by its rate. ``transform`` returns posterior means,
-    which are functions of x and may tell more; take ``latents(X, sample=True)`` where the
-    limit matters, as for bounds, privacy or compression.
+    The rates limit the information in samples of the latents. ``transform`` returns posterior
+    means, which are functions of x and may contain more information. Where the limit matters, as
+    for bounds, privacy or compression, use ``latents(X, sample=True)``.
 
-    Columns are scaled so that one with signal-to-noise ratio s has a standard deviation of
-    about sqrt(s): half-way between whitening and noise of 1 everywhere. Units that carry
-    nothing have means near zero, so do not standardise the columns of ``transform``: it blows
-    up their noise.
+    The columns of ``transform`` are scaled so that a column with signal-to-noise ratio s has a
+    standard deviation of about sqrt(s). This is half-way between standard deviations of 1 and noise
+    of 1 in all columns. Units that carry no information have means near zero. Do not standardise
+    the columns of ``transform``, because this enlarges the noise of such units.
 
-    From scikit-learn 1.9 on, ``set_callbacks`` takes callbacks of its protocol, such as
+    From scikit-learn 1.9 on, ``set_callbacks`` takes scikit-learn's own callbacks, such as
     ProgressBar and ScoringMonitor, see :doc:`/user_guide/speed`.
 
     References
@@ -331,7 +340,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     @fit_context(prefer_skip_nested_validation=True)
     @FixedThreads()
     def fit(self, X: MatrixLike, y: object = None) -> Self:
-        """Train the model until its layers carry the target rates.
+        """Train the model so that its layers carry the target rates.
 
         Parameters
         ----------
@@ -339,8 +348,8 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
             Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
             float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
         y : array-like of shape (n_samples,), default=None
-            Nothing is trained on it. It is handed on to scikit-learn's callbacks, whose scorers
-            may need it.
+            Not used for training. It is passed on to scikit-learn's callbacks, whose scorers may
+            need it.
 
         Returns
         -------
@@ -352,7 +361,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         ValueError
             If a parameter does not make sense or X does not suit the likelihood.
         TrainingDivergedError
-            If training turns non-finite; the last finite weights are kept.
+            If a number becomes infinite or NaN in training. The last finite weights are kept.
 
         Examples
         --------
@@ -379,15 +388,17 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     def partial_fit(self, X: MatrixLike, y: object = None) -> Self:  # noqa: ARG002
         """Train for one pass over a batch of data.
 
-        The first call standardises by, and starts at the principal components of, its own
-        rows: let it hold a few hundred that are like all others. A column that was constant so
-        far is learned from the first rows in which it varies. The betas keep moving towards the
-        targets from call to call, and the learning rate stays up. ``n_iter_`` and ``history_`` go
-        on from what the model has behind it, also after a pickle or new parameters.
+        The rows of the first call determine how columns are standardised, and the principal
+        components at which training starts. So pass a few hundred rows that are typical of all
+        data. A column that was constant so far is learned from the first rows in which it varies.
+        The betas are adjusted to reach the targets from call to call, and the learning rate stays
+        constant. ``n_iter_`` and ``history_`` count all passes so far, also those before the model
+        was pickled or its parameters changed.
 
-        Whether a call ended on target, ``converged_`` says: few steps on rows unlike the first
-        may leave the rates far off, so go on until it does. Rates that are still off after
-        1,000 steps, which new targets may take, are warned of, but not at every call.
+        ``converged_`` says whether the rates are on target after a call. After few steps on rows
+        that differ from the first ones, they may be far off, so continue until ``converged_`` is
+        True. New targets may take 1,000 steps. If the rates are still off target after that, there
+        is a warning, but not at every call.
 
         Parameters
         ----------
@@ -399,7 +410,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Returns
         -------
         HierarchicalVAETransformer
-            The estimator; its attributes are measured on X.
+            The estimator. Its measured attributes, such as ``rates_``, are those of X.
 
         Raises
         ------
@@ -407,7 +418,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
             If a parameter does not make sense, X does not suit the likelihood, or the sizes
             of the layers have changed.
         TrainingDivergedError
-            If training turns non-finite; the last finite weights are kept.
+            If a number becomes infinite or NaN in training. The last finite weights are kept.
 
         Warns
         -----

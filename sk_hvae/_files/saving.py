@@ -46,11 +46,11 @@ class FilesMixin(ABC):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file.
 
-        A safetensors file with parameters as JSON in its header: no code, no training data, no
-        optimiser. ``callbacks``, ``checkpoint`` and the state of a RandomState are left out;
-        columns that ``likelihood`` gives by slices, masks or functions are written as the numbers
-        that they were in ``fit``. A file that is there is replaced once the new one is complete.
-        Needs ``pip install 'sk-hvae[io]'``.
+        This is a safetensors file with the parameters as JSON in its header. It contains no code,
+        no training data and no state of the optimiser. ``callbacks``, ``checkpoint`` and the state
+        of a RandomState are not saved. Columns that ``likelihood`` gives by slices, masks or
+        functions are saved as the numbers that they had in ``fit``. An existing file is replaced
+        only when the new one is complete. Needs ``pip install 'sk-hvae[io]'``.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class FilesMixin(ABC):
         ValueError
             If a parameter that was set after the fit does not make sense.
         OSError
-            If the file cannot be written; one that was there stays as it was.
+            If the file cannot be written. An existing file stays as it was.
 
         Examples
         --------
@@ -92,8 +92,8 @@ class FilesMixin(ABC):
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read an estimator written by `save`; no code from the file is run.
 
-        All of a file is checked, so that one from a stranger gives a working estimator or an
-        error, and takes no more memory than a few times its size.
+        Everything in the file is checked. A file from somebody whom you do not trust gives a
+        working estimator or an error, and needs no more memory than a few times its size.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class FilesMixin(ABC):
         OSError
             If there is no such file, or it may not be read.
         UnsupportedFormatError
-            If the file is damaged, foreign, of another format, or of another class.
+            If the file is damaged, not one of this library, of another format, or of another class.
         ImportError
             If safetensors is not installed.
 

@@ -142,7 +142,7 @@ def rate_grid(*layers: LayerValues) -> list[tuple[float, ...]]:
     >>> rate_grid([1, 4], [2, 8])
     [(1.0, 2.0), (1.0, 8.0), (4.0, 2.0), (4.0, 8.0)]
 
-    All ways to share a budget of 8 bits, in steps of 2:
+    All ways to split 8 bits in steps of 2:
 
     >>> [rates for rates in rate_grid([2, 4, 6], [2, 4, 6]) if sum(rates) == 8]
     [(2.0, 6.0), (4.0, 4.0), (6.0, 2.0)]

@@ -102,12 +102,12 @@ class RateMap:
         Returns
         -------
         int
-            Number of the point: a row of ``layer_rates``, ``rates`` and the metrics.
+            Index of the point in ``layer_rates``, ``rates`` and the metrics.
 
         Raises
         ------
         ValueError
-            If there is no such metric, or it is finite nowhere.
+            If there is no such metric, or none of its values is finite.
         """
         values = self.values(metric)
         values = np.where(np.isfinite(values), values, np.nan)
@@ -134,8 +134,8 @@ class RateMap:
         Raises
         ------
         ValueError
-            If there is no such metric, it is finite nowhere, or ``ax`` is given for more than
-            two layers.
+            If there is no such metric, none of its values is finite, or ``ax`` is given for more
+            than two layers.
         ImportError
             If matplotlib is not installed.
         """

@@ -132,7 +132,7 @@ def recommend_rates(
     layer_rates: Iterable[LayerValues] | None = None,
     n_jobs: int | None = None,
 ) -> RateRecommendation:
-    """Find the rates that suit a task, and say why.
+    """Find rates for a task, and give the reason.
 
     A Gaussian process in the logarithms of the rates smooths the metric that belongs to the task
     over the rate plane, and estimates its noise. All points within that noise of the best one are
@@ -146,7 +146,7 @@ def recommend_rates(
         A map that has a metric for the task, or an estimator from which `rate_map` makes one. A
         fitted multi-rate model is quickest.
     task : {"reconstruction", "classification", "generation", "clustering"}, str or callable
-        What the latents are for:
+        Task for which the latents are used:
 
         - "reconstruction": "psnr", or "distortion" if there is no psnr, as for a table of
           categorical columns.
@@ -162,7 +162,7 @@ def recommend_rates(
     y : array-like of shape (n_samples,), default=None
         Labels of the rows, which all tasks except reconstruction need.
     layer_rates : sequence of (float or tuple of float), default=None
-        Points to measure an estimator at, as in `rate_map`.
+        Points at which to measure an estimator, as in `rate_map`.
     n_jobs : int, default=None
         As in `rate_map`.
 
@@ -180,7 +180,7 @@ def recommend_rates(
 
     See Also
     --------
-    rate_map : The map that it is read from.
+    rate_map : Makes such a map.
     RateSearchCV : Choose rates by the score of a whole pipeline.
 
     Notes

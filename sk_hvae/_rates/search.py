@@ -77,7 +77,7 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     best_index_ : int
         Index of the best candidate in ``cv_results_``.
     scorer_ : function or dict of function
-        What scored the held-out rows.
+        Function that scored the held-out rows.
     n_splits_ : int
         Number of splits.
     refit_time_ : float
@@ -105,13 +105,14 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     its candidates. It makes twice the passes of a single fit, over batches of three times the
     ``batch_size``. That is less training than a model for use needs, and enough to rank rates.
 
-    Candidates share a fit only if that is predicted to be less work than a fit for each, in
-    optimiser steps. With n rows, batches of b and E epochs, a single fit costs E ceil(n / b)
-    steps. The multi-rate fit makes 2 E ceil(n / 3b) steps that cost 1 + 0.7 r each, where r is
-    min(n, 3b) / min(n, b), and two more for each of the linear codes at its start (96, or 32
-    for one layer) and of the nodes of its grid (12, 64, 125, 81 and 243 for one to five layers).
-    With "auto" epochs and one to three layers, three or four candidates are enough. Steps are
-    counted and not timed, so that results depend neither on the machine nor on ``n_jobs``.
+    Candidates share a fit only if that is predicted to be less work, in optimiser steps, than a fit
+    for each of them. With n rows, batches of b rows and E epochs, a single-rate fit needs E ceil(n
+    / b) steps. The multi-rate fit makes 2 E ceil(n / 3b) steps, each of which counts as 1 + 0.7 r
+    steps, where r is min(n, 3b) / min(n, b). Each of the linear codes at its start (96, or 32 for
+    one layer) and of the nodes of its grid (12, 64, 125, 81 and 243 for one to five layers) counts
+    as two more steps. With "auto" epochs and one to three layers, three or four candidates are
+    enough. Steps are counted and not timed, so that results depend neither on the machine nor on
+    ``n_jobs``.
 
     Candidates are also fitted by themselves, as in GridSearchCV, in these cases: ``betas`` are
     set; ``early_stopping`` or ``warm_start`` is on; the grid replaces the transformer by other

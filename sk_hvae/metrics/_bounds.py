@@ -164,8 +164,8 @@ class RateBounds(NamedTuple):
 def rate_bounds(estimator: LatentsMixin, X: MatrixLike, y: Labels) -> RateBounds:
     """Bound what the layers of a model can tell about labels by the rates of the layers.
 
-    I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` says
-    what that means for classifiers.
+    I(y; z_l) <= I(y; z_l, ..., z_L) <= min(H(y), R_l + ... + R_L), and `accuracy_bound` gives the
+    accuracy that this allows.
 
     Parameters
     ----------

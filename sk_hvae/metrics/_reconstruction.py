@@ -14,9 +14,9 @@ from sk_hvae.nn.water_filling import water_fill
 
 
 def psnr(X: MatrixLike, reconstruction: MatrixLike, data_range: float | None = None) -> float:
-    """Peak signal-to-noise ratio of a reconstruction.
+    """Compute the peak signal-to-noise ratio of a reconstruction.
 
-    10 log10(range^2 / mean squared error), over all cells.
+    It is 10 log10(range^2 / mean squared error), with the mean over all cells.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def psnr_of_error(squared_error, data_range):
 
 
 def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
-    """Least squared error of linear-Gaussian codes at given total rates.
+    """Compute the least squared error of linear-Gaussian codes at given total rates.
 
     This is Shannon's reverse water-filling on the eigenvalues of the covariance [1]_. Principal
     components whose variance is above a level share the rate so that each keeps that level as

@@ -42,7 +42,7 @@ class AccuracyBoundDisplay(Display):
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes of the picture.
     figure_ : matplotlib.figure.Figure
         The figure.
 

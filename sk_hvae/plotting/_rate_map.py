@@ -34,7 +34,7 @@ class RateMapDisplay(Display):
     values : ndarray of shape (n_points,)
         The metric.
     best : int
-        Number of the best point.
+        Index of the best point.
     label : str
         Name of the metric, with its unit.
     region : ndarray of shape (n_points,), bool, default=None
@@ -43,7 +43,7 @@ class RateMapDisplay(Display):
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes or ndarray of Axes
-        Where it was drawn. For more than two layers it is an array.
+        Axes of the picture. For more than two layers it is an array.
     figure_ : matplotlib.figure.Figure
         The figure.
 

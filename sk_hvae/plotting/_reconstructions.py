@@ -19,7 +19,7 @@ from sk_hvae.plotting._nominal import categories_of, holds_numbers, no_categorie
 
 
 class ReconstructionDisplay(Display):
-    """Draw what is left of rows when only some layers are kept.
+    """Draw rows that are reconstructed from some of the layers only.
 
     For images, there are rows of pictures: the data, the reconstructions from z_1, which gets the
     bits of all layers, and several reconstructions from each layer above. In these, the layers
@@ -53,7 +53,7 @@ class ReconstructionDisplay(Display):
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes of the picture.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -107,7 +107,7 @@ class ReconstructionDisplay(Display):
         n_draws : int, default=2
             How many times the layers below are drawn anew, for images.
         image_shape : tuple of int, default=None
-            (channels, height, width) or (height, width); None takes that of the estimator.
+            (channels, height, width) or (height, width). None uses that of the estimator.
 
         Returns
         -------

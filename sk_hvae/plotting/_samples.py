@@ -55,7 +55,7 @@ class SampleDisplay(Display):
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes of the picture.
     figure_ : matplotlib.figure.Figure
         The figure.
 
@@ -111,7 +111,7 @@ class SampleDisplay(Display):
         n_samples : int, default=50
             Number of samples.
         image_shape : tuple of int, default=None
-            (channels, height, width) or (height, width); None takes that of the estimator.
+            (channels, height, width) or (height, width). None uses that of the estimator.
 
         Returns
         -------

@@ -37,7 +37,7 @@ _LEAST_HEIGHT, _HEIGHT_OF_LINE = 3.5, 0.22  # inches
 
 
 class TraversalDisplay(Display):
-    """Draw what happens to a row when one unit of a layer is moved.
+    """Draw how a decoded row changes if one unit of a layer is changed.
 
     For images, there is a row of pictures for every unit, from low to high values of the unit.
 
@@ -68,7 +68,7 @@ class TraversalDisplay(Display):
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes or ndarray of Axes of shape (n_units,) or (2, n_units)
-        Where it was drawn. For tables it is an array, with a second row for categories if there
+        Axes of the picture. For tables it is an array, with a second row for categories if there
         are numbers as well.
     figure_ : matplotlib.figure.Figure
         The figure.
@@ -118,7 +118,7 @@ class TraversalDisplay(Display):
         n_steps: int = 9,
         image_shape: ImageShape | None = None,
     ) -> Self:
-        """Move the units of a layer that vary most over some rows.
+        """Change the units of a layer that vary most over some rows.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class TraversalDisplay(Display):
         n_steps : int, default=9
             Number of steps from one side to the other.
         image_shape : tuple of int, default=None
-            (channels, height, width) or (height, width); None takes that of the estimator.
+            (channels, height, width) or (height, width). None uses that of the estimator.
 
         Returns
         -------
