@@ -40,7 +40,7 @@ def adamw_for(module, weight_decay):
 
 
 def _spared(module):
-    """Yield the parameters that weight decay leaves alone; by type, as names are the users'."""
+    """Yield what weight decay leaves alone: parts of ours, known by their type, and all biases."""
     for part in module.modules():
         if isinstance(part, (LinearPath, Likelihood, RateBasis)):
             yield from part.parameters()
