@@ -384,13 +384,13 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         search, repeats = self._search(plan), Repeats.among(plan.rows)
         rates = self._rates_below(plan, repeats)
         below = self._fit_below(plan, rates, repeats)
-        targets = search.find(*_codes(below, plan.rows, repeats))
-        plan = self._aim_at(targets, plan, rates)
-        recipe = TowardsClusters(targets, self.consistency)
+        state_shares = search.find(*_codes(below, plan.rows, repeats))
+        plan = self._aim_at(state_shares, plan, rates)
+        recipe = TowardsClusters(state_shares, self.consistency)
         outcome = self._run(plan, columns, recipe, X, y)
         if self.layer_rates is not None and not (outcome.interrupted or self.converged_):
             self._warn_off_target(plan)
-        self._warn_of_clusters(plan, targets, len(repeats.first))
+        self._warn_of_clusters(plan, state_shares, len(repeats.first))
         return self
 
     @property
@@ -629,24 +629,26 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         rate = None if self.layer_rates is None else plan.goal.layer_rates[-1]
         return ClusterSearch(n_clusters, rate, self.n_init, self.n_neighbors, plan.seed)
 
-    def _aim_at(self, targets, plan, rates):
+    def _aim_at(self, state_shares, plan, rates):
         """Return the plan with as many states as there are clusters, at the rates asked for.
 
         Without any, the categorical layer gets the bits on which the neighbours agree.
         """
-        sizes = (*plan.architecture.n_components[:-1], targets.shares.shape[1])
+        sizes = (*plan.architecture.n_components[:-1], state_shares.shares.shape[1])
         goal = plan.goal
         if self.layer_rates is None:
-            goal = Goal((*rates, targets.information), ())
+            goal = Goal((*rates, state_shares.information), ())
         architecture = plan.architecture._replace(n_components=sizes)
         return plan._replace(goal=goal, architecture=architecture)
 
-    def _warn_of_clusters(self, plan, targets, n_different):
+    def _warn_of_clusters(self, plan, state_shares, n_different):
         """Say if fewer clusters came out than were asked for, or if the starts disagree."""
         n_found = len(self.cluster_sizes_)
         if self.n_clusters != "auto" and n_found < self.n_clusters:
             states, has_rates = fitted_of(self).states[self.labels_], self.layer_rates is not None
-            outcome = ClusterOutcome.of(targets.shares, states, n_different, plan.has_wild_cells)
+            outcome = ClusterOutcome.of(
+                state_shares.shares, states, n_different, plan.has_wild_cells
+            )
             warn_caller(
                 f"{n_found} of the {self.n_clusters} clusters asked for came out, at "
                 f"{self.rates_[-1]:.3g} bits. "

@@ -57,16 +57,16 @@ class TowardsClusters(Recipe):
 
     Parameters
     ----------
-    targets : ClusterTargets
-        Where the states of rows should go.
+    state_shares : StateShares
+        Which states rows should take, and how surely.
     consistency : float
         Multiplier of the disagreement with them.
     """
 
     auto_epochs = SingleRate.auto_epochs
 
-    def __init__(self, targets, consistency):
-        self._targets = targets
+    def __init__(self, state_shares, consistency):
+        self._state_shares = state_shares
         self._consistency = consistency
 
     def batches(self, plan):
@@ -88,7 +88,7 @@ class TowardsClusters(Recipe):
         with torch.inference_mode():
             one_hot = torch.eye(n_states, device=plan.device)[states]
             centers = module.decode(one_hot, len(module.layers)).cpu().numpy()
-        joint = np.eye(len(states))[labels].T @ self._targets.shares[:, states]
+        joint = np.eye(len(states))[labels].T @ self._state_shares.shares[:, states]
         return Clusters(
             **fields,
             states=states,
@@ -96,11 +96,11 @@ class TowardsClusters(Recipe):
             sizes=np.bincount(labels),
             centers=centers.astype(plan.data_dtype, copy=False),
             tree=merge_tree(joint + joint.T),
-            stability=self._targets.stability,
+            stability=self._state_shares.stability,
         )
 
     def _shares(self, plan):
-        return torch.from_numpy(self._targets.shares).to(plan.device)
+        return torch.from_numpy(self._state_shares.shares).to(plan.device)
 
 
 def _probabilities(module, rows, states):

@@ -88,8 +88,10 @@ def measure(module, rows):
     """
 
     def mean_terms(x):
-        features = module.activations(x)
-        draws = [module.forward_from(x, features, module.row_noise(x, n)) for n in range(_N_DRAWS)]
+        activations = module.activations(x)
+        draws = [
+            module.forward_from(x, activations, module.row_noise(x, n)) for n in range(_N_DRAWS)
+        ]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / LN2
 

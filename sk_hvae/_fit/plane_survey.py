@@ -90,19 +90,19 @@ class PlaneSurvey:
         """Pass the rows through a model; returns a `PlaneMeasurement`."""
         sums = []
         with self._inference():
-            for x, features, noises in self._parts:
-                draws = [self._draw(module, x, features, noise) for noise in noises]
+            for x, activations, noises in self._parts:
+                draws = [self._draw(module, x, activations, noise) for noise in noises]
                 sums.append(torch.stack(draws).mean(0))
         error, *nats = torch.stack(sums).double().sum(0).tolist()
         distortion, *rates = (total / self._n_rows / LN2 for total in nats)
         error = error / self._n_cells if self._n_cells else math.nan
         return PlaneMeasurement(distortion, np.array(rates), error)
 
-    def _draw(self, module, x, features, noise):
+    def _draw(self, module, x, activations, noise):
         """Return sums over rows: squared error, distortion and rates."""
-        inference, parameters = module.infer_and_decode(features, noise.rewind())
-        x = inference.align(x)
-        distortion = inference.expect(module.distortion(x, parameters))
+        inferred, parameters = module.infer_and_decode(activations, noise.rewind())
+        x = inferred.align(x)
+        distortion = inferred.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
             mean = module.mean(parameters)
@@ -110,8 +110,8 @@ class PlaneSurvey:
             misses = misses * self._holds_numbers
             if module.missing is not None:
                 misses = misses.nan_to_num_(0.0)
-            error = inference.expect(torch.linalg.vector_norm(misses, dim=1).square())
-        return torch.cat((torch.stack((error, distortion), 1), inference.rates()), 1).sum(0)
+            error = inferred.expect(torch.linalg.vector_norm(misses, dim=1).square())
+        return torch.cat((torch.stack((error, distortion), 1), inferred.rates()), 1).sum(0)
 
     @contextmanager
     def _inference(self):

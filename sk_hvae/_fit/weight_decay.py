@@ -27,9 +27,10 @@ def adamw_for(module, weight_decay):
     callable
         Takes parameter groups, as skorch makes them, and options of ``torch.optim.AdamW``.
     """
-    spared = {id(parameter) for parameter in _spared(module)}
 
     def make(groups, **options):
+        # Asked here, because a module that is moved to a device may get other parameters.
+        spared = {id(parameter) for parameter in _spared(module)}
         parameters = [parameter for group in groups for parameter in group["params"]]
         pulled = [parameter for parameter in parameters if id(parameter) not in spared]
         others = [parameter for parameter in parameters if id(parameter) in spared]

@@ -25,7 +25,7 @@ from torch import nn
 
 from sk_hvae import HVAEClusterer
 from sk_hvae._clustering.lost_clusters import ClusterOutcome
-from sk_hvae._clustering.state_shares import ClusterTargets
+from sk_hvae._clustering.state_shares import StateShares
 from sk_hvae._fit.history import Epochs
 from sk_hvae._sklearn.fitted_state import set_fitted
 from sk_hvae.exceptions import (
@@ -318,7 +318,7 @@ class TestWarnings:
             epochs=Epochs(1),
         )
         set_fitted(clusterer, found, {})
-        targets = ClusterTargets(np.eye(4)[blobs[1]], 2.0, 1.0)
+        targets = StateShares(np.eye(4)[blobs[1]], 2.0, 1.0)
         message = r"4 were found among neighbours.* 1 epochs 61% .* Train longer \(max_epochs\)"
         with pytest.warns(ClusterWarning, match=message):
             clusterer._warn_of_clusters(SimpleNamespace(has_wild_cells=False), targets, 180)
