@@ -1,7 +1,8 @@
-"""The examples of docstrings: each is complete, so that many begin with the same fit."""
+"""What makes tests, and the examples of docstrings, take less time."""
 
 import copy
 import functools
+import gc
 
 import joblib
 import pytest
@@ -11,11 +12,17 @@ import sk_hvae
 _FITS = {}
 
 
+def pytest_collection_finish(session):
+    """Keep the garbage collector from going through modules and tests, which all stay."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def shared_fits(request):
     """Fit equal estimators to equal rows once for all examples of docstrings, and copy them.
 
-    They take a third of the time then. That the same seed gives the same fit is tested elsewhere.
+    Each example is complete, so that many begin with the same fit. That the same seed gives the
+    same model is tested elsewhere.
     """
     if not isinstance(request.node, pytest.DoctestItem):
         yield
@@ -31,7 +38,9 @@ def _shared(fit):
     @functools.wraps(fit)
     def fit_or_copy(estimator, *args, **kwargs):
         is_fitted = hasattr(estimator, "n_features_in_")
-        if is_fitted or estimator.callbacks or estimator.verbose or estimator.random_state is None:
+        is_told = estimator.callbacks or estimator.verbose
+        is_own = not isinstance(estimator.network, str)
+        if is_fitted or is_told or is_own or estimator.random_state is None:
             return fit(estimator, *args, **kwargs)
         key = joblib.hash([type(estimator), estimator.get_params(), args, kwargs])
         if key in _FITS:
