@@ -3,12 +3,15 @@
 import contextlib
 
 import pytest
+import threadpoolctl
 import torch
 from sklearn.datasets import load_digits, load_iris, load_wine
 
 from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
 
-torch.set_num_threads(1)  # the tests run side by side, one process per core
+# The tests run side by side, one process per core.
+torch.set_num_threads(1)
+threadpoolctl.threadpool_limits(1)
 
 SMALL = {
     "layer_rates": (1, 2),

@@ -94,7 +94,8 @@ class _Group(NamedTuple):
             layer_rates=self.rates[0],
             **self.common,
         )
-        return _with_folder(writer, folder / _kind(self.common, self.rates[0]))
+        kind = _kind(writer.get_params(deep=False), self.rates[0])
+        return _with_folder(writer, folder / kind)
 
 
 class _InFolder:

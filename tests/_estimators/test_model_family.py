@@ -120,7 +120,7 @@ def test_convolutions(likelihood, inference):
     spec, X = LIKELIHOODS[likelihood]
     model = fit(
         X,
-        1200 if "colours" in likelihood else STEPS,
+        1000 if "colours" in likelihood else STEPS,
         network="conv",
         likelihood=spec,
         inference=inference,
@@ -131,7 +131,7 @@ def test_convolutions(likelihood, inference):
 
 def test_full_convolutions():
     # Without a linear path to start from, they take more steps.
-    model = fit(DIGITS, 1200, network="fully-conv", inference="ladder", image_shape=(1, 6, 6))
+    model = fit(DIGITS, 900, network="fully-conv", inference="ladder", image_shape=(1, 6, 6))
     assert_on_target(model, DIGITS)
 
 
@@ -159,7 +159,7 @@ def test_published_model():
 def test_categorical_top(top_layer, inference, network):
     model = fit(
         DIGITS,
-        1200,
+        800,
         network=network,
         image_shape=(1, 6, 6),
         inference=inference,

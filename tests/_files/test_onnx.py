@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
-import onnx_ir
 import pandas as pd
 import pytest
 import torch
@@ -286,7 +285,10 @@ def test_without_onnx(fitted, tmp_path, monkeypatch, name):
 def traced(encoder, monkeypatch):
     """Put a traced model in place of the tracing, which is no part of what is tested."""
     content = onnx.load(encoder)
-    program = SimpleNamespace(model=onnx_ir.from_proto(content), model_proto=content)
+    arrays = [onnx.numpy_helper.to_array(weight) for weight in content.graph.initializer]
+    weights = dict(enumerate(SimpleNamespace(const_value=array) for array in arrays))
+    graph = SimpleNamespace(initializers=weights)
+    program = SimpleNamespace(model=SimpleNamespace(graph=graph), model_proto=content)
     monkeypatch.setattr(exporting, "_trace", lambda *args: program)
 
 

@@ -16,6 +16,7 @@ from sk_hvae import (
     HVAEClusterer,
     MultiRateHVAETransformer,
 )
+from sk_hvae._data import whole_file
 from sk_hvae._fit import checkpoint
 from sk_hvae._fit.checkpoint import Checkpoint
 from sk_hvae._fit.loop import LocalNet
@@ -355,7 +356,7 @@ def fit_until_killed(folder, place, n):
     if place == "batch":
         callback.on_batch_begin = kill_at(n)
     else:
-        checkpoint.os.fsync = kill_at(n)  # the new file is written, but not yet in its place
+        whole_file.os.fsync = kill_at(n)  # the new file is written, but not yet in its place
     long_fit(checkpoint=folder, callbacks=[callback])
 
 

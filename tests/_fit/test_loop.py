@@ -27,7 +27,7 @@ def curved_data(n_rows=240, seed=0):
     return x + 0.05 * torch.randn(n_rows, 3, generator=generator)
 
 
-def small_net(x, *, sizes=(2, 2), control=None, validation=None, **settings):
+def small_net(x, *, sizes=(2, 2), control=None, validation=None, on_epoch=None, **settings):
     """A net around a model that has not been started: its rates and its output are 0."""
     torch.manual_seed(0)
     likelihood = Gaussian(scaling="columns").adapt(DataSummary.of([x]))
@@ -39,6 +39,7 @@ def small_net(x, *, sizes=(2, 2), control=None, validation=None, **settings):
         TrainingSettings(device=torch.device("cpu"), **defaults | settings),
         torch.Generator().manual_seed(0),
         validation,
+        on_epoch=on_epoch,
     )
 
 
@@ -202,9 +203,22 @@ class TestTraining:
             small_net(x, max_epochs=1, batch_size=len(x), n_steps=1, lr=0.1, weight_decay=decay)
             for decay in (0.0, 0.5)
         ]
-        before = nets[0].module_.encoder.net[0].weight.detach().clone()
-        free, pulled = (net.partial_fit(select(x)).module_.encoder.net[0].weight for net in nets)
-        torch.testing.assert_close(pulled, free - 0.1 * 0.5 * before, atol=1e-6, rtol=1e-5)
+        free, pulled = (dict(net.partial_fit(select(x)).module_.named_parameters()) for net in nets)
+        # The weights of the perceptrons; each network is one of these beside a linear path.
+        decayed = {
+            "encoder.net.0.weight",
+            "layers.0.prior_net.net.0.weight",
+            "layers.0.prior_net.net.2.weight",
+            "layers.0.posterior_net.net.0.weight",
+            "layers.0.posterior_net.net.2.weight",
+            "layers.1.posterior_net.net.0.weight",
+            "decoder.net.0.weight",
+            "decoder.net.2.weight",
+        }
+        assert decayed < set(start)
+        for name, before in start.items():
+            pull = -0.1 * 0.5 * before if name in decayed else 0.0
+            torch.testing.assert_close(pulled[name], free[name] + pull, atol=1e-6, rtol=1e-5)
 
     def test_nothing_is_read_back_from_the_device_within_an_epoch(self, monkeypatch):
         reads = []

@@ -166,7 +166,9 @@ def test_searches(cluster, pipeline, rows, species, search, n_stages):
 
 
 def test_the_example_of_the_guide(cluster, capsys):
-    text = GUIDE.read_text().partition(".. code-block:: python\n")[2].partition("\nOn several")[0]
+    text = (
+        GUIDE.read_text().partition(".. code-block:: python\n")[2].partition("\nTo use several")[0]
+    )
     page = {"__name__": "page"}
     exec(textwrap.dedent(text), page)  # noqa: S102
     page["LocalCluster"] = lambda **_: contextlib.nullcontext(cluster.cluster)

@@ -287,7 +287,7 @@ def _close_figures():
 
 @pytest.mark.slow
 def test_a_map_of_digits_tells_what_the_rates_do():
-    X, y = (part[:800] for part in load_digits(return_X_y=True))
+    X, y = load_digits(return_X_y=True)
     common = {"n_components": 8, "hidden_layer_sizes": (64,), "random_state": 0}
     multi = MultiRateHVAETransformer((1, 16), max_epochs=200, **common).fit(X)
     points = rate_grid([1, 4, 16], [1, 4, 16])

@@ -717,7 +717,6 @@ def test_pickle_of_a_fitted_search(pipeline, iris, species):
 @parametrize_with_checks(
     [
         RateSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2, error_score="raise"),
-        RateSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2, error_score="raise"),
         RateSearchCV(
             Pipeline([("hvae", HVAE), ("clf", LogisticRegression())]),
             {"hvae__layer_rates": [1, 2]},

@@ -61,6 +61,8 @@ CONTAINERS = {
     "list": lambda X, path: X.tolist(),
 }
 
+HOLEY = ["csr", "Dataset", "memmap", "pandas, with NA", "list"]  # each tells of holes in its way
+
 
 @pytest.fixture(scope="module", params=[False, True], ids=["whole", "with holes"])
 def model(request, coarsely):
@@ -145,7 +147,8 @@ def test_numbers_are_those_of_dense_rows(what, model, tmp_path):
     multi, holes = model
     expected = WHAT[what](multi, rows(holes))
     assert np.size(expected)
-    for name, container in CONTAINERS.items():
+    for name in HOLEY if holes else CONTAINERS:
+        container = CONTAINERS[name]
         found = WHAT[what](multi, container(rows(holes), tmp_path))
         np.testing.assert_allclose(found, expected, rtol=1e-12, err_msg=name)
 

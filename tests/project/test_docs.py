@@ -20,6 +20,7 @@ PAGES = sorted(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_fits")
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if APART not in page.read_text()],
