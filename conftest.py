@@ -15,7 +15,7 @@ from sk_hvae._sklearn.fitted_state import fitted_of
 _FITS = {}
 
 
-def pytest_collection_finish(session):
+def pytest_collection_finish():
     """Keep the garbage collector from going through modules and tests, which all stay."""
     gc.freeze()
 

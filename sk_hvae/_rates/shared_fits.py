@@ -83,8 +83,8 @@ class _Group(NamedTuple):
         shared = sum(shared_cost(n, batch_size, max_epochs, n_layers) for n in sizes)
         return shared < len(self.rates) * sum(single_cost(n, batch_size, max_epochs) for n in sizes)
 
-    def writer(self, folder):
-        """Return the multi-rate estimator for the rates of the group."""
+    def writer(self, folder, n_rows):
+        """Return the multi-rate estimator for the rates of the group and a number of rows."""
         rates = np.array(self.rates)
         low, high = rates.min(0), rates.max(0)
         single = low == high
@@ -95,6 +95,8 @@ class _Group(NamedTuple):
             **self.common,
         )
         kind = _kind(writer.get_params(deep=False), self.rates[0])
+        steps_per_epoch = n_batches(n_rows, writer.batch_size)
+        writer.set_params(max_epochs=shared_epochs(writer.max_epochs, steps_per_epoch))
         return _with_folder(writer, folder / kind)
 
 
@@ -224,7 +226,11 @@ def fit_planes(search, stage, splits, context=None):
         print(f"Fitting {len(splits)} x {len(groups)} multi-rate models")
     pipeline = stage.step.up_to(search.estimator)
     params = _params_before(pipeline, stage)
-    fits = [(_fitting(pipeline, group, stage), train) for group in groups for train in trains]
+    fits = [
+        (_fitting(pipeline, group, stage, _n_chosen(train)), train)
+        for group in groups
+        for train in trains
+    ]
     with subtasks(context, search, "shared-fit", len(fits)) as contexts:
         outcomes = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)(
             delayed(_fit_plane)(search, clone(writing), X, y, train, params, own)
@@ -278,10 +284,10 @@ def _names_before(pipeline):
     return {name for name, _ in pipeline.steps[:-1]} if isinstance(pipeline, Pipeline) else set()
 
 
-def _fitting(pipeline, group, stage):
+def _fitting(pipeline, group, stage, n_rows):
     """Return what ends with the writer of a group, for its parameters of the steps before."""
     twin = clone(pipeline).set_params(**clone(group.upstream, safe=False))
-    return stage.step.replace(twin, group.writer(stage.folder))
+    return stage.step.replace(twin, group.writer(stage.folder, n_rows))
 
 
 def _fit_plane(search, writing, X, y, train, params, context):
@@ -289,8 +295,6 @@ def _fit_plane(search, writing, X, y, train, params, context):
     writer = writing[-1] if isinstance(writing, Pipeline) else writing
     if not writer.folder.parent.is_dir():
         return "unseen"
-    steps_per_epoch = n_batches(_n_chosen(train), writer.batch_size)
-    writer.set_params(max_epochs=shared_epochs(writer.max_epochs, steps_per_epoch))
     params = check_method_params(X, params, train)
     X, y = safe_split(writing, X, y, train)
     try:

@@ -315,7 +315,7 @@ def test_costs_count_what_is_done(
     done.clear()
     common = {**params, "max_epochs": max_epochs, "batch_size": 3 * batch_size}
     group = _Group({}, common, [rates, (4,) * n_layers])
-    group.writer(tmp_path).fit(iris[:n_rows])
+    group.writer(tmp_path, n_rows).fit(iris[:n_rows])
     price = 1 + 0.7 * min(n_rows, 3 * batch_size) / min(n_rows, batch_size)
     evaluations = done["measure"] + done["start_at_pca"]
     expected = price * done["train_step_single"] + 2 * evaluations
