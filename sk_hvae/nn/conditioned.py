@@ -233,7 +233,7 @@ class ConditionedHierarchy(nn.Module):
 
     @property
     def basis(self):
-        """The functions of the target rates that modulate the layers, a `RateBasis`."""
+        """The functions of the target rates that modulate the layers."""
         return self.features
 
     def train(self, mode=True):

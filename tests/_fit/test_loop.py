@@ -203,6 +203,7 @@ class TestTraining:
             small_net(x, max_epochs=1, batch_size=len(x), n_steps=1, lr=0.1, weight_decay=decay)
             for decay in (0.0, 0.5)
         ]
+        start = {n: p.detach().clone() for n, p in nets[0].module_.named_parameters()}
         free, pulled = (dict(net.partial_fit(select(x)).module_.named_parameters()) for net in nets)
         # The weights of the perceptrons; each network is one of these beside a linear path.
         decayed = {
