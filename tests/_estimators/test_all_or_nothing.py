@@ -318,12 +318,12 @@ def test_ctrl_c_before_a_clusterer_has_clusters_leaves_all(fitted, monkeypatch, 
 
 
 @every_kind
-@pytest.mark.parametrize("method", ["infer_and_decode", "set_units"])
+@pytest.mark.parametrize("method", ["infer_and_decode", "set_scales"])
 def test_ctrl_c_while_the_trained_model_is_measured(fitted, monkeypatch, kind, method):
     model, other = fitted(kind), fitted(kind)
     before = everything(model, FIRST)
     new = train(other, kind, OTHER)
-    interrupt(monkeypatch, method, trained=method != "set_units")
+    interrupt(monkeypatch, method, trained=method != "set_scales")
     with pytest.raises(KeyboardInterrupt):
         train(model, kind, OTHER)
     assert_all_or_none(model, before, OTHER, new)
