@@ -27,7 +27,7 @@ from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plan import Plan
 from sk_hvae._fit.settings import TrainingSettings
 from sk_hvae._input.checks import check_rows
-from sk_hvae._input.columns import resolve_likelihood
+from sk_hvae._input.likelihood_columns import resolve_likelihood
 from sk_hvae._sklearn.callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._sklearn.documentation import DocumentationLinkMixin
 from sk_hvae._sklearn.fitted_state import as_attributes, columns_of, is_fitted, set_fitted
@@ -180,10 +180,12 @@ class BaseHierarchicalVAE(
         def on_epoch(number, fitted_so_far):
             return report.epoch(number, lambda: as_attributes(fitted_so_far(), columns))
 
-        outcome = fit(plan, recipe, on_epoch)
-        set_fitted(self, outcome.fitted, columns)
-        if outcome.error is not None:
-            raise outcome.error
+        def keep(fitted):
+            set_fitted(self, fitted, columns)
+
+        outcome = fit(plan, recipe, keep, on_epoch)
+        keep(outcome.fitted)
+        plan.end(outcome)
         if outcome.interrupted:
             warn_caller(
                 f"training was interrupted after {self.n_iter_} of {plan.settings.max_epochs} "

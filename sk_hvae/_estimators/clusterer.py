@@ -13,7 +13,6 @@ from sklearn.base import ClusterMixin
 
 from sk_hvae._clustering.lost_clusters import ClusterOutcome
 from sk_hvae._clustering.state_shares import MOST_CLUSTERS, ClusterSearch
-from sk_hvae._data.rows import ResidentRows
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.inference import LatentsMixin
@@ -41,7 +40,7 @@ from sk_hvae._estimators.typing import (
     Precision,
     RandomState,
 )
-from sk_hvae._fit.clusters import Clusters, TowardsClusters
+from sk_hvae._fit.clusters import Clusters, TowardsClusters, codes_for_search, without_copies
 from sk_hvae._fit.control import Goal
 from sk_hvae._fit.fit import fit
 from sk_hvae._fit.fitted import Fitted
@@ -56,6 +55,7 @@ from sk_hvae.exceptions import (
     ImageShapeWarning,
     OutlierWarning,
     TrainingDivergedError,
+    TrainingMemoryError,
     muted,
     warn_caller,
 )
@@ -68,8 +68,6 @@ _MOST_BITS, _BITS_PER_COLUMN = 32.0, 2.0
 # Of the bits that tell different rows apart, where copies say how dense these are: with all of them
 # a code learns each row by heart, and forgets which are alike. See repeated_rows.py there.
 _SHARE_OF_ENTROPY = 0.5
-# Different rows of up to this many numbers, 64 MB of float32, are copied to train on them alone.
-_MOST_COPIED = 2**24
 # Below this mean adjusted Rand index, starts have less than half in common beyond chance.
 _POOR_AGREEMENT = 0.5
 _TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
@@ -166,7 +164,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Seed of everything random. With an int, fits on the same machine with the same versions
         are identical.
     verbose : int, default=0
-        1 shows progress lines on stderr.
+        1 shows lines on stderr, or bars in notebooks, with the progress of both trainings.
 
     Attributes
     ----------
@@ -193,8 +191,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     lower_bound_ : float
         Lower bound on the mean ln p(x) of the training rows, nats.
     converged_ : bool
-        Whether every layer is within 5% or 0.1 bit of its target, and training was not
-        interrupted.
+        Whether every layer is within 5% or 0.1 bit of its target, and training was neither
+        interrupted nor diverged.
     n_iter_ : int
         Number of epochs of step 3.
     n_layers_ : int
@@ -380,11 +378,12 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         np.int64(1)
         """
         plan, columns = self._plan(X, TowardsClusters.auto_epochs)
+        search = self._search(plan)
         plan.begin()
-        search, repeats = self._search(plan), Repeats.among(plan.rows)
+        repeats = Repeats.among(plan.rows)
         rates = self._rates_below(plan, repeats)
         below = self._fit_below(plan, rates, repeats)
-        state_shares = search.find(*_codes(below, plan.rows, repeats))
+        state_shares = search.find(*codes_for_search(below, plan.rows, repeats))
         plan = self._aim_at(state_shares, plan, rates)
         recipe = TowardsClusters(state_shares, self.consistency)
         outcome = self._run(plan, columns, recipe, X, y)
@@ -586,7 +585,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
     def _fit_below(self, plan, rates, repeats):
         """Fit the continuous layers alone; returns a `Fitted`."""
-        rows = _without_copies(plan.rows, repeats)
+        rows = without_copies(plan.rows, repeats)
         architecture = plan.architecture._replace(
             n_components=plan.architecture.n_components[:-1],
             inference="top_down",
@@ -607,14 +606,14 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         with muted(CategoryWarning, ImageShapeWarning, OutlierWarning):
             below = inspect_first_rows(below)
         below.begin()
-        outcome = fit(below, SingleRate())
-        if isinstance(outcome.error, TrainingDivergedError):
-            raise TrainingDivergedError(
-                f"{outcome.error} These are weights of the layers below the clusters, which are "
+        try:
+            outcome = fit(below, SingleRate())
+        except (TrainingDivergedError, TrainingMemoryError) as error:
+            raise type(error)(
+                f"{error} These are weights of the layers below the clusters, which are "
                 "trained first; the clusterer is as it was before."
-            ) from outcome.error
-        if outcome.error is not None:
-            raise outcome.error
+            ) from error
+        below.end(outcome)
         if outcome.interrupted:
             raise KeyboardInterrupt
         return outcome.fitted
@@ -662,29 +661,3 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 "more rows.",
                 ClusterWarning,
             )
-
-
-def _without_copies(rows, repeats):
-    """Return the different rows, if the copies mean nothing and would be learnt by heart."""
-    n = len(repeats.first)
-    few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
-    if repeats.are_density or not few:
-        return rows
-    return ResidentRows(rows.take(torch.from_numpy(repeats.first)))
-
-
-def _codes(model, rows, repeats):
-    """Return what a search for clusters is told of the codes of rows.
-
-    Returns
-    -------
-    tuple of (ndarray (m, n_units), ndarray (n,), ndarray (m, n_units) or None)
-        Posterior means of the different rows, which of these each row is, and standard deviations
-        if the numbers of copies are to count.
-    """
-    if not repeats.are_density:
-        means = model.encode(rows, range(1, model.n_layers + 1))
-        return means[repeats.first], repeats.member, None
-    moments = model.posterior_moments(rows)
-    means, stds = (part[repeats.first].astype(np.float64) for part in moments)
-    return means, repeats.member, stds

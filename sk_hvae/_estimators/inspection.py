@@ -8,6 +8,7 @@ from sk_hvae._input.outliers import describe_wild_cells, find_wild_cells
 from sk_hvae._input.scales import warn_of_scales
 from sk_hvae.exceptions import OutlierWarning, warn_caller
 from sk_hvae.nn.likelihoods import DataSummary
+from sk_hvae.nn.likelihoods import resolve as new_likelihood
 from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 
@@ -24,14 +25,18 @@ def inspect_first_rows(plan):
     ImageShapeWarning, CategoryWarning, OutlierWarning
         If the rows, or the shape of images, are not as they should be.
     """
-    image_shape, names = plan.architecture.image_shape, plan.feature_names
-    warn_of_channels_last(image_shape)
-    summary = _summarise(plan, image_shape)
+    names = plan.feature_names
+    warn_of_channels_last(plan.architecture.image_shape)
+    whole = _summarise(plan)
     with told_by_name(names):
-        likelihood = plan.likelihood.adapt(summary)
+        of_all = plan.likelihood.adapt(whole)
+        summary, likelihood = whole, of_all
+        if plan.held_out is not None:
+            summary = _of_training(plan, whole)
+            likelihood = new_likelihood(plan.likelihood).adapt(summary)
     plan.rows.check(told_by_name(names)(likelihood.check))
-    warn_of_many_codes(summary, len(plan.rows), names)
-    has_wild_cells = _warn_of_wild_cells(plan, likelihood)
+    warn_of_many_codes(whole, len(plan.rows), names)
+    has_wild_cells = _warn_of_wild_cells(plan, of_all)
     return plan._replace(summary=summary, likelihood=likelihood, has_wild_cells=has_wild_cells)
 
 
@@ -61,17 +66,20 @@ def inspect_further_rows(plan, fitted):
     )
 
 
-def _summarise(plan, image_shape):
-    """Summarise the rows to train on.
+def _summarise(plan):
+    """Summarise all rows."""
+    image_shape = plan.architecture.image_shape
+    n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
+    coded = plan.likelihood.coded_columns(plan.rows.shape[1])
+    return DataSummary.of(plan.rows.chunks(), n_channels, is_image, coded=coded)
+
+
+def _of_training(plan, whole):
+    """Summarise the rows to train on, given the summary of all.
 
     What values a column may have, and whether the columns are pixels, are no estimates: these are
     taken from all rows, held-out ones included.
     """
-    n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
-    coded = plan.likelihood.coded_columns(plan.rows.shape[1])
-    whole = DataSummary.of(plan.rows.chunks(), n_channels, is_image, coded=coded)
-    if plan.held_out is None:
-        return whole
     summary = DataSummary.of(plan.training.chunks(), known=whole, coded=())
     return summary._replace(minimum=whole.minimum, maximum=whole.maximum)
 

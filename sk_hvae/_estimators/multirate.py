@@ -5,6 +5,7 @@ from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 
 from sk_hvae._data.threads import FixedThreads
@@ -119,8 +120,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, shuffling, targets and noise.
     verbose : int, default=0
-        1 shows a line on stderr with the progress. Its rates and targets are means over all
-        targets.
+        1 shows a line on stderr, or a bar in notebooks, with the progress. Its rates and targets
+        are means over all targets.
 
     Attributes
     ----------
@@ -329,8 +330,10 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         True
         """
         plan, columns = self._plan(X, RatePlane.auto_epochs)
+        low, high = resolve_rate_range(self.rate_range, plan.goal.n_layers)
+        recipe = RatePlane(low, high, plan.architecture)
         plan.begin()
-        recipe = RatePlane(*resolve_rate_range(self.rate_range, plan.goal.n_layers))
+        self._at_current = None  # It would keep the model of an earlier fit, and its rows.
         outcome = self._run(plan, columns, recipe, X, y)
         keep_rows(outcome.fitted, self, X)
         if not outcome.interrupted:
@@ -483,5 +486,5 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     def _check_usable(self):
         self._check_rates(self.layer_rates)
         resolve_output_layers(self.output_layers, self.n_layers_)
-        if not fitted_of(self).is_finite:
+        if not np.isfinite(self.calibration_.arrays["table"]).all():
             raise ValueError("what was measured over the rate plane is not finite; fit anew.")

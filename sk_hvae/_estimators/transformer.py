@@ -151,23 +151,24 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Seed of initial weights, shuffling, noise and splits. With an int, fits on the same machine
         with the same versions are identical. Global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a line on stderr with the progress, the rates and their targets.
+        1 shows a line on stderr, or a bar in notebooks, with the progress, the rates and their
+        targets.
 
     Attributes
     ----------
     rates_ : ndarray of shape (n_layers,)
-        Measured rates on the training rows, bits per sample, z_1 first.
+        Measured rates on the rows of ``fit``, held-out ones included, bits per sample, z_1 first.
     betas_ : ndarray of shape (n_layers,)
         Final multipliers, z_1 first.
     distortion_ : float
-        Measured distortion on the training rows, bits per sample. For continuous data it may be
-        negative, because densities may be larger than 1.
+        Measured distortion on the rows of ``fit``, held-out ones included, bits per sample. For
+        continuous data it may be negative, because densities may be larger than 1.
     lower_bound_ : float
-        Lower bound on the mean ln p(x) of the training rows, nats:
+        Lower bound on the mean ln p(x) of the same rows, nats:
         ``-lower_bound_ / ln(2) = distortion_ + sum(rates_)``.
     converged_ : bool
-        Whether every layer is within 5% or 0.1 bit of its target, and training was not
-        interrupted from the keyboard.
+        Whether every layer is within 5% or 0.1 bit of its target, and training was neither
+        interrupted from the keyboard nor diverged.
     n_iter_ : int
         Number of epochs run.
     n_layers_ : int
@@ -377,8 +378,8 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
             stopping = EarlyStopping(self.validation_fraction, self.n_iter_no_change)
         plan, columns = self._plan(X, SingleRate.auto_epochs, go_on_from=fitted, stopping=stopping)
         plan.begin()
-        self._session = None
         outcome = self._run(plan, columns, SingleRate(fitted), X, y)
+        self._session = None
         if not (outcome.interrupted or self.converged_):
             self._warn_off_target(plan)
         return self
@@ -442,13 +443,16 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         fitted = fitted_of(self) if is_fitted(self) else None
         plan, columns = self._plan(X, SingleRate.auto_epochs, is_open_ended=True, go_on_from=fitted)
         session, self._session = self._session, None
-        if fitted is None or session is None or not session.suits(plan):
+        if session is None or not session.suits(plan, fitted):
             session = Session.begin(plan, fitted)
-        outcome = train(session.net, SingleRate(), plan._replace(past=session.past))
-        set_fitted(self, outcome.fitted, columns)
-        if outcome.error is not None:
-            raise outcome.error
-        self._session = session
+
+        def keep(fitted):
+            set_fitted(self, fitted, columns)
+
+        plan = plan._replace(past=session.past)
+        outcome = train(session.net, SingleRate(fitted), plan, keep)
+        keep(outcome.fitted)
+        self._session = session = session._replace(fitted=outcome.fitted)
         if outcome.interrupted:
             session.net.interrupted_ = False
             raise KeyboardInterrupt

@@ -20,8 +20,10 @@ from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood, PerColumn
 from sk_hvae.nn.likelihoods.codes import merge_codes, no_codes
 
-_KINDS: tuple[type[Likelihood], ...] = (*LIKELIHOODS.values(), PerColumn)
-_LIKELIHOODS = {kind.__name__: kind for kind in _KINDS}
+_LIKELIHOODS: dict[str, type[Likelihood]] = {
+    PerColumn.__name__: PerColumn,
+    **{kind.__name__: kind for kind in LIKELIHOODS.values()},
+}
 _OPTIONS = {
     "network": NETWORKS,
     "inference": INFERENCE_KINDS,
@@ -200,7 +202,7 @@ def unpack_fitted(packed):
 
 def model_within(fitted):
     """Return the torch module of a fitted value."""
-    return fitted.conditioned if isinstance(fitted, Plane) else fitted.module
+    return getattr(fitted, fitted.module_field)
 
 
 def make_fitted(kind, model, architecture, device, data_dtype, arrays):
@@ -209,7 +211,7 @@ def make_fitted(kind, model, architecture, device, data_dtype, arrays):
         architecture=architecture,
         device=device,
         data_dtype=data_dtype,
-        **{"conditioned" if kind is Plane else "module": model},
+        **{kind.module_field: model},
         **from_arrays(arrays),
     )
 

@@ -23,7 +23,7 @@ from sk_hvae._files.plain import (
 from sk_hvae._files.saved_arrays import check_arrays, to_arrays
 from sk_hvae._fit.fitted import Trained
 from sk_hvae._fit.plane import Plane
-from sk_hvae._input.columns import has_plain_columns
+from sk_hvae._input.likelihood_columns import has_plain_columns
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
 

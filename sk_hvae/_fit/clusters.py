@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from sk_hvae._clustering.tree import merge_tree
 from sk_hvae._data.batches import GuidedRows
+from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
 from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.single_rate import SingleRate, measured, rate_controller, target_ramp
 from sk_hvae._fit.start import start_model
 from sk_hvae.nn.guided import GuidedHierarchy
+
+# Different rows of up to this many numbers, 64 MB of float32, are copied to train on them alone.
+_MOST_COPIED = 2**24
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,7 +74,7 @@ class TowardsClusters(Recipe):
         self._consistency = consistency
 
     def batches(self, plan):
-        return GuidedRows(plan.rows, self._shares(plan))
+        return GuidedRows(plan.training, self._shares(plan))
 
     def start(self, plan):
         ramp = target_ramp(plan)
@@ -78,7 +82,10 @@ class TowardsClusters(Recipe):
         control = rate_controller(plan, module, betas, ramp, self._consistency)
         return GuidedHierarchy(module), control
 
-    def conclude(self, net, plan):
+    def at_goal(self, fitted, plan) -> Fitted:  # noqa: ARG002 there are no other rates
+        return fitted
+
+    def conclude(self, net, plan) -> Clusters:
         """Measure the trained model and see which clusters came out; returns `Clusters`."""
         module = net.module_.model
         fields = measured(module, net, plan)
@@ -112,3 +119,29 @@ def _probabilities(module, rows, states):
     n_states = module.layers[-1].n_units
     probabilities = map_rows(module, rows, posterior, n_states)[:, states]
     return probabilities / probabilities.sum(1, keepdims=True)
+
+
+def without_copies(rows, repeats):
+    """Return the different rows, if the copies mean nothing and would be learnt by heart."""
+    n = len(repeats.first)
+    few = 1 < n <= len(rows) / 2 and n * rows.shape[1] <= _MOST_COPIED
+    if repeats.are_density or not few:
+        return rows
+    return ResidentRows(rows.take(torch.from_numpy(repeats.first)))
+
+
+def codes_for_search(model, rows, repeats):
+    """Return what a search for clusters is told of the codes of rows.
+
+    Returns
+    -------
+    tuple of (ndarray (m, n_units), ndarray (n,), ndarray (m, n_units) or None)
+        Posterior means of the different rows, which of these each row is, and standard deviations
+        if the numbers of copies are to count.
+    """
+    if not repeats.are_density:
+        means = model.encode(rows, range(1, model.n_layers + 1))
+        return means[repeats.first], repeats.member, None
+    moments = model.posterior_moments(rows)
+    means, stds = (part[repeats.first].astype(np.float64) for part in moments)
+    return means, repeats.member, stds

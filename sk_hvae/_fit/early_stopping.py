@@ -1,4 +1,7 @@
-"""Early stopping: rows that are held out, and how long to wait for them to be told better."""
+"""Early stopping: the rows that are held out, and how long to wait for them to be told better.
+
+The rule itself is a skorch callback, in `callbacks`.
+"""
 
 import math
 from dataclasses import replace

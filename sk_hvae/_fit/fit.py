@@ -1,6 +1,7 @@
 """The fit: from a plan and a recipe to a fitted value, read from top to bottom."""
 
 import copy
+import math
 from typing import NamedTuple
 
 from sk_hvae._data.batches import PlainRows
@@ -26,17 +27,13 @@ class Outcome(NamedTuple):
         All that is known of the model.
     interrupted : bool
         Whether training was ended from the keyboard.
-    error : Exception or None
-        What to raise once the fitted value is kept: training failed, but what it came to before
-        can be used.
     """
 
     fitted: Trained
-    interrupted: bool = False
-    error: Exception | None = None
+    interrupted: bool
 
 
-def fit(plan, recipe, on_epoch=None):
+def fit(plan, recipe, keep=None, on_epoch=None):
     """Train and measure.
 
     An error of a kind that is not ours, such as a callback's, is passed on, and leaves a fitted
@@ -48,6 +45,9 @@ def fit(plan, recipe, on_epoch=None):
         What to do, on which rows.
     recipe : Recipe
         How to do it.
+    keep : callable, default=None
+        Called with the fitted value if training fails, but what it came to before can be used;
+        the error follows. None keeps nothing.
     on_epoch : callable, default=None
         Called after each epoch with its number and a function without arguments, which returns
         the fitted value so far, or None if training has diverged. Training stops if it returns
@@ -69,23 +69,29 @@ def fit(plan, recipe, on_epoch=None):
         accelerator=plan.accelerator,
         on_epoch=on_epoch and _teller(on_epoch, recipe, plan),
     )
-    outcome = train(net, recipe, plan)
-    if plan.checkpoint is not None and not outcome.interrupted:
-        plan.checkpoint.remove()
-    return outcome
+    return train(net, recipe, plan, keep)
 
 
-def train(net, recipe, plan):
-    """Train a net for as long as its settings say, and conclude; returns an `Outcome`."""
+def train(net, recipe, plan, keep=None):
+    """Train a net for as long as its settings say, and conclude, as `fit` does."""
     weights = copy.deepcopy(net.model.state_dict())
     try:
-        return _train(net, recipe, plan)
+        fitted, failure = _train(net, recipe, plan)
     except BaseException:
         _put_back(net.model, weights, plan)
         raise
+    if failure is None:
+        return Outcome(fitted, net.interrupted_)
+    if keep is not None:
+        keep(fitted)
+    try:
+        raise failure
+    finally:
+        del failure  # Its traceback holds this frame, and so the net.
 
 
 def _train(net, recipe, plan):
+    """Train and conclude; returns the fitted value and the error with which training failed."""
     betas, diverged = net.control.betas, ""
     try:
         if plan.known is not None:
@@ -96,17 +102,17 @@ def _train(net, recipe, plan):
         diverged = str(error)
     except (CheckpointError, LostProcessError, TrainingMemoryError) as error:
         net.interrupted_ = True
-        return Outcome(recipe.conclude(net, plan), interrupted=True, error=error)
+        return recipe.conclude(net, plan), error
     fitted = recipe.conclude(net, plan)
-    if not diverged and not fitted.is_finite:
-        diverged = divergence(fitted.epochs.n_iter, fitted.distortion, fitted.rates)
+    model = recipe.at_goal(fitted, plan)
+    if not diverged and not math.isfinite(model.lower_bound):
+        diverged = divergence(model.epochs.n_iter, model.distortion, model.rates)
         net.restore_snapshot()
         fitted = recipe.conclude(net, plan)
     if not diverged:
-        return Outcome(fitted, net.interrupted_)
+        return fitted, None
     told = f"{diverged} max|X| is {_largest(plan.rows):.3g}, lr is {plan.settings.lr:g}."
-    fitted = fitted.after_divergence(betas)
-    return Outcome(fitted, net.interrupted_, TrainingDivergedError(told))
+    return fitted.after_divergence(betas), TrainingDivergedError(told)
 
 
 def _teller(on_epoch, recipe, plan):

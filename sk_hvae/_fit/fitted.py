@@ -1,7 +1,8 @@
 """The value that a fit comes to: all that is known of a fitted model."""
 
-import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from sk_hvae.nn.noise import GeneratorNoise
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
+class Trained(ABC):
     """How a model was built and trained, whatever its kind.
 
     Attributes
@@ -33,6 +34,9 @@ class Trained:
     epochs : Epochs
         What the epochs recorded.
     """
+
+    module_field: ClassVar[str] = "module"
+    """Name of the field with the torch module."""
 
     architecture: Architecture
     device: str
@@ -48,6 +52,10 @@ class Trained:
     def n_layers(self):
         """Number of layers."""
         return len(self.n_components)
+
+    @abstractmethod
+    def after_divergence(self, betas):
+        """Return the same, told that training diverged, which had been at these betas."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,13 +96,7 @@ class Fitted(Trained):
         """Number of columns of the data."""
         return len(self.likelihood.summary.mean)
 
-    @property
-    def is_finite(self):
-        """Whether the model can be used: what was measured is finite."""
-        return math.isfinite(self.lower_bound)
-
     def after_divergence(self, betas):
-        """Return the same, told that training diverged, which had been at these betas."""
         return replace(self, betas=betas.cpu().double().numpy(), converged=False)
 
     def in_place(self):

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
         Name of the dtype of what comes out on the scale of the data.
     feature_names : sequence of str or None
         Names of the columns of X, for errors and warnings about them.
-    summary : DataSummary or None
+    summary : DataSummary
         Of the rows to train on; for a fitted model, what it is to know of the data from now on.
         None until the rows have been looked at.
     known : DataSummary or None
@@ -62,7 +62,7 @@ class Plan(NamedTuple):
     held_out: Rows | None
     seed: int
     data_dtype: str
-    summary: DataSummary | None = None
+    summary: DataSummary = None  # type: ignore[assignment]
     known: DataSummary | None = None
     has_wild_cells: bool = False
     is_off_scale: bool = False
@@ -78,13 +78,18 @@ class Plan(NamedTuple):
 
     @property
     def n_varying(self):
-        """Number of columns that are known not to be constant."""
-        return 0 if self.summary is None else int((self.summary.std > 0).sum())
+        """Number of columns that are not constant."""
+        return int((self.summary.std > 0).sum())
 
     def begin(self):
         """Keep the seed on disk if a checkpoint is kept, which also tries whether that works."""
         if self.checkpoint is not None:
             self.checkpoint.begin(self.seed)
+
+    def end(self, outcome):
+        """Delete what was kept on disk, unless the fit is to be gone on with."""
+        if self.checkpoint is not None and not outcome.interrupted:
+            self.checkpoint.remove()
 
     def generator(self):
         """Make the generator of shuffling and noise, on the device."""

@@ -50,17 +50,13 @@ class Plane(Trained):
         Whether training came to its end.
     """
 
+    module_field = "conditioned"
+
     conditioned: ConditionedHierarchy
     calibration: Calibration
     completed: bool
 
-    @property
-    def is_finite(self):
-        """Whether the model can be used: what was measured is finite."""
-        return bool(np.isfinite(self.calibration.arrays["table"]).all())
-
-    def after_divergence(self, _betas):
-        """Return the same, told that training diverged."""
+    def after_divergence(self, betas):  # noqa: ARG002 those at the nodes are measured
         return replace(self, completed=False)
 
     def at(self, layer_rates, module=None):
@@ -124,13 +120,35 @@ class RatePlane(Recipe):
     ----------
     low, high : tuple of float
         Smallest and largest target of every layer, bits.
+    architecture : Architecture
+        Tells whether there are states, whose bits are limited.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_layers,)
+        Ends of the conditions, bits: wider than the targets, to hit them all.
+
+    Raises
+    ------
+    ValueError
+        If a categorical layer has one state, and so nothing to choose from.
     """
 
     auto_epochs = AutoEpochs(n_steps=2000, most_epochs=300, fewest_steps=1000)
 
-    def __init__(self, low, high):
-        self._low = low
-        self._high = high
+    def __init__(self, low, high, architecture):
+        self.low, self.high = np.array(low) / _MARGIN, np.array(high) * _MARGIN
+        if not architecture.has_categorical_top:
+            return
+        n_states = architecture.layer_sizes[-1]
+        if n_states < 2:
+            raise ValueError(
+                f"top_layer={architecture.top_layer!r} with one state has no bits to choose "
+                "from; the last entry of n_components must be at least 2."
+            )
+        most = _MOST_OF_STATES * math.log2(n_states)
+        self.high[-1] = min(self.high[-1], most)
+        self.low[-1] = min(self.low[-1], most / _MARGIN)
 
     def batches(self, plan):
         return PlainRows(plan.training)
@@ -141,28 +159,16 @@ class RatePlane(Recipe):
             ramps = [target_ramp(plan._replace(goal=goal)) for goal in goals]
             return torch.tensor(ramps, dtype=torch.float32, device=plan.device)
 
-        low, high = (ends * LN2 for ends in self.ends(plan.architecture))
-        module, betas = start_plane(plan, RateBox(low.tolist(), high.tolist()), ramp)
+        box = RateBox((self.low * LN2).tolist(), (self.high * LN2).tolist())
+        module, betas = start_plane(plan, box, ramp)
         grid = TargetGrid(module.box)
         ramps = ramp(grid.rates.tolist())
         return module, PlaneController(grid, betas(grid.rates), plan.settings.n_steps, ramps)
 
-    def ends(self, architecture):
-        """Return the ends of the conditions in bits: wider than the targets, to hit them all."""
-        low, high = np.array(self._low) / _MARGIN, np.array(self._high) * _MARGIN
-        if architecture.has_categorical_top:
-            n_states = architecture.layer_sizes[-1]
-            if n_states < 2:
-                raise ValueError(
-                    f"top_layer={architecture.top_layer!r} with one state has no bits to choose "
-                    "from; the last entry of n_components must be at least 2."
-                )
-            most = _MOST_OF_STATES * math.log2(n_states)
-            high[-1] = min(high[-1], most)
-            low[-1] = min(low[-1], most / _MARGIN)
-        return low, high
+    def at_goal(self, fitted, plan) -> Fitted:
+        return fitted.at(plan.goal.layer_rates)
 
-    def conclude(self, net, plan):
+    def conclude(self, net, plan) -> Plane:
         """Measure the trained model over the plane; returns a `Plane`."""
         conditioned = net.module_.eval()
         some = some_rows(plan.training)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from sk_hvae._fit.fitted import Fitted, Trained
 from sk_hvae._fit.settings import AutoEpochs
 
 
@@ -25,8 +26,12 @@ class Recipe(ABC):
         """Return the module to train and the control of its betas."""
 
     @abstractmethod
-    def conclude(self, net, plan):
+    def conclude(self, net, plan) -> Trained:
         """Measure what a net has trained; returns a `Trained`.
 
         It is called at the end, and after epochs if a callback asks for the model so far.
         """
+
+    @abstractmethod
+    def at_goal(self, fitted, plan) -> Fitted:
+        """Return the model at the rates of the goal, of a fitted value that `conclude` has made."""

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sk_hvae._fit.assemble import build_net
 from sk_hvae._fit.control import Goal
+from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.loop import HVAENet
 from sk_hvae._fit.off_target import describe_drift
@@ -23,6 +24,8 @@ class Session(NamedTuple):
         What the parameters said when it began.
     net : HVAENet
         With optimiser and control.
+    fitted : Fitted or None
+        What it came to in the last call.
     past : Epochs
         What the model had behind it then.
     has_warned : bool
@@ -32,6 +35,7 @@ class Session(NamedTuple):
     goal: Goal
     settings: TrainingSettings
     net: HVAENet
+    fitted: Fitted | None
     past: Epochs
     has_warned: bool = False
 
@@ -42,11 +46,13 @@ class Session(NamedTuple):
         net = build_net(
             module, control, plan.settings, plan.generator(), accelerator=plan.accelerator
         )
-        return cls(plan.goal, plan.settings, net, Epochs() if fitted is None else fitted.epochs)
+        past = Epochs() if fitted is None else fitted.epochs
+        return cls(plan.goal, plan.settings, net, fitted, past)
 
-    def suits(self, plan):
-        """Tell whether the parameters are what they were."""
-        return (plan.goal, plan.settings) == (self.goal, self.settings)
+    def suits(self, plan, fitted):
+        """Tell whether parameters and model are what they were after the last call."""
+        is_same_model = fitted is not None and fitted is self.fitted
+        return is_same_model and (plan.goal, plan.settings) == (self.goal, self.settings)
 
     def describe_drift(self):
         """Say which rates do not come to their targets, given some steps; empty if all do."""

@@ -56,7 +56,7 @@ class TrainingSettings:
     callbacks : list
         skorch callbacks of the user.
     verbose : int
-        1 shows a progress line.
+        1 shows a progress line or bar.
     """
 
     max_epochs: int

@@ -47,8 +47,11 @@ class SingleRate(Recipe):
             return module, FixedMultipliers(_on(plan, betas))
         return module, rate_controller(plan, module, betas, ramp)
 
-    def conclude(self, net, plan):
+    def conclude(self, net, plan) -> Fitted:
         return Fitted(**measured(net.module_, net, plan))
+
+    def at_goal(self, fitted, plan) -> Fitted:  # noqa: ARG002 there are no other rates
+        return fitted
 
 
 def target_ramp(plan):
@@ -56,8 +59,9 @@ def target_ramp(plan):
     sizes = plan.architecture.layer_sizes
     states = sizes[-1:] if plan.architecture.has_categorical_top else ()
     units = sizes[: len(sizes) - len(states)]
-    n_units = min(*units, plan.n_varying) if units else 0
-    ramp = plan.goal.ramp(n_units, plan.settings.n_steps) if units else 1.0
+    ramp = 1.0
+    if units:
+        ramp = plan.goal.ramp(min(*units, plan.n_varying), plan.settings.n_steps)
     return [ramp] * len(units) + [1.0] * len(states)
 
 

@@ -67,7 +67,7 @@ def find_wild_cells(rows, likelihood):
     Parameters
     ----------
     rows : Rows
-        All training rows.
+        All rows.
     likelihood : Likelihood
         Adapted to them.
 

@@ -1,6 +1,4 @@
-"""What is needed of scikit-learn beyond its public interface.
+"""What is needed of scikit-learn beyond its public interface, and what its tools see of ours.
 
-`privates` is the one door for its private names, and `callbacks` for its callback protocol.
-`inner_fits` does what its PCA, k-means and neighbours do, and `documentation` sets the links of
-estimators in notebooks.
+`fitted_state` is where an estimator keeps what it was fitted to.
 """

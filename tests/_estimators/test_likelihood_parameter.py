@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 
 from sk_hvae import HierarchicalVAETransformer, nn
-from sk_hvae._input.columns import resolve_likelihood
+from sk_hvae._input.likelihood_columns import resolve_likelihood
 from sk_hvae.nn import (
     Bernoulli,
     Categorical,

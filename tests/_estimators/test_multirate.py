@@ -1,8 +1,10 @@
 """One fit, all rates: MultiRateHVAETransformer."""
 
+import gc
 import math
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from skorch.callbacks import Callback
 
 from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
 from sk_hvae._fit.plane import RatePlane
+from sk_hvae._fit.plane_survey import PlaneMeasurement, PlaneSurvey
 from sk_hvae.exceptions import (
     RateTargetWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
+    TrainingMemoryError,
 )
 from sk_hvae.nn import Gaussian
 
@@ -197,9 +201,9 @@ class TestFit:
     def test_a_range_per_layer(self, wine):
         multi = MultiRateHVAETransformer([(0.5, 1), (2, 5)], **{**TINY, "layer_rates": (0.7, 3)})
         plan, _ = multi._plan(wine, RatePlane.auto_epochs)
-        low, high = RatePlane((0.5, 2), (1, 5)).ends(plan.architecture)
-        assert low == pytest.approx([0.5 / 1.2, 2 / 1.2])
-        assert high == pytest.approx([1.2, 6])
+        plane = RatePlane((0.5, 2), (1, 5), plan.architecture)
+        assert plane.low == pytest.approx([0.5 / 1.2, 2 / 1.2])
+        assert plane.high == pytest.approx([1.2, 6])
 
     def test_interruption(self, wine):
         class Interrupt(Callback):
@@ -301,3 +305,53 @@ def test_pickles_and_clones(multi, wine):
     assert clone(multi).get_params() == multi.get_params()
     assert not hasattr(clone(multi), "calibration_")
     assert wine.tobytes() not in pickle.dumps(multi)
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+class TestDivergence:
+    def test_measurements_that_are_not_finite_are_one(self, wine, monkeypatch, coarse_plane):
+        broken = PlaneMeasurement(math.nan, np.array([1.0, math.nan]), math.nan)
+        monkeypatch.setattr(PlaneSurvey, "measure", lambda survey, module: broken)
+        multi = MultiRateHVAETransformer(**TINY)
+        with pytest.raises(TrainingDivergedError, match="non-finite rate of z_2, distortion"):
+            multi.fit(wine)
+        assert multi.n_iter_ == 2
+        assert not multi.converged_
+
+    def test_a_node_that_is_far_from_the_current_rates_is_none(
+        self, wine, monkeypatch, coarse_plane
+    ):
+        measure, calls = PlaneSurvey.measure, []
+
+        def break_the_last(survey, module):
+            calls.append(module)
+            found = measure(survey, module)
+            return found._replace(distortion=math.nan) if len(calls) == 9 else found
+
+        monkeypatch.setattr(PlaneSurvey, "measure", break_the_last)
+        multi = MultiRateHVAETransformer((0.5, 30), **TINY).fit(wine)
+        assert len(calls) == 9  # three nodes for each of the two layers
+        assert math.isfinite(multi.distortion_)
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+def test_a_refit_that_is_cut_short_lets_the_rows_of_the_first_go(wine, coarse_plane):
+    class Stop(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            raise MemoryError("none left")
+
+    X = wine.copy()
+    multi = MultiRateHVAETransformer(**TINY).fit(X)
+    gone = weakref.ref(multi.module_)
+    with pytest.raises(TrainingMemoryError):
+        multi.set_params(callbacks=[Stop()]).fit(wine)
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(ValueError, match="the rows of fit are not there"):
+        multi.fine_tune((1, 1))
+
+
+def test_refused_rates_leave_no_checkpoint(wine, tmp_path):
+    with pytest.raises(ValueError, match="0 < low < high"):
+        MultiRateHVAETransformer((4, 1), checkpoint=tmp_path, **TINY).fit(wine)
+    assert not [*tmp_path.iterdir()]

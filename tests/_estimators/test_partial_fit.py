@@ -164,3 +164,16 @@ def test_converged_tells_of_the_last_call(small, iris):
     off = abs(model.rates(far).mean(0) - (1, 2)) > np.maximum(0.1, 0.05 * np.array((1, 2)))
     assert off.all()
     assert not model.partial_fit(far).converged_
+
+
+def test_a_fit_that_fails_leaves_the_session(small, iris):
+    class Fails(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("of the callback")
+
+    one, two = (small().partial_fit(iris) for _ in range(2))
+    with pytest.raises(RuntimeError, match="of the callback"):
+        one.set_params(callbacks=[Fails()]).fit(iris)
+    one.set_params(callbacks=None).partial_fit(iris)
+    two.partial_fit(iris)
+    np.testing.assert_array_equal(one.transform(iris), two.transform(iris))

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,12 @@ from sk_hvae._data import whole_file
 from sk_hvae._fit import checkpoint
 from sk_hvae._fit.checkpoint import Checkpoint
 from sk_hvae._fit.loop import LocalNet
-from sk_hvae.exceptions import CheckpointError, TrainingInterruptedWarning, TrainingMemoryError
+from sk_hvae.exceptions import (
+    CheckpointError,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+    TrainingMemoryError,
+)
 from sk_hvae.nn import Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
@@ -252,7 +258,7 @@ class TestOtherCheckpoints:
 
         content = pickle.dumps(Evil(), protocol=2)
         digest = hashlib.sha256(content).digest()
-        (tmp_path / FILE).write_bytes(b"sk_hvae checkpoint 1\n" + digest + content)
+        (tmp_path / FILE).write_bytes(checkpoint._MAGIC + digest + content)
         with pytest.raises(CheckpointError, match=r"damaged or foreign"):
             small(checkpoint=tmp_path).fit(iris)
         assert os.listdir(tmp_path) == [FILE]
@@ -405,3 +411,29 @@ def test_the_estimator_can_be_cloned_pickled_and_saved(small, iris, tmp_path):
         model = small(checkpoint=tmp_path / "state").fit(iris)
     model.save(tmp_path / "model")
     assert HierarchicalVAETransformer.load(tmp_path / "model").checkpoint is None
+
+
+def test_a_file_that_cannot_be_deleted_does_not_take_the_model_along(
+    small, iris, tmp_path, monkeypatch
+):
+    def refuse(self, **kwargs):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    model = small(checkpoint=tmp_path)
+    with pytest.raises(PermissionError):
+        model.fit(iris)
+    assert model.transform(iris).shape == (150, 4)
+
+
+def test_a_fit_that_diverges_keeps_its_file(small, iris, tmp_path):
+    with pytest.raises(TrainingDivergedError):
+        small(checkpoint=tmp_path, lr=1e30).fit(iris)
+    with pytest.raises(CheckpointError, match=r"lr was 1e\+30, is 0.001"):
+        small(checkpoint=tmp_path, lr=1e-3).fit(iris)
+
+
+def test_files_of_other_versions_are_refused(small, iris, tmp_path):
+    (tmp_path / FILE).write_bytes(b"sk_hvae checkpoint 1\n" + bytes(40))
+    with pytest.raises(CheckpointError, match="not a checkpoint that this version"):
+        small(checkpoint=tmp_path).fit(iris)

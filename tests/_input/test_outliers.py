@@ -183,3 +183,13 @@ def test_partial_fit_names_them_too(ordinary, small):
     ordinary[7, 1] = 1e6
     with pytest.warns(OutlierWarning, match=r"row 7 has 1e\+06 in column 1"):
         small().partial_fit(ordinary)
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+@pytest.mark.parametrize("row", range(0, 150, 15))
+def test_held_out_rows_are_looked_at_too(small, iris, row):
+    X = iris.copy()
+    X[row, 0] = 1e7
+    model = small(early_stopping=True, validation_fraction=0.3)
+    with pytest.warns(OutlierWarning, match=rf"row {row} has 1e\+07"):
+        model.fit(X)
