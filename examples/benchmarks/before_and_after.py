@@ -1,7 +1,7 @@
 """Does a change move the figures of a benchmark?
 
-Runs one of the scripts of this folder twice, at the same time and on one thread each: with the
-library of another checkout, and with this one's. Each line of the script's output is shown once
+Runs one of the scripts of this folder twice, at the same time and on one thread each: that of
+another checkout with the library there, and this one with the library here. Each line of the script's output is shown once
 where both agree, and otherwise as it was before, "-", and after, "+"; lines differ in seconds too.
 
     git worktree add OLD_CHECKOUT COMMIT
@@ -15,14 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[2]
 
 
 def start(checkout, script, arguments):
-    """Start a script of this folder with the library of a checkout."""
+    """Start a script of this folder, as it is in a checkout, with the library there."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(HERE / script), *arguments],
+        [sys.executable, "-W", "ignore", str(checkout / "examples" / "benchmarks" / script), *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -31,7 +31,7 @@ def start(checkout, script, arguments):
 
 def main(old, script, arguments):
     before = start(old.resolve(strict=True), script, arguments)
-    after = start(HERE.parent.parent, script, arguments)
+    after = start(HERE, script, arguments)
     for old_line, new_line in itertools.zip_longest(before.stdout, after.stdout, fillvalue="\n"):
         if old_line == new_line:
             print(f"  {new_line}", end="", flush=True)
