@@ -89,6 +89,14 @@ MIXED = [
     ("poisson", [4, 5]),
     ("negative_binomial", range(6, 12)),
 ]
+
+
+def mixed():
+    X = binary(12)
+    X[:, 1] = np.where(X[:, 1], 300, 3)
+    return X
+
+
 KINDS = {
     "levels, three layers, gumbel top, ladder": (
         {
@@ -117,7 +125,7 @@ KINDS = {
             "top_layer": "categorical",
             "output_layers": "top",
         },
-        lambda: with_gaps(binary(12)),
+        lambda: with_gaps(mixed()),
     ),
     "codes with gaps, own networks": (
         {"likelihood": "categorical", "network": (OwnEncoder, own_decoder)},
