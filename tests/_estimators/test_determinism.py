@@ -6,7 +6,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from joblib import Parallel, delayed
 
 from sk_hvae.nn import Gaussian
 

@@ -253,7 +253,7 @@ def test_export_changes_nothing(fitted, iris, tmp_path, capfd):
 @pytest.mark.slow
 def test_nothing_is_printed_for_a_mixed_table(small, tmp_path):
     X = binary(12)
-    small(likelihood=MIXED).fit(X).save(tmp_path / "model")
+    small(likelihood=MIXED, layer_rates=2, hidden_layer_sizes=()).fit(X).save(tmp_path / "model")
     code = """
 import sys, warnings
 warnings.simplefilter("error")
