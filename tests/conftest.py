@@ -1,6 +1,7 @@
 """Data and estimators that several test files share."""
 
 import contextlib
+import multiprocessing
 
 import pytest
 import threadpoolctl
@@ -59,6 +60,17 @@ def multi(iris):
     """Return a multi-rate model of iris, up to 4 bits a layer; tests must not change it."""
     small = {"n_components": 3, "hidden_layer_sizes": (8,), "random_state": 0}
     return MultiRateHVAETransformer((0.4, 4), layer_rates=(1, 1), max_epochs=300, **small).fit(iris)
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Return a context of new processes, none of which takes seconds to import the libraries.
+
+    They are forked from one that has imported them; the last is what the first fit imports.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["accelerate", "pytest", "sk_hvae", "torch._dynamo"])
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_map
 
 CUDA = torch.device("cuda:0")
 aten = torch.ops.aten
@@ -103,22 +102,24 @@ class CudaStandIn(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if not _goes_to_cuda(func, args, kwargs) and not any(map(_is_cuda, _tensors(args))):
+        tensors = _tensors((*args, *kwargs.values()))
+        goes_to_cuda = _goes_to_cuda(func, args, kwargs, tensors)
+        if not goes_to_cuda and not any(map(_is_cuda, tensors)):
             _check_generator(kwargs.get("generator"), is_cuda=False)
             return func(*args, **kwargs)
-        result = _compute(func, args, kwargs)
-        if self._waits(func, args, kwargs):
+        result = _compute(func, args, kwargs, tensors, goes_to_cuda)
+        if self._waits(func, args, kwargs, tensors, goes_to_cuda):
             self.waits.append(str(func))
         return result
 
-    def _waits(self, func, args, kwargs):
-        operation, tensors = func.overloadpacket, _tensors((args, kwargs))
+    def _waits(self, func, args, kwargs, tensors, goes_to_cuda):
+        operation = func.overloadpacket
         if operation in _INDEX and _is_cuda(args[0]):
             indices = _tensors(args[1])
             return any(not _is_cuda(i) or i.dtype == torch.bool for i in indices)
         if operation in _WAIT:
             return any(map(_is_cuda, tensors))
-        places = {_is_cuda(tensor) for tensor in tensors} | {_goes_to_cuda(func, args, kwargs)}
+        places = {_is_cuda(tensor) for tensor in tensors} | {goes_to_cuda}
         return bool(tensors) and len(places) > 1 and not self._is_read_ahead(args, kwargs)
 
     def _is_read_ahead(self, args, kwargs):
@@ -126,24 +127,24 @@ class CudaStandIn(TorchDispatchMode):
         return is_pinned and kwargs.get("non_blocking", False)
 
 
-def _compute(func, args, kwargs):
+def _compute(func, args, kwargs, tensors, goes_to_cuda):
     """Compute on what the tensors hold; raise where tensors are not all on one device."""
     operation = func.overloadpacket
-    bound = args, kwargs
+    bound = tensors
     if operation in _INDEX and _is_cuda(args[0]):
-        bound = args[:1], args[2:], kwargs  # indices may be on the CPU, but will be waited for
-    places = {_is_cuda(tensor) for tensor in _tensors(bound) if tensor.dim() or _is_cuda(tensor)}
+        # Indices may be on the CPU, but will be waited for.
+        bound = _tensors((args[0], *args[2:], *kwargs.values()))
+    places = {_is_cuda(tensor) for tensor in bound if tensor.dim() or _is_cuda(tensor)}
     if len(places) > 1 and operation not in _MOVE:
         raise RuntimeError(f"{func} got tensors on cuda:0 and on the CPU")
-    _check_generator(kwargs.get("generator"), is_cuda=_goes_to_cuda(func, args, kwargs))
-    held_args, held_kwargs = tree_map(_held, (args, kwargs))
+    _check_generator(kwargs.get("generator"), is_cuda=goes_to_cuda)
+    held_kwargs = {name: _mapped(_held, value) for name, value in kwargs.items()}
     if "device" in kwargs:
         held_kwargs["device"] = torch.device("cpu")
-    result = func(*held_args, **held_kwargs)
-    if not _goes_to_cuda(func, args, kwargs):
+    result = func(*_mapped(_held, args), **held_kwargs)
+    if not goes_to_cuda:
         return result
-    result = tree_map(lambda x: CudaTensor(x) if isinstance(x, torch.Tensor) else x, result)
-    return return_and_correct_aliasing(func, args, kwargs, result)
+    return return_and_correct_aliasing(func, args, kwargs, _mapped(_wrapped, result))
 
 
 def _check_generator(generator, *, is_cuda):
@@ -160,25 +161,32 @@ def _check_generator(generator, *, is_cuda):
         raise RuntimeError(f"Expected a '{expected}' device type for generator but found '{found}'")
 
 
-def _goes_to_cuda(func, args, kwargs):
+def _goes_to_cuda(func, args, kwargs, tensors):
     """Tell whether the result is on CUDA; what C++ makes on the meta device is, too."""
     device = kwargs.get("device")
     if device is not None:
         return torch.device(device).type != "cpu"
     if func.overloadpacket is aten.copy_:
         return _is_cuda(args[0])
-    return any(map(_is_cuda, _tensors((args, kwargs))))
+    return any(map(_is_cuda, tensors))
 
 
 def _tensors(arguments):
     """List the tensors among arguments, which may be in lists."""
-    if isinstance(arguments, torch.Tensor):
-        return [arguments]
-    if isinstance(arguments, dict):
-        arguments = arguments.values()
-    elif not isinstance(arguments, (list, tuple)):
-        return []
-    return [tensor for argument in arguments for tensor in _tensors(argument)]
+    found = []
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            found.append(argument)
+        elif isinstance(argument, (list, tuple)):
+            found += _tensors(argument)
+    return found
+
+
+def _mapped(function, value):
+    """Apply a function to a value, or to all in a list; torch's own tree_map takes far longer."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_mapped(function, part) for part in value])
+    return function(value)
 
 
 def _is_cuda(tensor):
@@ -187,6 +195,10 @@ def _is_cuda(tensor):
 
 def _held(value):
     return value.held if isinstance(value, CudaTensor) else value
+
+
+def _wrapped(value):
+    return CudaTensor(value) if isinstance(value, torch.Tensor) else value
 
 
 # Operations are handed a new object for the same generator, which only its address tells.

@@ -33,11 +33,10 @@ class Decoder(nn.Sequential):
 
 
 ESTIMATORS = {
-    "one layer": small(layer_rates=3),
     "two layers": small(layer_rates=(1, 2)),
     "betas, ladder": small(layer_rates=None, betas=(0.5, 2.0), inference="ladder"),
-    "own networks, sigma per feature": small(
-        layer_rates=(1, 2),
+    "one layer, own networks, sigma per feature": small(
+        layer_rates=3,
         network=Networks(Encoder, Decoder),
         likelihood=Gaussian(sigma="per_feature"),
     ),

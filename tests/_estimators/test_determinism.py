@@ -1,12 +1,11 @@
 """The same seed gives the same numbers; no row depends on another; global state stays."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from joblib import Parallel, delayed
 
 from sk_hvae.nn import Gaussian
 
@@ -55,10 +54,10 @@ def test_random_state_instances_count_like_their_seed(small, iris):
 
 
 @pytest.mark.slow
-def test_same_model_in_a_worker_process(small, iris):
-    models = Parallel(n_jobs=2, backend="loky")(delayed(small().fit)(iris, None) for _ in range(2))
-    for model in models:
-        assert_same(small().fit(iris), model, iris)
+def test_same_model_in_a_worker_process(small, iris, processes):
+    with ProcessPoolExecutor(1, mp_context=processes) as pool:
+        model = pool.submit(small().fit, iris).result()
+    assert_same(small().fit(iris), model, iris)
 
 
 def test_same_model_in_threads(small, iris):

@@ -159,7 +159,7 @@ def test_published_model():
 def test_categorical_top(top_layer, inference, network):
     model = fit(
         DIGITS,
-        800,
+        500,
         network=network,
         image_shape=(1, 6, 6),
         inference=inference,

@@ -140,7 +140,7 @@ def test_rates_that_stay_off_are_said_once(small, iris):
 
 
 @pytest.mark.parametrize(
-    ("layer_rates", "n_rows"), [(1, 150), ((2, 0.5), 150), ((1, 2), 150), ((1, 2), 10)], ids=str
+    ("layer_rates", "n_rows"), [(1, 150), ((2, 0.5), 150), ((1, 2), 30)], ids=str
 )
 def test_rates_within_reach_are_not_warned_of(small, iris, layer_rates, n_rows):
     model = small(layer_rates=layer_rates, batch_size=2).partial_fit(iris)

@@ -1,6 +1,5 @@
 """Fits that are killed go on, to the same end; checkpoints that are not theirs are told apart."""
 
-import multiprocessing
 import os
 import signal
 import warnings
@@ -367,11 +366,9 @@ def fit_until_killed(folder, place, n):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sk_hvae"])
+def test_a_process_that_is_killed(processes, tmp_path):
     for place, n in [("batch", 3), ("write", 5), ("batch", 11), ("write", 20)]:
-        child = context.Process(target=fit_until_killed, args=(tmp_path, place, n))
+        child = processes.Process(target=fit_until_killed, args=(tmp_path, place, n))
         child.start()
         child.join()
         assert child.exitcode == -signal.SIGKILL

@@ -131,8 +131,7 @@ def test_nothing_is_forgotten():
     assert len(EXCEPTIONS) == 13
 
 
-def test_every_parameter_and_fitted_attribute_is_described(fitted):
-    multi = sk_hvae.MultiRateHVAETransformer((0.5, 3), layer_rates=1).fit(fitted.sample(40))
+def test_every_parameter_and_fitted_attribute_is_described(fitted, multi):
     clusterer = sk_hvae.HVAEClusterer(2, max_epochs=2).fit(fitted.sample(40))
     for estimator in (fitted, multi, clusterer):
         doc = inspect.getdoc(type(estimator))
