@@ -288,7 +288,7 @@ def _refine(graph, labels):
 
 def _agreement(labellings):
     with warnings.catch_warnings():
-        # Until 1.8, scikit-learn took many clusters of few rows for a regression's targets.
+        # scikit-learn 1.7 takes many clusters of few rows for the targets of a regression.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         pairs = [
             adjusted_rand_score(a, b) for i, a in enumerate(labellings) for b in labellings[:i]
