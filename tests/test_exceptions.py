@@ -9,9 +9,13 @@ from sk_hvae.exceptions import OutlierWarning, RateTargetWarning, muted
 
 
 def test_muted_categories_and_those_below_them():
-    with muted(ConvergenceWarning, OutlierWarning):
-        warnings.warn("below ConvergenceWarning", RateTargetWarning, stacklevel=1)
-        warnings.warn("named", OutlierWarning, stacklevel=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with muted(ConvergenceWarning, OutlierWarning):
+            warnings.warn("below ConvergenceWarning", RateTargetWarning, stacklevel=1)
+            warnings.warn("named", OutlierWarning, stacklevel=1)
+        warnings.warn("afterwards", OutlierWarning, stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ["afterwards"]
 
 
 def test_others_are_heard_within_and_all_of_them_after():
