@@ -11,7 +11,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array
 
 from sk_hvae._data.devices import usable_device
-from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.model import as_in_fit, check_new_rows, model_of
 from sk_hvae._estimators.parameters import (
     check_out,
     draw_seed,
@@ -21,6 +21,7 @@ from sk_hvae._estimators.parameters import (
 from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
+from sk_hvae._input.frames import index_of
 from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae._sklearn.privates import check_feature_names_in
 
@@ -121,7 +122,8 @@ class LatentsMixin(TransformerMixin):
                 f"output_layers={self.output_layers!r}."
             )
         layers = self._output_numbers()
-        return model.decode(Z[:, model.layer_slices(layers)[layers[0]]], layers[0])
+        decoded = model.decode(Z[:, model.layer_slices(layers)[layers[0]]], layers[0])
+        return as_in_fit(self, decoded, index_of(X))
 
     def latents(
         self, X: MatrixLike, sample: bool = False, *, random_state: RandomState = None
@@ -217,7 +219,7 @@ class LatentsMixin(TransformerMixin):
         rows, model = check_new_rows(self, X), model_of(self)
         number = resolve_layer(layer, model.n_layers)
         noise = model.noise(self._seed(random_state)) if resample else None
-        return model.reconstruct(rows, number, noise)
+        return as_in_fit(self, model.reconstruct(rows, number, noise), index_of(X))
 
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.

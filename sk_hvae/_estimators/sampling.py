@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.model import model_of
+from sk_hvae._estimators.model import as_in_fit, model_of
 from sk_hvae._estimators.parameters import check_count
 from sk_hvae._estimators.typing import RandomState
 
@@ -52,4 +52,5 @@ class SamplesMixin(LatentsMixin):
         """
         model = model_of(self)
         check_count("n_samples", n_samples)
-        return model.sample(n_samples, model.noise(self._seed(random_state)), mean=mean)
+        noise = model.noise(self._seed(random_state))
+        return as_in_fit(self, model.sample(n_samples, noise, mean=mean))
