@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
 from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_html_repr
 
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
 from sk_hvae._estimators.attributes import FittedAttributes
+from sk_hvae._estimators.column_table import as_html, column_table
 from sk_hvae._estimators.inspection import inspect_first_rows, inspect_further_rows
 from sk_hvae._estimators.parameters import (
     check_callbacks,
@@ -32,7 +34,14 @@ from sk_hvae._input.likelihood_columns import AUTO, readings_of, resolve_likelih
 from sk_hvae._input.tables import as_table
 from sk_hvae._sklearn.callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._sklearn.documentation import DocumentationLinkMixin
-from sk_hvae._sklearn.fitted_state import as_attributes, columns_of, is_fitted, set_fitted
+from sk_hvae._sklearn.fitted_state import (
+    as_attributes,
+    columns_of,
+    fitted_of,
+    is_fitted,
+    schema_of,
+    set_fitted,
+)
 from sk_hvae.exceptions import RateTargetWarning, TrainingInterruptedWarning, warn_caller
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.likelihoods import resolve as new_likelihood
@@ -232,6 +241,14 @@ class BaseHierarchicalVAE(
     def _validate_params(self):
         with hints(self._parameter_constraints, self.get_params(deep=False)):
             super()._validate_params()
+
+    @final
+    def _html_repr(self):
+        """Show what the columns of a frame were taken for, below scikit-learn's diagram."""
+        diagram, schema = estimator_html_repr(self), schema_of(self)
+        if schema is None or not is_fitted(self):
+            return diagram
+        return diagram + as_html(column_table(schema, fitted_of(self).likelihood))
 
     @final
     def __getstate__(self):

@@ -309,7 +309,15 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             name: _TRANSFORMER[name]
             for name in (
                 *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
-                *("missing", "handle_unknown", "output_layers", "max_epochs", "batch_size", "lr", "precision"),
+                *(
+                    "missing",
+                    "handle_unknown",
+                    "output_layers",
+                    "max_epochs",
+                    "batch_size",
+                    "lr",
+                    "precision",
+                ),
                 *("device", "callbacks", "checkpoint", "random_state", "verbose"),
             )
         },

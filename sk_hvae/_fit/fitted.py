@@ -53,6 +53,11 @@ class Trained(ABC):
         """Number of layers."""
         return len(self.n_components)
 
+    @property
+    @abstractmethod
+    def likelihood(self) -> Likelihood:
+        """The fitted likelihood."""
+
     @abstractmethod
     def after_divergence(self, betas):
         """Return the same, told that training diverged, which had been at these betas."""
@@ -88,7 +93,6 @@ class Fitted(Trained):
 
     @property
     def likelihood(self) -> Likelihood:
-        """The fitted likelihood."""
         return self.module.likelihood
 
     @property

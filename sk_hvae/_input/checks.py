@@ -18,9 +18,7 @@ from sk_hvae._sklearn.fitted_state import schema_of, set_schema
 _COUNTED_AT_MOST = 5
 
 
-def check_rows(
-    estimator, X, *, reset, min_rows=1, allow_nan=False, readings=None, unknown="error"
-):
+def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=None, unknown="error"):
     """Validate X without reading a file into memory, and without changing a dtype of torch's.
 
     Parameters

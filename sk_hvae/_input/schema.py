@@ -192,10 +192,13 @@ class Schema(NamedTuple):
         frame
             With the names, dtypes and categories of the frame of the fit.
         """
-        pairs = zip(self.columns, numbers.T, strict=True)
-        cells = [_cells_of(column, values) for column, values in pairs]
         dtypes = [column.dtype for column in self.columns]
-        return make_frame(self.library, self.names, cells, dtypes, index)
+        return make_frame(self.library, self.names, self.cells(numbers), dtypes, index)
+
+    def cells(self, numbers):
+        """Turn numbers (n, n_features) into the cells of each column, arrays or lists."""
+        pairs = zip(self.columns, numbers.T, strict=True)
+        return [_cells_of(column, values) for column, values in pairs]
 
 
 def _checked(column):
