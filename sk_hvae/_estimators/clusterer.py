@@ -1,6 +1,7 @@
 """HVAEClusterer: clusters as the top layer of the hierarchy."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -19,7 +20,6 @@ from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.inspection import inspect_first_rows
 from sk_hvae._estimators.model import as_in_fit, check_new_rows
 from sk_hvae._estimators.parameters import (
-    check_count,
     check_layer_values,
     draw_seed,
     resolve_output_layers,
@@ -309,16 +309,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             name: _TRANSFORMER[name]
             for name in (
                 *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
-                *(
-                    "missing",
-                    "handle_unknown",
-                    "output_layers",
-                    "max_epochs",
-                    "batch_size",
-                    "lr",
-                    "precision",
-                ),
-                *("device", "callbacks", "checkpoint", "random_state", "verbose"),
+                *("missing", "handle_unknown", "output_layers", "max_epochs", "batch_size"),
+                *("lr", "precision", "device", "callbacks", "checkpoint", "random_state"),
+                "verbose",
             )
         },
     }
@@ -531,9 +524,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         n_samples: int = 1,
         cluster: int | None = None,
         *,
+        given: Mapping[Any, Any] | None = None,
         mean: bool = False,
         random_state: RandomState = None,
-    ) -> NDArray[np.floating]:
+    ) -> Any:
         """Draw data from the model, or from one of its clusters.
 
         Parameters
@@ -543,6 +537,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         cluster : int, default=None
             Cluster to draw from. None draws each cluster as often as it occurs in the training
             rows.
+        given : dict, default=None
+            Conditions on columns: name or number of a column to the value that all rows are to
+            have, to a list of values, or, for numbers and dates, to a range as a tuple (low, high),
+            whose ends belong to it and are None if they are open:
+            ``{"region": "north", "age": (30, None)}``.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
@@ -552,8 +551,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+        frame or ndarray of shape (n_samples, n_features)
+            A frame like that of ``fit``, if it was given one: with its names, dtypes and
+            categories, and only with values that its columns can have. Else an array
+            on the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
             more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
@@ -561,7 +562,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is less than 1, there is no such cluster, or ``random_state`` is
+            If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
+            what the model hardly ever draws, there is no such cluster, or ``random_state`` is
             no seed.
 
         Examples
@@ -581,10 +583,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
                 f"None; got {cluster!r}."
             )
-        check_count("n_samples", n_samples)
         top = None if cluster is None else model.one_hot(cluster)
-        noise = model.noise(self._seed(random_state))
-        return as_in_fit(self, model.sample(n_samples, noise, top, mean))
+        return self._draw(n_samples, given, random_state, top, mean)
 
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)

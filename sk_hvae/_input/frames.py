@@ -9,7 +9,6 @@ from scipy import sparse
 from sk_hvae._extras import import_extra
 from sk_hvae._input.dtypes import restore_dtype
 
-
 LIBRARIES = ("pandas", "polars", "pyarrow")
 """Libraries whose frames can be made."""
 
@@ -83,11 +82,14 @@ def index_of(X):
 
 
 def fill_holes(X, filled):
-    """Return a frame whose missing cells are those of another frame of the same columns.
+    """Return a frame with its missing cells taken from another one of the same columns.
 
-    Cells that are there stay as they are, in the types of their columns.
+    Cells that are there stay as they are, in the types of their columns. If the two are not frames
+    of the same library, the other one is returned.
     """
     holey, whole = read_frame(X), read_frame(filled)
+    if holey is None or whole is None or holey.library != whole.library:
+        return filled
     columns = [
         _filled(column, other.alias(column.name))
         for column, other in zip(holey.columns, whole.columns, strict=True)

@@ -177,6 +177,23 @@ class Schema(NamedTuple):
         is_known = numbers >= 0
         return numbers if is_known.all() else np.where(is_known, numbers.astype("f4"), np.nan)
 
+    def number_of(self, number, value):
+        """Turn one value of a column, given by its number, into a number.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the column cannot have such a value.
+        """
+        column = self.columns[number]
+        if column.kind in _TIMES and isinstance(value, str):
+            value = (np.datetime64 if column.kind == "datetime" else np.timedelta64)(value)
+        cells = np.empty(1, object)
+        cells[0] = value
+        if column.kind == "category":
+            return float(self._codes(number, cells, "error")[0])
+        return float(columns_as_numbers({number: cells}, self.names)[number][0])
+
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
 
