@@ -136,7 +136,7 @@ def _numbers_of_table():
 
     Columns of a table differ in how well the others tell them, so each has its own sigma.
     """
-    return Gaussian(sigma="per_feature", scaling="columns")
+    return Gaussian(sigma="per_feature", scaling="quantile")
 
 
 def _parts(likelihood):

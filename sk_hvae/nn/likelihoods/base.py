@@ -365,8 +365,10 @@ class Likelihood(nn.Module, ABC):
     def sample(self, parameters, noise):
         """Draw data given parameters; ``noise`` maps a tensor to standard normal noise."""
 
-    def extra_repr(self):
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+    def __repr__(self):
+        # Of the arguments alone: what was learned would fill pages.
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        return f"{type(self).__name__}({arguments})"
 
 
 def check_range(x, low, high, name, advice):
