@@ -49,7 +49,7 @@ def _number_of(column, names):
         if names.count(column) > 1:
             raise ValueError(f"given names the column {column!r}, but X has several of that name.")
         return names.index(column)
-    if isinstance(column, numbers.Integral) and 0 <= column < len(names):
+    if isinstance(column, numbers.Integral) and int(column) in range(len(names)):
         return int(column)
     hint = did_you_mean(column, [name for name in names if isinstance(name, str)])
     raise ValueError(f"given names the column {column!r}, but X has the columns {names}.{hint}")
