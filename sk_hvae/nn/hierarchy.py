@@ -161,8 +161,12 @@ class HierarchicalVAE(nn.Module):
 
         If cells may be missing, they are filled in, and columns follow that mark them.
         """
-        linked = self.likelihood.link(self._with_training_constants(x))
+        linked = self.link(x)
         return linked if self.missing is None else self.missing.mark(linked)
+
+    def link(self, x):
+        """Map raw data (b, n_features) to the scale of the likelihood's link, (b, n_linked)."""
+        return self.likelihood.link(self._with_training_constants(x))
 
     def _with_training_constants(self, x):
         return x if self.constants is None else self.constants.restore(x)

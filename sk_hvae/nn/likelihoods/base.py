@@ -357,6 +357,10 @@ class Likelihood(nn.Module, ABC):
         # Relative to one of them: weights in float32 do not add up to exactly 1.
         return means[0] + weights.to(means.dtype) @ (means - means[0])
 
+    def expected_link(self, parameters):
+        """Return the expectation of `link` given parameters, (b, n_linked); their location here."""
+        return parameters[:, : self.n_linked]
+
     def probabilities(self, parameters):
         """Return the probabilities of the `nominal_categories`, (b, n_categories)."""
         return parameters.new_empty(len(parameters), 0)

@@ -164,10 +164,17 @@ class Categorical(Likelihood):
         return torch.full_like(self.summary.std, math.inf)
 
     def link(self, x):
+        linked = self._link_shares(self._hits(x).float())
+        return linked.masked_fill(x.isnan()[:, self.column], math.nan)
+
+    def expected_link(self, parameters):
+        return self._link_shares(self.probabilities(parameters))
+
+    def _link_shares(self, shares):
+        """Map shares of the categories in their columns, such as one-hot codes, to the link."""
         n = self.n_categories.float()
         size = (1 + n * (1 - _SMOOTHING) / _SMOOTHING).log()
-        linked = size[self.column] * (self._hits(x).float() - n.reciprocal()[self.column])
-        return linked.masked_fill(x.isnan()[:, self.column], math.nan)
+        return size[self.column] * (shares - n.reciprocal()[self.column])
 
     @torch.no_grad()
     def fit_scale(self, x, parameters):

@@ -163,6 +163,10 @@ class PerColumn(Likelihood):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return self._join(likelihood.mixed_mean(weights, of_part) for likelihood, of_part in pairs)
 
+    def expected_link(self, parameters):
+        pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
+        return torch.cat([likelihood.expected_link(of_part) for likelihood, of_part in pairs], 1)
+
     def probabilities(self, parameters):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return torch.cat([likelihood.probabilities(of_part) for likelihood, of_part in pairs], 1)
