@@ -100,8 +100,8 @@ class LatentsMixin(TransformerMixin):
         -------
         frame or ndarray of shape (n_samples, n_features)
             A frame like that of ``fit``, if it was given one, with whole numbers rounded. Else an
-            array on the scale of the data: float64 if the rows of ``fit`` were float64 or integers of
-            more than 16 bits, and float32 otherwise, which then holds all of their digits.
+            array on the scale of the data: float64 if the rows of ``fit`` were float64 or integers
+            of more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -201,9 +201,9 @@ class LatentsMixin(TransformerMixin):
         -------
         frame or ndarray of shape (n_samples, n_features)
             Mean of the data given the latents: a frame like that of ``fit``, if it was given one,
-            with whole numbers rounded. Else an array on the scale of the data: float64 if the rows of
-            ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which then
-            holds all of their digits.
+            with whole numbers rounded. Else an array on the scale of the data: float64 if the rows
+            of ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which
+            then holds all of their digits.
 
         Raises
         ------
@@ -485,8 +485,9 @@ class LatentsMixin(TransformerMixin):
         part : {"encoder", "decoder"}, default="encoder"
             "encoder" maps raw rows (n_samples, n_features), of any dtype that ``fit`` takes, to
             the columns of ``transform`` (n_samples, n_columns), float32. A category of a frame is
-            its place, from 0, among those that ``columns_`` counts; dates are seconds since 1970. "decoder" maps these to
-            the mean of the data (n_samples, n_features), as ``inverse_transform`` does.
+            its place, from 0, among those of its column in sorted order; dates are seconds since
+            1970. "decoder" maps latents to the mean of the data (n_samples, n_features), as
+            ``inverse_transform`` does.
 
         Returns
         -------

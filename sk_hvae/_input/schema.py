@@ -173,7 +173,7 @@ class Schema(NamedTuple):
         if strange and (unknown == "error" or _are_of_other_kind(strange, column.categories)):
             raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
         narrow = np.int16 if len(codes) < 2**15 else np.int32
-        numbers = np.array(found, dtype=narrow)
+        numbers: np.ndarray = np.array(found, dtype=narrow)
         is_known = numbers >= 0
         return numbers if is_known.all() else np.where(is_known, numbers.astype("f4"), np.nan)
 
