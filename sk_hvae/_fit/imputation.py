@@ -40,4 +40,4 @@ def impute(module, rows, data_dtype):
 
 
 def _decode_means(module):
-    return lambda x: module.decode(module.encode(x)[0])
+    return lambda x: module.at_exposure(module.decode(module.encode(x)[0]), x)
