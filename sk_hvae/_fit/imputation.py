@@ -56,11 +56,12 @@ def _expect(module, x):
     """Return what is expected of every cell of rows (b, n_features) with missing cells."""
     z_1, lowest = module.encode(x)[0], module.layers[0]
     if not isinstance(lowest, GaussianLatent):
-        return module.decode(z_1)
+        return module.at_exposure(module.decode(z_1), x)
     parameters = module.decoder(z_1 * lowest.scale)
     difference = module.link(x) - module.likelihood.expected_link(parameters)
     missing = module.missing
     correction = missing.fill(difference + missing.mean) - missing.mean
     location = parameters[:, : correction.shape[1]]
     corrected = torch.where(difference.isnan(), location + correction, location)
-    return module.mean(torch.cat((corrected, parameters[:, correction.shape[1] :]), 1))
+    corrected = torch.cat((corrected, parameters[:, correction.shape[1] :]), 1)
+    return module.at_exposure(module.mean(corrected), x)

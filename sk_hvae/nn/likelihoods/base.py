@@ -345,6 +345,18 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, x, parameters):
         """Return ln p(x | parameters) of every cell, or ln P for discrete data: (b, n_features)."""
 
+    def offset(self, x):
+        """Return what the exposure of raw rows adds to their parameters, (b, n_outputs).
+
+        None, the default, if rows have no exposure. `log_prob` and `fit_scale` are then to be
+        given parameters to which it was added. Where the rows are not known, as in `mean` and
+        `sample`, parameters stand for the typical exposure.
+        """
+
+    def at_exposure(self, mean, x):  # noqa: ARG002 for those that have one
+        """Bring `mean` from the typical exposure to that of raw rows x, (b, n_features)."""
+        return mean
+
     @abstractmethod
     def mean(self, parameters):
         """Map parameters to the mean of the data, (b, n_features), on the data's own scale.
