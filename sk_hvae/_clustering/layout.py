@@ -80,6 +80,8 @@ def layout(points, n_neighbors):
 
 def _scores(points):
     """Return the first two principal components (n, 2); the second is 0 if there is only one."""
+    if len(points) == 1:
+        return np.zeros((1, 2))
     n = min(2, *points.shape)
     points = points - points.mean(0, dtype=float)
     axes, _ = principal_axes(points, n, 0)
