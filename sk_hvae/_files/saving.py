@@ -155,14 +155,13 @@ def _to_bytes(name, params, columns, fitted):
     names, schema = columns.get("feature_names_in_"), columns.get("_schema")
     if schema is not None:
         _refuse_code(schema)
+    described = {name: describe(value) for name, value in params.items() if name not in _NOT_SAVED}
     if not has_plain_columns(params["likelihood"]):
-        params = {**params, "likelihood": model["likelihood"]}
+        described["likelihood"] = model["likelihood"]
     header = {
         "format": FORMAT,
         "class": name,
-        "params": {
-            name: describe(value) for name, value in params.items() if name not in _NOT_SAVED
-        },
+        "params": described,
         "architecture": model["architecture"],
         "likelihood": model["likelihood"],
         "device": fitted.device,

@@ -156,6 +156,10 @@ class Schema(NamedTuple):
             for number, array in enumerate(arrays)
             if self.columns[number].kind not in ("category", "empty")
         }
+        for number, array in plain.items():
+            if self.columns[number].kind == "number" and array.dtype.kind in "Mm":
+                name = name_column(number, self.names)
+                raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
         turned = columns_as_numbers(plain, self.names)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
@@ -234,8 +238,7 @@ def _learn(series, number, frame, reading):
     """Return what a column is."""
     dtype = dtype_of(series)
     try:
-        described = describe_dtype(dtype, frame.library)
-        restore_dtype(described, frame.library)
+        described = _described(dtype, frame.library)
         array = array_of(series)
         different, n_missing = _different(array)
         kind = _kind_of(series.dtype, array, different, reading)
@@ -253,6 +256,16 @@ def _learn(series, number, frame, reading):
         return Column(name, described, kind, None, _categories(described, different), n_missing)
     cell = _type_of_cells(series.dtype, different)
     return Column(name, dtype_of_categories(described), kind, cell, None, n_missing)
+
+
+def _described(dtype, library):
+    """Describe a dtype; raises TypeError if no column of it could be made again."""
+    description = describe_dtype(dtype, library)
+    try:
+        restore_dtype(description, library)
+    except ValueError as error:
+        raise TypeError("its type is nested, or not known here") from error
+    return description
 
 
 def _different(array):
@@ -278,12 +291,13 @@ def _kind_of(dtype, array, different, reading):
 
     if not different:
         return "empty"
-    if reading == "categories":
-        return "number" if array.dtype.kind in "iuf" and _are_whole(array) else "category"
     by_dtype = {nw.Datetime: "datetime", nw.Date: "datetime", nw.Duration: "duration"}
     for known, kind in {**by_dtype, nw.Time: "time"}.items():
         if dtype == known:
             return kind
+    if reading == "categories":
+        set(different)  # A TypeError names what cannot be a category.
+        return "number" if array.dtype.kind in "iuf" and _are_whole(array) else "category"
     if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum):
         return "category" if reading is None else _kind_of_objects(different, reading)
     if dtype.is_numeric() or array.dtype.kind in "biuf":
@@ -330,6 +344,7 @@ def _type_of_cells(dtype, different):
 
 def _categories(described, different):
     """Return the different values of a column: in the order of its dtype, or sorted."""
+    different = [cell.item() if isinstance(cell, np.generic) else cell for cell in different]
     if isinstance(described, dict) and "categories" in described:
         different = set(different)
         return tuple(category for category in described["categories"] if category in different)

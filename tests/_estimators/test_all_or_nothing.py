@@ -355,7 +355,8 @@ def with_cell(value):
 
 REFUSED_ROWS = {
     "infinity": with_cell(np.inf),
-    "words": with_cell("three"),
+    "words": with_cell("three").to_numpy(),
+    "lists": OTHER[["a", "c"]].assign(d=[[1]] * len(OTHER)),
     "too few": OTHER[["a", "c", "d"]][:1],
     "none": OTHER[["a", "c", "d"]][:0],
     "one axis": OTHER["a"],
@@ -383,7 +384,8 @@ REFUSED_PARAMS = {
 def test_rows_that_are_refused_leave_all(fitted, kind):
     cases = dict(REFUSED_ROWS)
     # Where cells may be missing, a column still needs a value.
-    cases["NaN"] = with_cell(np.nan) if kind != "missing cells" else with_cell(1).assign(c=np.nan)
+    holey = with_cell(np.nan) if kind != "missing cells" else with_cell(1).assign(c=np.nan)
+    cases["NaN"] = holey.to_numpy()
     model = fitted(kind)
     before, wrong = everything(model, FIRST), {}
     for case, X in cases.items():
