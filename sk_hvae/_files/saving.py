@@ -27,8 +27,8 @@ from sk_hvae._input.likelihood_columns import has_plain_columns
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
 
-# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype. Formats 1 and 2
-# know no frames.
+# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype; format 2 does not
+# know how often codes occur. Both know no frames.
 FORMAT, _OLDEST_FORMAT = 3, 1
 _KEY = "sk_hvae"
 _WEIGHTS = "module."
