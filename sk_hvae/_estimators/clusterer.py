@@ -533,6 +533,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         *,
         given: Mapping[Any, Any] | None = None,
         mean: bool = False,
+        missing: bool = True,
         random_state: RandomState = None,
     ) -> Any:
         """Draw data from the model, or from one of its clusters.
@@ -552,6 +553,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
+        missing : bool, default=True
+            Whether cells of a frame are missing as often, and in the same combinations, as in the
+            frame of ``fit``, whatever else is in their row. False draws all cells, and so does
+            ``mean``.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
             every call draws the same samples.
@@ -591,7 +596,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 f"None; got {cluster!r}."
             )
         top = None if cluster is None else model.one_hot(cluster)
-        return self._draw(n_samples, given, random_state, top, mean)
+        return self._draw(n_samples, given, random_state, top, mean, missing)
 
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)

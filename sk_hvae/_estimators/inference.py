@@ -584,17 +584,23 @@ class LatentsMixin(TransformerMixin):
         return resolve_output_layers(self.output_layers, fitted_of(self).n_layers)
 
     @final
-    def _draw(self, n_samples, given, random_state, top=None, mean=False):
+    def _draw(self, n_samples, given, random_state, top=None, mean=False, missing=True):
         """Draw rows as ``fit`` was given them, under conditions and below a top layer, if any."""
-        model = model_of(self)
+        model, schema = model_of(self), schema_of(self)
         check_count("n_samples", n_samples)
-        noise = model.noise(self._seed(random_state))
+        seed = self._seed(random_state)
+        noise, conditions = model.noise(seed), []
         if given is None:
-            return as_in_fit(self, model.sample(n_samples, noise, top, mean))
-        names = getattr(self, "feature_names_in_", None)
-        conditions = conditions_of(given, schema_of(self), names, model.n_features)
-        with told_by_name(names):
-            drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+            drawn = model.sample(n_samples, noise, top, mean)
+        else:
+            names = getattr(self, "feature_names_in_", None)
+            conditions = conditions_of(given, schema, names, model.n_features)
+            with told_by_name(names):
+                drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+        if missing and not mean and schema is not None:
+            holes = schema.patterns.draw(drawn.shape, seed)
+            holes[:, [condition.column for condition in conditions]] = False
+            drawn = np.where(holes, np.nan, drawn)
         return as_in_fit(self, drawn)
 
     @final

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from sk_hvae._data.memmap import memory_map
 from sk_hvae._data.rows import TORCH_DTYPES, as_rows
 from sk_hvae._input.frames import array_of, read_frame
+from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.schema import Schema
 from sk_hvae._input.tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
 from sk_hvae._sklearn.fitted_state import schema_of, set_schema
@@ -104,6 +105,9 @@ def _encoded(estimator, X, frame, reset, min_rows, unknown):
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     numbers = schema.encode(columns, unknown)
+    if reset:
+        patterns = MissingPatterns.among(np.isnan(numbers))
+        set_schema(estimator, schema._replace(patterns=patterns))
     return check_array(numbers, input_name="X", estimator=estimator, **_format(min_rows))
 
 
@@ -118,7 +122,7 @@ def _as_array_of_any(X):
     if isinstance(X, (list, tuple)):
         X = np.array(X, dtype=object)  # One dtype for all would make text of numbers.
     elif isinstance(X, np.ma.MaskedArray):
-        X = X.astype(object).filled(None)
+        X = np.ma.filled(X.astype(object), None)
     return check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from sk_hvae._input.cells import TextError, is_missing, meaning_of
 from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
+from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.tables import columns_as_numbers, name_column
 
 # How the numbers of these kinds of columns turn into cells again. Microseconds are what float64
@@ -64,11 +65,14 @@ class Schema(NamedTuple):
         In order.
     n_rows : int
         Number of rows at fit.
+    patterns : MissingPatterns
+        Which cells of a row were missing together at fit.
     """
 
     library: str
     columns: tuple[Column, ...]
     n_rows: int
+    patterns: MissingPatterns = MissingPatterns()
 
     @classmethod
     def of(cls, frame, readings):
@@ -95,15 +99,15 @@ class Schema(NamedTuple):
     @classmethod
     def from_plain(cls, plain):
         """Make a schema of what `to_plain` returned; raises ValueError if it is none."""
-        library, columns, n_rows = plain
+        library, columns, n_rows, patterns = plain
         columns = tuple(_checked(Column(*column)) for column in columns)
         if library not in LIBRARIES or type(n_rows) is not int or n_rows < 0:
             raise ValueError(f"there is no schema of {n_rows!r} rows of {library!r}")
-        return cls(library, columns, n_rows)
+        return cls(library, columns, n_rows, MissingPatterns.from_plain(patterns, len(columns)))
 
     def to_plain(self):
         """Return tuples of plain values, and of the categories as they are."""
-        return self.library, tuple(map(tuple, self.columns)), self.n_rows
+        return self.library, tuple(map(tuple, self.columns)), self.n_rows, tuple(self.patterns)
 
     def check(self, n_features):
         """Raise ValueError unless there are so many columns, of dtypes that their library has.
