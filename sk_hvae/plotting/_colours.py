@@ -87,9 +87,9 @@ def _scatter_labels(ax, points, texts, name, style):
     n_colours = _MOST_COLOURS - 1 if np.count_nonzero(counts) > _MOST_COLOURS else _MOST_COLOURS
     most = np.argsort(-counts, kind="stable")[:n_colours]
     shown = _in_order(labels, most[counts[most] > 0])
-    palette = colormaps["tab10" if len(shown) <= 10 else "tab20"].colors
+    palette = colormaps["tab10" if len(shown) <= 10 else "tab20"](range(len(shown)))
     colours = np.tile(_GREY, (len(labels), 1))
-    colours[shown] = palette[: len(shown)]
+    colours[shown] = palette[:, :3]
     ax.scatter(*points.T, c=colours[member], **style)
     rest = _MISSING if np.count_nonzero(counts) == len(shown) else _OTHER
     entries = [(labels[number], colours[number]) for number in shown]

@@ -65,14 +65,15 @@ def ranked(unit, targets, way, spans):
 def _change(unit, target, way, strength):
     farthest = np.minimum(np.abs(way - way[0]), np.abs(way - way[-1])).argmax()
     low, between, high = (float(value) for value in (way[0], way[farthest], way[-1]))
-    return ColumnChange(unit, *target, low, between, high, float(strength))
+    column, category = target
+    return ColumnChange(unit, column, category, low, between, high, float(strength))
 
 
 def in_words(units, changes, n_columns):
     """Write what units change: the strongest ``n_columns`` changes of each, a line for a column."""
     lines = []
     for unit in units:
-        strongest = {}
+        strongest: dict[str, ColumnChange] = {}
         for change in changes:
             if change.unit == unit and change.strength >= _LEAST_STRENGTH:
                 strongest.setdefault(change.column, change)
