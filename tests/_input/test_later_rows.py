@@ -102,6 +102,7 @@ def test_in_models_of_every_kind(more):
         ("bernoulli", 0.0),
         ("bernoulli", 1.0),
         ("discretized_logistic", 0.0),
+        (Gaussian("per_feature", "quantile"), 0.0),
         ([("poisson", [4, 0]), ("gaussian", [1, 2, 3])], 0.0),
     ],
     ids=str,

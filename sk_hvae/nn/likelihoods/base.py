@@ -157,7 +157,8 @@ class DataSummary(NamedTuple):
         high = torch.maximum(self.maximum, new.maximum)
         alive = (self.std == 0) & (std > ROUNDING * mean.abs())
         updated = self.with_columns(DataSummary(mean, std, low, high), alive)
-        return updated._replace(marginals=new.marginals)
+        marginals = new.marginals and new.marginals.with_value(self.minimum, new)
+        return updated._replace(marginals=marginals)
 
     def with_columns(self, other, columns):
         """Take the statistics of some columns, a BoolTensor (n_features,), from another summary."""
@@ -364,6 +365,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def sample(self, parameters, noise):
         """Draw data given parameters; ``noise`` maps a tensor to standard normal noise."""
+
+    def __repr__(self):
+        # Without the modules inside, which are fitted: the same before and after.
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self):
         return ", ".join(f"{name}={value!r}" for name, value in self.config.items())

@@ -140,7 +140,7 @@ class MonotoneScale(nn.Module):
             if 0 < k < N_KNOTS - 1:
                 total = total + (first[:, k] - last[:, k - 1]) * above
             before = excess
-        return total
+        return total.clamp(self.lowest, self.highest)
 
     def _find(self, x, ascending):
         """Find the segments of raw data or scores (b, n_features): both as (n_features, b)."""
