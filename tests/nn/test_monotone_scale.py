@@ -322,6 +322,8 @@ def test_an_estimator_keeps_held_out_rows_out_of_the_quantiles_but_on_the_grid()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RateTargetWarning)
         model.fit(x)
+    scale = model.module_.likelihood.monotone
+    assert (scale.knots[1].diff() > 1.1 * scale.knots[1].diff().amin()).any()
     draws = model.sample(2000)
     assert (draws >= x.min(0)).all()
     assert (draws <= x.max(0)).all()
