@@ -36,6 +36,7 @@ KINDS = {
     "early stopping": {"early_stopping": True},
     "bfloat16": {"precision": "bfloat16"},
     "sigma per feature": {"likelihood": Gaussian(sigma="per_feature")},
+    "quantile scale": {"likelihood": Gaussian("per_feature", "quantile")},
     "optimal sigma": {"likelihood": Gaussian(sigma="optimal")},
     "optimal sigma of states": {
         "likelihood": Gaussian(sigma="optimal"),

@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 import sk_hvae
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae._files import onnx as exporting
-from sk_hvae.nn import Categorical, DiscretizedLogisticMixture
+from sk_hvae.nn import Categorical, DiscretizedLogisticMixture, Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -97,7 +97,15 @@ def mixed():
     return X
 
 
+def atoms_and_tails():
+    """Zeros among skewed numbers, cents, and flags."""
+    skewed = np.exp(2 * pixels(4))
+    skewed[::3, 0] = 0
+    return np.hstack([skewed, skewed.round(2), skewed > 1])
+
+
 KINDS = {
+    "quantile scale": ({"likelihood": Gaussian("per_feature", "quantile")}, atoms_and_tails),
     "levels, three layers, gumbel top, ladder": (
         {
             "likelihood": "discretized_logistic",

@@ -119,6 +119,20 @@ def test_of_every_likelihood(likelihood, constant):
     assert set(np.unique(model.sample(200)[:, 4])) >= set(np.unique(X[:, 4])[:2])
 
 
+def test_a_quantile_scale_follows_the_first_rows_in_which_a_column_varies():
+    X = rows(N_FIRST + 15 * N_LATER, independent=False)
+    X = np.floor(np.exp(1 + 0.6 * (X - X.mean(0)) / X.std(0)))
+    likelihood = Gaussian("per_feature", "quantile")
+    model = HierarchicalVAETransformer(likelihood=likelihood, **TINY)
+    model.partial_fit(with_constant(X[:N_FIRST], 0.0))
+    for _ in range(3):
+        model.partial_fit(X[N_FIRST:])
+    assert (explained(model, X) > 0.8).all()
+    drawn = np.unique(model.sample(2000)[:, 4])
+    assert set(drawn) <= set(range(int(X[N_FIRST:, 4].max()) + 1))
+    assert len(drawn) > 5
+
+
 def test_location_and_scale_are_those_of_the_new_rows_and_the_constant(tmp_path):
     X = rows(N_FIRST + N_LATER)
     model = HierarchicalVAETransformer(**TINY).partial_fit(with_constant(X, 20.0))

@@ -314,13 +314,23 @@ LIKELIHOODS = pytest.mark.parametrize(
     [
         (lambda: Gaussian(0.5), lambda: torch.randn(30, 4, generator=generator())),
         (Gaussian, lambda: torch.randn(30, 4, generator=generator()).double()),
+        (lambda: Gaussian(scaling="quantile"), counts),
         (Bernoulli, lambda: torch.randn(30, 4, generator=generator()).gt(0).float()),
         (Categorical, lambda: levels() % 3),
         (Poisson, counts),
         (NegativeBinomial, counts),
         (lambda: DiscretizedLogistic(16), levels),
     ],
-    ids=["fixed", "learned", "bernoulli", "categorical", "poisson", "negative", "levels"],
+    ids=[
+        "fixed",
+        "learned",
+        "quantile",
+        "bernoulli",
+        "categorical",
+        "poisson",
+        "negative",
+        "levels",
+    ],
 )
 
 

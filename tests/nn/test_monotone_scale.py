@@ -1,4 +1,5 @@
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import ks_2samp, norm
 
-from sk_hvae.nn.likelihoods import DataSummary, Gaussian
+from sk_hvae import HierarchicalVAETransformer
+from sk_hvae.exceptions import RateTargetWarning
+from sk_hvae.nn.likelihoods import DataSummary, Gaussian, PerColumn
 from sk_hvae.nn.likelihoods.cell_mass import log_average_density
 from sk_hvae.nn.likelihoods.grids import GridSearch
 
@@ -163,7 +166,7 @@ class TestQuantileScaling:
     def test_whole_numbers_have_the_probability_of_their_cell(self):
         x = np.repeat([0.0, 1.0, 2.0, 3.0], [50, 30, 15, 5])[:, None]
         likelihood = adapted(x, 0.8)
-        below = np.cumsum([0.5, 50, 30, 15, 5]) / 101
+        below = np.cumsum([1, 50, 30, 15, 5]) / 102
         edges = norm.ppf(below)
         expected = np.diff(norm.cdf((edges - 0.3) / 0.8))
         points = torch.arange(4.0)[:, None]
@@ -173,7 +176,7 @@ class TestQuantileScaling:
     def test_links_are_scores_of_the_middle_of_cells(self):
         x = np.repeat([0.0, 1.0], [90, 10])[:, None]
         linked = adapted(x).link(torch.tensor([[0.0], [1.0], [math.nan]]))[:, 0]
-        np.testing.assert_allclose(linked[:2], norm.ppf([45.5 / 101, 95.5 / 101]), rtol=1e-5)
+        np.testing.assert_allclose(linked[:2], norm.ppf([46 / 102, 96 / 102]), rtol=1e-5)
         assert linked[2].isnan()
 
     def test_links_of_continuous_columns_are_normal_scores(self):
@@ -197,13 +200,11 @@ class TestQuantileScaling:
                 assert (error <= 5 * draws.std(0) / math.sqrt(n) + 1e-9 * draws.abs().amax()).all()
 
     def test_the_mean_of_a_flag_is_its_probability(self):
-        likelihood = adapted(table()[:, 5:6], 0.6)
+        likelihood = adapted(np.repeat([0.0, 1.0], [90, 10])[:, None], 0.6)
         parameters = torch.linspace(-4, 4, 20)[:, None]
-        expected = likelihood.log_prob(torch.ones(20, 1), parameters).double().exp()
-        inside = expected / (
-            expected + likelihood.log_prob(torch.zeros(20, 1), parameters).double().exp()
-        )
-        np.testing.assert_allclose(likelihood.mean(parameters), inside, atol=2e-3)
+        threshold = norm.ppf(91 / 102)
+        expected = norm.sf((threshold - parameters.numpy()) / 0.6)
+        np.testing.assert_allclose(likelihood.mean(parameters), expected, rtol=1e-5, atol=1e-9)
 
     def test_samples_are_values_that_the_data_could_have(self):
         x = table()
@@ -253,3 +254,78 @@ class TestQuantileScaling:
         far = torch.stack((x.amin(0) - 10 * x.std(0), x.amax(0) + 10 * x.std(0)))
         assert likelihood.log_prob(far, torch.zeros(2, 9)).isfinite().all()
         assert likelihood.link(far).isfinite().all()
+
+
+class TestOnceConstantColumns:
+    @pytest.mark.parametrize(
+        ("constant", "new", "step"),
+        [
+            (7.0, [8.5, 9.5, 10.5], 0.5),
+            (7.0, [8.0, 8.0], 1.0),
+            (7.0, [9.0, 11.0, 15.0], 2.0),
+            (7.0, [0.0, 1.0, 1 / 3], 0.0),
+        ],
+    )
+    def test_the_constant_is_on_the_grid_too(self, constant, new, step):
+        known = DataSummary.of([torch.full((5, 1), constant)])
+        new = torch.tensor(new, dtype=torch.float64)[:, None]
+        steps, units = known.updated(DataSummary.of([new]), len(new)).marginals.steps
+        assert (steps / units).item() == step
+
+    def test_only_columns_that_come_alive_are_learned(self):
+        x = torch.tensor(table())
+        before = x.clone()
+        before[:, [2, 7]] = torch.tensor([3.0, 0.25], dtype=torch.float64)
+        likelihood = adapted(before)
+        link = likelihood.link(x)
+        summary = likelihood.summary.updated(DataSummary.of([x]), len(x))
+        alive = torch.zeros(9, dtype=torch.bool)
+        alive[[2, 7]] = True
+
+        likelihood.relearn(summary, alive)
+
+        whole = adapted(x)
+        assert torch.equal(likelihood.link(x)[:, ~alive], link[:, ~alive])
+        np.testing.assert_allclose(likelihood.link(x)[:, 2], whole.link(x)[:, 2], atol=1e-2)
+        np.testing.assert_allclose(likelihood.link(x)[:, 7], whole.link(x)[:, 7], atol=1e-1)
+        assert likelihood.summary.marginals is None
+
+
+class TestInMixedTables:
+    def test_columns_of_a_part_have_their_own_marginals(self):
+        x = torch.tensor(table())
+        parts = [("gaussian", [3, 0]), (Gaussian(scaling="quantile"), [8, 1, 5])]
+        parts.append(("gaussian", [2, 4, 6, 7]))
+        likelihood = PerColumn(parts)
+        assert likelihood.distributed_columns(9) == [1, 5, 8]
+        likelihood.adapt(DataSummary.of([x], distributed=[1, 5, 8]))
+        alone = adapted(x[:, [8, 1, 5]], "learned")
+        assert torch.equal(likelihood.link(x)[:, 2:5], alone.link(x[:, [8, 1, 5]]))
+
+    def test_quantile_columns_have_no_scale_that_a_wild_cell_could_hide(self):
+        likelihood = adapted(table())
+        assert likelihood.scales(likelihood.summary.std).isnan().all()
+        assert likelihood.scaling_ == "quantile"
+
+
+def test_an_estimator_keeps_held_out_rows_out_of_the_quantiles_but_on_the_grid():
+    x = table(400)[:, [0, 3, 5]]
+    x[0] = [1e6, 0.0001, 1]
+    model = HierarchicalVAETransformer(
+        (1, 2),
+        likelihood=Gaussian("per_feature", "quantile"),
+        hidden_layer_sizes=8,
+        max_epochs=3,
+        early_stopping=True,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RateTargetWarning)
+        model.fit(x)
+    scale = model.module_.likelihood.monotone
+    assert (scale.knots[1].diff() > 1.1 * scale.knots[1].diff().amin()).any()
+    draws = model.sample(2000)
+    assert (draws >= x.min(0)).all()
+    assert (draws <= x.max(0)).all()
+    assert np.array_equal(draws[:, 1], np.round(draws[:, 1], 4))
+    assert set(draws[:, 2]) == {0.0, 1.0}

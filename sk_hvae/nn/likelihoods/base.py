@@ -66,7 +66,8 @@ class DataSummary(NamedTuple):
         are_pixels : bool, default=False
             Whether the columns are known to be pixels of images.
         known : DataSummary, default=None
-            Where the statistics of columns without any value come from; None raises an error.
+            Where the statistics of columns without any value come from, and all else but the
+            marginals; None raises an error.
         coded : sequence of int, default=None
             Numbers of the columns whose ``codes`` are wanted; None for all. Of a column with
             more of them than `Categorical` takes, only the smallest are kept, one too many.
@@ -122,7 +123,9 @@ class DataSummary(NamedTuple):
             *(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes.table()),
             collector.marginals,
         )
-        return found if known is None else known.with_columns(found, count > 0)
+        if known is None:
+            return found
+        return known.with_columns(found, count > 0)._replace(marginals=found.marginals)
 
     def updated(self, new, n_rows):
         """Update the columns that were constant so far, and vary once new rows are added.
@@ -158,7 +161,8 @@ class DataSummary(NamedTuple):
         high = torch.maximum(self.maximum, new.maximum)
         alive = (self.std == 0) & (std > ROUNDING * mean.abs())
         updated = self.with_columns(DataSummary(mean, std, low, high), alive)
-        return updated._replace(marginals=new.marginals)
+        marginals = new.marginals and new.marginals.with_value(self.minimum, new)
+        return updated._replace(marginals=marginals)
 
     def with_columns(self, other, columns):
         """Take the statistics of some columns, a BoolTensor (n_features,), from another summary."""

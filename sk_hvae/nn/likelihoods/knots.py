@@ -16,10 +16,11 @@ _MOST_BINS = 50
 # The outermost bins are halved towards the tails while so many values are in them.
 _FEWEST_IN_TAIL = 4
 # A value that is as frequent as half a bin has a cell of its own, and so has one that is more
-# frequent than its neighbours by three standard deviations of what they lead to expect, and by two.
+# frequent than its neighbours lead to expect: by three standard deviations, and two more.
 _OWN_SHARE, _DEVIATIONS, _EXTRA = 0.5, 3.0, 2.0
-# In values: the mass beyond either end of the data, and that of all gaps between values together.
-_UNSEEN = 0.5
+# In values: the mass beyond either end of the data, which is that of a value on average, and that
+# of all gaps between values together.
+_UNSEEN = 1.0
 # Of cells in columns without a grid, in units of the largest number: float64 still tells their
 # edges from their middle.
 _SMALLEST_CELL = 2.0**-40

@@ -38,6 +38,22 @@ class Marginals(NamedTuple):
         new, old = hits.nonzero(as_tuple=True)
         return Marginals(new, self.values[:, old], self.steps[:, old])
 
+    def with_value(self, value, known):
+        """Let the grids hold one more value of each column.
+
+        Parameters
+        ----------
+        value : Tensor of shape (n_features,), float64
+            What it is.
+        known : DataSummary
+            Of the same rows, and all columns.
+        """
+        start = known.minimum[self.columns]
+        search = GridSearch(len(self.columns))
+        search.add(torch.stack((value[self.columns], start, start + self.steps[0] / self.steps[1])))
+        has_none = (self.steps[0] == 0) & (known.std[self.columns] > 0)
+        return self._replace(steps=torch.where(has_none, self.steps, search.steps))
+
 
 class MarginalCollector:
     """Collects the marginals of some columns from all chunks of the data.

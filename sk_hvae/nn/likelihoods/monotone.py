@@ -42,11 +42,13 @@ class MonotoneScale(nn.Module):
     def __init__(self, summary):
         super().__init__()
         n_features = len(summary.mean)
-        ramp = torch.linspace(-1, 1, N_KNOTS, dtype=torch.float64)
         rounding = (ROUNDING * summary.mean.abs()).clamp(min=1.0)
         scale = torch.where(summary.std == 0, rounding, summary.std)
-        knots = summary.mean[:, None] + scale[:, None] * ramp
-        scores, middles = ramp.repeat(n_features, 1), ramp.repeat(n_features, 1)
+        low, high = summary.minimum - scale, summary.maximum + scale
+        ramp = torch.linspace(0, 1, N_KNOTS, dtype=torch.float64)
+        knots = low[:, None] + (high - low)[:, None] * ramp
+        scores = (knots - summary.mean[:, None]) / scale[:, None]
+        middles = scores.clone()
         cell, step, units = torch.zeros(3, n_features, dtype=torch.float64)
         marginals = summary.marginals
         for i, column in enumerate([] if marginals is None else marginals.columns.tolist()):
@@ -140,7 +142,7 @@ class MonotoneScale(nn.Module):
             if 0 < k < N_KNOTS - 1:
                 total = total + (first[:, k] - last[:, k - 1]) * above
             before = excess
-        return total
+        return total.clamp(self.lowest, self.highest)
 
     def _find(self, x, ascending):
         """Find the segments of raw data or scores (b, n_features): both as (n_features, b)."""
