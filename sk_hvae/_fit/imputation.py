@@ -8,8 +8,9 @@ from sk_hvae._fit.measurement import map_rows
 from sk_hvae.nn.latents.gaussian import GaussianLatent
 
 # How much of its correction the factor analysis gets. It was fitted to the data, of which the
-# decoder explains a part already, and so makes too much of a difference. A half is never far from
-# the best of several kinds of tables; examples/benchmarks/imputation.py shows both ends.
+# decoder explains a part already, and so makes too much of a difference. Half of it is good where
+# columns nearly determine each other, and harmless where they do not; without any,
+# examples/benchmarks/imputation.py measures what ``reconstruct`` does.
 _SHARE_OF_CORRECTION = 0.5
 
 
