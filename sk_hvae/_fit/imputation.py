@@ -7,18 +7,21 @@ from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.measurement import map_rows
 from sk_hvae.nn.latents.gaussian import GaussianLatent
 
+# How much of its correction the factor analysis gets. It was fitted to the data, of which the
+# decoder explains a part already, and so makes too much of a difference. Half of it is good where
+# columns nearly determine each other, and harmless where they do not; without any,
+# examples/benchmarks/imputation.py measures what ``reconstruct`` does.
+_SHARE_OF_CORRECTION = 0.5
+
 
 def impute(module, rows, data_dtype):
     """Fill in the missing cells of rows: numbers by their mean, and categories by the likeliest.
 
-    The decoder says what it expects of a row, given the posterior mean of z_1. Few bits in the
-    latents leave much of what columns have in common to the data, so that the cells that are there
-    differ from what is expected of them. The factor analysis that fills in rows for the encoder,
-    see ``sk_hvae.nn.missing``, says what this difference means for the missing cells, and they are
-    corrected by it on the scale of the link (regression of the residuals, as in kriging with a
-    drift). Averages over many draws of the latents, with and without importance weights, and
-    rows that are encoded again once they are filled in, come no nearer to the missing values on
-    average: ``examples/benchmarks/imputation.py`` shows what they do.
+    The decoder says what it expects of a row, given the posterior mean of z_1. Latents of few
+    bits leave much of what columns have in common unsaid, so that the cells that are there differ
+    from what is expected of them. The factor analysis that fills in rows for the encoder, see
+    ``sk_hvae.nn.missing``, says what these differences mean for the missing cells, and these are
+    corrected on the scale of the link.
 
     Parameters
     ----------
@@ -62,6 +65,6 @@ def _expect(module, x):
     missing = module.missing
     correction = missing.fill(difference + missing.mean) - missing.mean
     location = parameters[:, : correction.shape[1]]
-    corrected = torch.where(difference.isnan(), location + correction, location)
+    corrected = location + _SHARE_OF_CORRECTION * correction * difference.isnan()
     corrected = torch.cat((corrected, parameters[:, correction.shape[1] :]), 1)
     return module.at_exposure(module.mean(corrected), x)

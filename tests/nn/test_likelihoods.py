@@ -19,6 +19,7 @@ from sk_hvae.nn.likelihoods import (
     Poisson,
     resolve,
 )
+from sk_hvae.nn.noise import GeneratorNoise
 
 
 def correlated_columns(n_rows=50, seed=0):
@@ -423,3 +424,18 @@ class TestDataSummary:
 
     def test_data_without_variance_share_no_scale(self):
         assert not DataSummary.of([torch.ones(4, 2)]).has_shared_scale
+
+
+@pytest.mark.parametrize("name", ["gaussian", "bernoulli", "categorical"])
+def test_the_expected_link_is_the_mean_of_the_links_of_samples(name):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 2, (50, 3), generator=generator).float()
+    likelihood = likelihoods.PerColumn([(name, [2, 0]), ("bernoulli", 1)]).adapt(
+        DataSummary.of([x])
+    )
+    parameters = torch.randn(1, likelihood.n_outputs, generator=generator)
+    noise = GeneratorNoise(generator)
+    samples = likelihood.sample(parameters.expand(40_000, -1), noise)
+    torch.testing.assert_close(
+        likelihood.expected_link(parameters)[0], likelihood.link(samples).mean(0), atol=0.04, rtol=0
+    )

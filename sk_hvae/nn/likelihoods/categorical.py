@@ -189,7 +189,7 @@ class Categorical(Likelihood):
         return linked.masked_fill(x.isnan()[:, self.column], math.nan)
 
     def expected_link(self, parameters):
-        return self._link_shares(self.probabilities(parameters))
+        return self._link_shares(self._of_outputs(parameters))
 
     def _link_shares(self, shares):
         """Map shares of the categories in their columns, such as one-hot codes, to the link."""
