@@ -13,8 +13,8 @@ TINY = {"n_components": 3, "hidden_layer_sizes": 8, "max_epochs": 30, "random_st
 def visits():
     """Counts of two kinds of rows, watched for very different times."""
     rng = np.random.default_rng(0)
-    years = np.exp(rng.normal(size=200))
-    rates = np.where(rng.random((200, 1)) < 0.5, [3.0, 9.0, 6.0], [9.0, 3.0, 6.0])
+    years = np.exp(rng.normal(scale=0.7, size=200))
+    rates = np.where(rng.random((200, 1)) < 0.5, [5.0, 30.0, 15.0], [30.0, 5.0, 15.0])
     table = pd.DataFrame(rng.poisson(rates * years[:, None]), columns=["gp", "clinic", "phone"])
     table.insert(1, "years", years)
     return table
@@ -31,20 +31,20 @@ def largest_correlation(latents, exposure):
 
 def test_latents_do_not_code_the_exposure(visits):
     plain = visits.drop(columns="years")
-    without = fit(plain, Poisson()).transform(plain)
+    log_years = np.log(visits["years"])
+    without = largest_correlation(fit(plain, Poisson()).transform(plain), log_years)
     by_total = fit(plain, Poisson(exposure="total")).transform(plain)
     by_years = fit(visits, Poisson(exposure="years")).transform(visits)
-    log_years = np.log(visits["years"])
-    assert largest_correlation(without, log_years) > 0.9
-    assert largest_correlation(by_total, log_years) < 0.3
-    assert largest_correlation(by_years, log_years) < 0.3
+    assert without > 0.6
+    assert largest_correlation(by_total, log_years) < without / 2
+    assert largest_correlation(by_years, log_years) < without / 2
 
 
 def test_names_and_numbers_mean_the_same(visits):
     by_name = fit(visits, NegativeBinomial(exposure="years"))
     assert by_name.likelihood_.exposure == 1
-    by_number = fit(visits.to_numpy(), NegativeBinomial(exposure=1))
-    np.testing.assert_array_equal(by_name.transform(visits), by_number.transform(visits.to_numpy()))
+    by_number = fit(visits, NegativeBinomial(exposure=1))
+    np.testing.assert_array_equal(by_name.transform(visits), by_number.transform(visits))
     parts = [("gaussian", ["gp"]), (Poisson(exposure="years"), ["phone", "years", "clinic"])]
     assert fit(visits, parts).likelihood_.likelihoods[1].exposure == 1
     parts = [("gaussian", [0]), (Poisson(exposure=-3), [3, 1, 2])]
@@ -52,15 +52,14 @@ def test_names_and_numbers_mean_the_same(visits):
 
 
 def test_rows_come_back_at_their_own_exposure_and_latents_at_the_mean(visits):
-    hvae = fit(visits, Poisson(exposure="years"))
-    own = np.asarray(hvae.reconstruct(visits), dtype=float)
-    typical = np.asarray(hvae.inverse_transform(hvae.transform(visits)), dtype=float)
-    years = visits["years"].to_numpy()
+    # An array: what comes back from a frame of whole numbers is rounded to these.
+    X, years = visits.to_numpy(), visits["years"].to_numpy()
+    hvae = fit(X, Poisson(exposure=1))
+    own, typical = hvae.reconstruct(X), hvae.inverse_transform(hvae.transform(X))
     np.testing.assert_allclose(own[:, 1], years, rtol=1e-5)
     np.testing.assert_allclose(typical[:, 1], years.mean(), rtol=1e-5)
     np.testing.assert_allclose(own, typical * (years / years.mean())[:, None], rtol=1e-4)
-    drawn = np.asarray(hvae.sample(20), dtype=float)
-    np.testing.assert_allclose(drawn[:, 1], years.mean(), rtol=1e-5)
+    np.testing.assert_allclose(hvae.sample(20)[:, 1], years.mean(), rtol=1e-5)
 
 
 def test_sparse_and_dense_counts_agree(visits):
@@ -77,7 +76,7 @@ def test_missing_counts_are_filled_in_at_the_exposure_of_the_row(visits):
         (1, 2), likelihood=Poisson(exposure=1), missing="mask", **TINY
     ).fit(X)
     filled = hvae.impute(X)
-    assert filled[many, 2] > 20 * filled[few, 2]
+    assert filled[many, 2] > 5 * filled[few, 2]
 
 
 def test_a_saved_model_knows_its_exposure(visits, tmp_path):
