@@ -157,6 +157,8 @@ def _skip_parts(architecture, n_inputs, n_linked, n_outputs):
     networks, sizes = _networks(architecture), architecture.n_components
     n_linear = max(sizes)
     encoder = SkipEncoder(n_linked, n_linear, networks.encoder(n_inputs))
+    if architecture.network == "mlp":
+        encoder.ignore_marks()
     n_hidden = _encoder_width(architecture, encoder.net, n_inputs)
     head_sizes = architecture.hidden_layer_sizes[-1:]
     layers = []

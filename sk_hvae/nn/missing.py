@@ -80,21 +80,28 @@ class MissingCells(nn.Module):
     def fill(self, linked):
         """Replace NaN in linked data (b, n_linked) by its expectation given the rest."""
         if torch.compiler.is_exporting():
-            return self._fill_block(linked)
-        return torch.cat([self._fill_block(block) for block in linked.split(self.n_fit_rows)])
+            return self._fill_rows(linked)
+        if linked.device.type != "cpu":  # where to count the rows with holes is to wait for them
+            blocks = linked.split(self.n_fit_rows)
+            return torch.cat([self._fill_rows(block) for block in blocks])
+        rows = linked.isnan().any(1).nonzero()[:, 0]
+        if not len(rows):
+            return linked
+        blocks = linked[rows].split(self.n_fit_rows)
+        filled = torch.cat([self._fill_rows(block) for block in blocks])
+        return linked.index_copy(0, rows, filled)
 
     @property
     def n_fit_rows(self):
         """Number of rows whose covariances of the factors are 4 million numbers."""
         return max(_BLOCK_ELEMENTS // self.loadings.shape[1] ** 2, 1)
 
-    def _fill_block(self, linked):
+    def _fill_rows(self, linked):
         with torch.autocast(linked.device.type, enabled=False):
             missing = linked.isnan()
             filled, seen = linked.masked_fill(missing, 0.0), ~missing
-            precision, pull = self._observe(filled, seen)
-            solve = _solver(precision)
-            factors = solve(pull)
+            solve = _solver(self._precision(seen))
+            factors = solve(self._pull(filled, seen))
             # What the factors leave open corrects them where the precision is near singular.
             rest = (filled - self.mean - factors @ self.loadings.T) * (seen / self.noise)
             factors = factors + solve(rest @ self.loadings - factors)
@@ -121,29 +128,35 @@ class MissingCells(nn.Module):
         self.loadings.zero_()
         self.loadings[:, :n_factors] = _principal_loadings(residual, n_factors, generator)
         ridge = _RIDGE * torch.eye(self.loadings.shape[1], device=linked.device)
+        # Rows in which the same cells are missing have the same covariance of the factors.
+        found = seen.cpu().unique(dim=0, return_inverse=True, return_counts=True)
+        patterns, pattern, n_rows = (each.to(linked.device) for each in found)
+        n_seen = patterns * n_rows[:, None]
         for _ in range(_N_ITERATIONS):
-            precision, pull = self._observe(filled, seen)
-            covariance = torch.linalg.inv(precision)
-            factors = (covariance @ pull[:, :, None])[:, :, 0]
-            moments = factors[:, :, None] * factors[:, None, :] + covariance
-            gram = (seen.T @ moments.flatten(1)).unflatten(1, moments.shape[1:])
+            covariance = _inverse_of_positive(self._precision(patterns))
+            pull = self._pull(filled, seen)
+            factors = (covariance[pattern] @ pull[:, :, None])[:, :, 0]
+            squares = (factors[:, :, None] * factors[:, None, :]).flatten(1)
+            spread = (n_seen.T @ covariance.flatten(1)).unflatten(1, covariance.shape[1:])
+            gram = (seen.T @ squares).view_as(spread) + spread
             cross = ((filled - self.mean) * seen).T @ factors
             self.loadings.copy_(torch.linalg.solve(gram + ridge, cross))
             residual = (filled - self.mean - factors @ self.loadings.T) * seen
-            spread = (seen.T @ covariance.flatten(1)).unflatten(1, covariance.shape[1:])
             spread = torch.einsum("dk,dkl,dl->d", self.loadings, spread, self.loadings)
             noise = (residual.square().sum(0) + spread) / count
             self.noise.copy_(noise.clamp(min=_MIN_NOISE))
             self.mean.add_(residual.sum(0) / count)
 
-    def _observe(self, filled, seen):
-        """Return the factors' precision (b, k, k), and its product with their mean (b, k)."""
+    def _precision(self, seen):
+        """Return the precision of the factors (b, k, k) given which cells are seen."""
         n_factors = self.loadings.shape[1]
-        weights = seen / self.noise
         products = self.loadings[:, :, None] * self.loadings[:, None, :]
-        precision = (weights @ products.flatten(1)).unflatten(1, (n_factors, n_factors))
-        precision = precision + torch.eye(n_factors, device=filled.device)
-        return precision, ((filled - self.mean) * weights) @ self.loadings
+        precision = ((seen / self.noise) @ products.flatten(1)).unflatten(1, (n_factors, n_factors))
+        return precision + torch.eye(n_factors, device=seen.device)
+
+    def _pull(self, filled, seen):
+        """Return the product of the factors' precision with their mean, (b, k)."""
+        return ((filled - self.mean) * (seen / self.noise)) @ self.loadings
 
 
 def _solver(matrices):
@@ -153,6 +166,11 @@ def _solver(matrices):
         return lambda vectors: (inverse @ vectors[:, :, None])[:, :, 0]
     root = torch.linalg.cholesky_ex(matrices).L
     return lambda vectors: torch.cholesky_solve(vectors[:, :, None], root)[:, :, 0]
+
+
+def _inverse_of_positive(matrices):
+    """Invert positive definite matrices (b, k, k)."""
+    return torch.cholesky_inverse(torch.linalg.cholesky_ex(matrices).L)
 
 
 def _inverse(matrices):

@@ -406,6 +406,24 @@ class TestModel:
         assert ((hidden - other).abs().amax(1)[touched] > 1e-3).all()
         torch.testing.assert_close(model.activations(x).linear, model.activations(filled).linear)
 
+    def test_marks_of_columns_without_holes_in_training_say_nothing(self):
+        x = torch.randn(30, 4, generator=generator())
+        x[::3, 0] = torch.nan
+        likelihood = Gaussian(0.5).adapt(DataSummary.of([x]))
+        model = build_hierarchy(Architecture((3, 2), (6,), missing=True), likelihood)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+        for seed in range(5):
+            output = model(x, normal_noise(seed))
+            (output.rates.sum() + output.distortion.sum()).backward()
+            optimizer.step()
+        for column in range(4):
+            new = x.nan_to_num(0.5)
+            new[:, column] = torch.nan
+            inputs = model.inputs(new)
+            unmarked = torch.cat((inputs[:, :4], torch.zeros(30, 4)), 1)
+            is_told = not torch.equal(model.encoder(inputs).hidden, model.encoder(unmarked).hidden)
+            assert is_told == (column == 0)
+
     def test_complete_data_have_the_distortion_of_a_model_that_knows_of_no_missing_cells(self):
         x = torch.randn(30, 4, generator=generator())
         model = masked_model(x, Gaussian(0.5))

@@ -99,6 +99,16 @@ class SkipEncoder(nn.Module):
         self.linear = LinearPath(n_linked, n_linear)
         self.net = net
 
+    @torch.no_grad()
+    def ignore_marks(self):
+        """Let a perceptron start as if no cell were missing.
+
+        The weights of columns in which no cell is missing in training get no gradients. Random
+        ones would disturb the first row that lacks such a cell.
+        """
+        for layer in self.net[:1]:
+            layer.weight[:, self.linear.in_features :] = 0.0
+
     def forward(self, inputs):
         """Map a batch (b, n_inputs) to `Activations`."""
         linked = inputs[:, : self.linear.in_features]
