@@ -45,7 +45,7 @@ def assert_comes_back(frame):
         assert back.to_pylist() == frame.to_pylist()
     (column,) = (column for column in schema.columns if column.name == "c")
     holes = [cell is None for cell in nw.from_native(frame)["c"].to_list()]
-    if column.kind not in ("empty",) and not isinstance(frame, pd.DataFrame):
+    if column.kind != "empty" and not isinstance(frame, pd.DataFrame):
         place = schema.columns.index(column)
         np.testing.assert_array_equal(np.isnan(numbers[:, place]), holes)
         assert column.n_missing == sum(holes)
@@ -123,7 +123,10 @@ PANDAS = {
         "Period": of_pandas(pd.PeriodIndex(["2020-02", None, "2020-01"], freq="M")),
     },
     "datetime": {
-        **{f"datetime64[{unit}]": TIMES.astype(f"datetime64[{unit}]") for unit in ("ms", "us", "ns")},
+        **{
+            f"datetime64[{unit}]": TIMES.astype(f"datetime64[{unit}]")
+            for unit in ("ms", "us", "ns")
+        },
         "datetime64[s]": TIMES.astype("datetime64[s]"),
         **{f"in {zone}": TIMES.dt.tz_localize(zone) for zone in ("UTC", PARIS, "+05:30")},
         "arrow timestamp": arrow([NOON, None, NOON], pa.timestamp("ms")),
@@ -132,10 +135,15 @@ PANDAS = {
         "arrow date64": arrow([NOON.date(), None, NOON.date()], pa.date64()),
         "objects, date": of_pandas([NOON.date(), None, NOON.date()]),
         "objects, datetime": of_pandas([NOON, None, NOON], object),
-        "objects, UTC": of_pandas([NOON.replace(tzinfo=dt.UTC), None, NOON.replace(tzinfo=dt.UTC)], object),
+        "objects, UTC": of_pandas(
+            [NOON.replace(tzinfo=dt.UTC), None, NOON.replace(tzinfo=dt.UTC)], object
+        ),
     },
     "duration": {
-        **{f"timedelta64[{unit}]": LENGTHS.astype(f"timedelta64[{unit}]") for unit in ("s", "ms", "us", "ns")},
+        **{
+            f"timedelta64[{unit}]": LENGTHS.astype(f"timedelta64[{unit}]")
+            for unit in ("s", "ms", "us", "ns")
+        },
         "arrow duration": arrow([SECOND, None, 2 * SECOND], pa.duration("ms")),
         "objects, timedelta": of_pandas([SECOND, None, -SECOND], object),
     },
@@ -154,7 +162,7 @@ PANDAS = {
         "arrow null": arrow([None] * 3, pa.null()),
         "arrow list": arrow([None] * 3, pa.null()),
     },
-}  # fmt: skip
+}
 POLARS = {
     "number": {
         "Int64": pl.Series([1, None, -3]),
@@ -172,11 +180,15 @@ POLARS = {
     },
     "datetime": {
         "Date": pl.Series([NOON.date(), None, NOON.date()]),
-        **{unit: pl.Series([NOON, None, NOON], dtype=pl.Datetime(unit)) for unit in ("ms", "us", "ns")},
+        **{
+            unit: pl.Series([NOON, None, NOON], dtype=pl.Datetime(unit))
+            for unit in ("ms", "us", "ns")
+        },
         "zone": pl.Series([NOON, None, NOON]).dt.replace_time_zone(PARIS),
     },
     "duration": {
-        unit: pl.Series([SECOND, None, -SECOND], dtype=pl.Duration(unit)) for unit in ("ms", "us", "ns")
+        unit: pl.Series([SECOND, None, -SECOND], dtype=pl.Duration(unit))
+        for unit in ("ms", "us", "ns")
     },
     "time": {"Time": pl.Series([NOON.time(), None, dt.time(3)])},
     "empty": {
@@ -186,7 +198,7 @@ POLARS = {
         "Enum": pl.Series([None] * 3, dtype=pl.Enum(["a", "b"])),
         "Datetime": pl.Series([None] * 3, dtype=pl.Datetime("us", PARIS)),
     },
-}  # fmt: skip
+}
 PYARROW = {
     "number": {
         "int8": pa.array([1, None, 3], pa.int8()),
@@ -209,7 +221,9 @@ PYARROW = {
     },
     "datetime": {
         **{unit: pa.array([NOON, None, NOON], pa.timestamp(unit)) for unit in ("ms", "us", "ns")},
-        "s": pa.array([NOON.replace(microsecond=0), None, NOON.replace(microsecond=0)], pa.timestamp("s")),
+        "s": pa.array(
+            [NOON.replace(microsecond=0), None, NOON.replace(microsecond=0)], pa.timestamp("s")
+        ),
         "zone": pa.array([NOON, None, NOON], pa.timestamp("us", PARIS)),
         "date32": pa.array([NOON.date(), None, NOON.date()]),
         "date64": pa.array([NOON.date(), None, NOON.date()], pa.date64()),
@@ -224,8 +238,12 @@ PYARROW = {
         "string": pa.nulls(3, pa.string()),
         "dictionary": pa.nulls(3, pa.dictionary(pa.int8(), pa.string())),
     },
-}  # fmt: skip
-LIBRARIES = {"pandas": (pd.DataFrame, PANDAS), "polars": (pl.DataFrame, POLARS), "pyarrow": (pa.table, PYARROW)}  # fmt: skip
+}
+LIBRARIES = {
+    "pandas": (pd.DataFrame, PANDAS),
+    "polars": (pl.DataFrame, POLARS),
+    "pyarrow": (pa.table, PYARROW),
+}
 
 
 def columns():
@@ -330,23 +348,34 @@ class Foreign:
 # How cells and dtypes of later rows may differ from those at fit.
 
 FIT = pd.DataFrame(
-    {"n": [1, 2, 3], "city": ["Oslo", "Rome", "Oslo"], "paid": [True, False, True], "at": [NOON] * 3}
-)  # fmt: skip
+    {
+        "n": [1, 2, 3],
+        "city": ["Oslo", "Rome", "Oslo"],
+        "paid": [True, False, True],
+        "at": [NOON] * 3,
+    }
+)
 LATER = {
     "floats with holes": ({"n": [1.0, NAN, 3.0]}, [1, NAN, 3]),
     "nullable": ({"n": pd.array([1, None, 3], "Int64")}, [1, NAN, 3]),
     "numbers in text": ({"n": ["1", None, "3"]}, [1, NAN, 3]),
     "category": ({"city": pd.Categorical(["Rome", None, "Oslo"])}, [1, NAN, 0]),
-    "category of more": ({"city": pd.Categorical(["Rome", None, "Oslo"], ["Bonn", "Oslo", "Rome"])}, [1, NAN, 0]),
+    "category of more": (
+        {"city": pd.Categorical(["Rome", None, "Oslo"], ["Bonn", "Oslo", "Rome"])},
+        [1, NAN, 0],
+    ),
     "string": ({"city": pd.array(["Rome", None, "Oslo"], "string")}, [1, NAN, 0]),
     "objects": ({"city": np.array(["Rome", NAN, "Oslo"], object)}, [1, NAN, 0]),
     "one category": ({"city": ["Rome"] * 3}, [1, 1, 1]),
     "zero and one": ({"paid": [0, 1, 0]}, [0, 1, 0]),
     "floats": ({"paid": [0.0, NAN, 1.0]}, [0, NAN, 1]),
     "boolean": ({"paid": pd.array([False, None, True], "boolean")}, [0, NAN, 1]),
-    "nanoseconds": ({"at": pd.Series([NOON, None, NOON]).astype("datetime64[ns]")}, [1709208000.25, NAN, 1709208000.25]),
+    "nanoseconds": (
+        {"at": pd.Series([NOON, None, NOON]).astype("datetime64[ns]")},
+        [1709208000.25, NAN, 1709208000.25],
+    ),
     "dates": ({"at": [dt.date(1970, 1, 2)] * 3}, [86400] * 3),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", LATER)
@@ -459,11 +488,11 @@ def test_numbers_that_are_to_be_categories():
         pd.Series([NOON, SECOND]),
         pd.Series([NOON, 3.0], dtype=object),
     ],
-    ids=lambda column: f"{type(column).__module__.split('.')[0]} {list(column)[0]}",
+    ids=lambda column: f"{type(column).__module__.split('.')[0]} {next(iter(column))}",
 )
 @pytest.mark.parametrize("reading", [None, "numbers", "categories"])
 def test_what_no_cell_can_hold_is_refused_by_the_name_of_its_column(column, reading):
-    if reading == "categories" and isinstance(list(column)[0], (complex, dt.datetime)):
+    if reading == "categories" and isinstance(next(iter(column)), (complex, dt.datetime)):
         return  # They may be categories.
     make = {pd.Series: pd.DataFrame, pl.Series: pl.DataFrame}.get(type(column), pa.table)
     frame = make({"n": [1, 2], "odd": column})
