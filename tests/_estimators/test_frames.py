@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning"),
     pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.ClusterWarning"),
     pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
+    pytest.mark.filterwarnings("ignore:X has feature names"),
 ]
 
 TINY = {"n_components": 2, "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
@@ -282,7 +283,7 @@ def test_what_was_chosen_can_be_written_out(fitted, kind):
 
 def test_every_library_gives_the_same_model(fitted):
     expected = fitted("transformer").transform(FRAME)
-    for name in ("pandas with pyarrow", "polars", "pyarrow"):
+    for name in ("pandas with pyarrow", "polars"):
         found = fitted("transformer", name).transform(FRAMES[name]())
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -502,7 +503,7 @@ def test_likelihoods_of_columns_that_are_not_there_are_refused_with_a_hint():
 def test_dicts_are_for_arrays_too(iris):
     X = iris.round()
     model = one_of("transformer", likelihood={2: "poisson"}).fit(X)
-    written = [("gaussian", [0, 1, 3]), ("poisson", [2])]
+    written = [("poisson", [2]), ("gaussian", [0, 1, 3])]
     same = one_of("transformer", likelihood=written).fit(X)
     np.testing.assert_array_equal(model.transform(X), same.transform(X))
     with pytest.raises(ValueError, match="X has no column names; use numbers"):
@@ -591,6 +592,10 @@ def test_names_that_are_no_text_or_repeat(names):
         with pytest.raises(TypeError, match="feature names"):
             one_of("transformer").fit(frame)
         return
+    if frame.columns.has_duplicates:
+        with pytest.raises(ValueError, match="X has several columns of the name 'a'"):
+            one_of("transformer").fit(frame)
+        return
     model = one_of("transformer").fit(frame)
     assert model.sample(3).columns.equals(frame.columns)
     pd.testing.assert_index_equal(model.reconstruct(frame).index, frame.index)
@@ -629,7 +634,7 @@ def test_pipelines_and_searches():
 def test_searches_over_rates():
     X, y = FRAME.drop(columns="paid"), FRAME["paid"].to_numpy()
     pipeline = make_pipeline(one_of("transformer"), StandardScaler(), LogisticRegression())
-    search = RateSearchCV(pipeline, [(1, 1), (1, 2)], cv=2).fit(X, y)
+    search = RateSearchCV(pipeline, {"hierarchicalvaetransformer__layer_rates": [(1, 1), (1, 2)]}, cv=2).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert list(search.best_estimator_[0].sample(2)) == list(X)
 

@@ -81,6 +81,7 @@ PANDAS = {
         "arrow float": arrow([0.1, None, 3], pa.float32()),
         "arrow decimal": arrow([HALF, None, QUARTERS], pa.decimal128(6, 2)),
         "sparse": of_pandas(pd.arrays.SparseArray([0.0, NAN, 2.0])),
+        "sparse, of zeros": of_pandas(pd.arrays.SparseArray([0.0, 1.5, NAN], fill_value=0.0)),
         "sparse int": of_pandas(pd.arrays.SparseArray([0, 1, 0])),
         "objects, int": of_pandas([1, None, 3], object),
         "objects, numpy's": of_pandas([np.int64(1), None, np.int64(3)], object),
@@ -335,14 +336,16 @@ def test_batches_of_rows_and_other_libraries():
     assert schema.decode(numbers).equals(pa.Table.from_batches([batch]))
 
 
-class Foreign:
-    """A frame of a library of which nothing is known but that it follows Arrow's interface."""
-
-    def __init__(self, table):
-        self.table = table
-
-    def __arrow_c_stream__(self, requested_schema=None):
-        return self.table.__arrow_c_stream__(requested_schema)
+def test_frames_of_other_libraries_become_tables_of_pyarrow(monkeypatch):
+    """As if narwhals knew polars, and we did not."""
+    monkeypatch.setattr("sk_hvae._input.frames.LIBRARIES", ("pandas", "pyarrow"))
+    frame = pl.DataFrame(
+        {"n": [1.5, None], "c": ["a", "b"], "k": pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"]))}
+    )
+    schema, numbers = encoded(frame)
+    back = schema.decode(numbers)
+    assert isinstance(back, pa.Table)
+    assert back.to_pylist() == frame.to_dicts()
 
 
 # How cells and dtypes of later rows may differ from those at fit.
