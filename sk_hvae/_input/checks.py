@@ -82,7 +82,7 @@ def _refuse_repeated_names(names):
     repeated = sorted({str(name) for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(
-            f"X has several columns of the name {repeated[0]!r}; give each column a name of its own."
+            f"X has several columns of the name {repeated[0]!r}; give each a name of its own."
         )
 
 

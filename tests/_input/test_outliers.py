@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
 from sk_hvae._data.rows import as_rows
