@@ -451,7 +451,7 @@ _KINDS = {
     "times of day": "time",
 }
 _HOLES = {"NAType": "NA", "NaTType": "NaT"}
-_FROM_NUMBER = {
+_FROM_NUMBER: dict[str | None, Any] = {
     None: float,
     "int": round,
     "bool": lambda number: number >= 0.5,
@@ -459,7 +459,7 @@ _FROM_NUMBER = {
     "Decimal": lambda number: decimal.Decimal(f"{number:.15g}"),
 }
 # Python's types of cells; the first that a cell is of counts.
-_PYTHON = {
+_PYTHON: dict[str, Any] = {
     "bool": (bool, np.bool_),
     "int": Integral,
     "str": str,

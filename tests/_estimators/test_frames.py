@@ -5,6 +5,7 @@ import io
 import pickle
 
 import joblib
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -330,17 +331,15 @@ def test_other_columns_are_refused_by_name(fitted, name, method):
     model, frame = fitted("transformer", name), FRAMES[name]()
     use = getattr(model, method)
     names = list(FRAME)
-    with pytest.raises(ValueError, match="must be in the same order"):
-        use(frame[names[::-1]] if name != "pyarrow" else frame.select(names[::-1]))
-    with pytest.raises(ValueError, match="missing:\n- city"):
-        use(frame[names[1:]] if name != "pyarrow" else frame.select(names[1:]))
-    with pytest.raises(ValueError, match="seen at fit time, yet now missing:\n- city"):
-        if name == "pandas":
-            use(frame.rename(columns={"city": "town"}))
-        elif name == "polars":
-            use(frame.rename({"city": "town"}))
-        else:
-            use(frame.rename_columns(["town", *names[1:]]))
+    columns = nw.from_native(frame)
+    others = {
+        "must be in the same order": columns.select(names[::-1]),
+        "yet now missing:\n- city": columns.select(names[1:]),
+        "unseen at fit time:\n- town": columns.rename({"city": "town"}),
+    }
+    for said, other in others.items():
+        with pytest.raises(ValueError, match=said):
+            use(other.to_native())
 
 
 def test_cells_may_be_in_other_types_than_in_fit(fitted):
@@ -374,8 +373,8 @@ def test_a_model_of_an_array_reads_frames_as_numbers(iris):
     expected = model.transform(iris)
     for frame in (pd.DataFrame(iris), pl.DataFrame(iris)):
         np.testing.assert_array_equal(model.transform(frame), expected)
-    with pytest.raises(ValueError, match="column '?3'? of X holds text"):
-        model.transform(pd.DataFrame(iris).assign(**{"3": "x"}).rename(columns={"3": 3}).iloc[:, [0, 1, 2, 4]])  # fmt: skip
+    with pytest.raises(ValueError, match=r"column 3 of X holds text"):
+        model.transform(pd.DataFrame(iris).astype({3: str}).replace({3: {"0.2": "x"}}))
     holey = pd.DataFrame(iris)
     holey.iloc[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"X contains NaN: 1 in column"):
