@@ -49,6 +49,8 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
     """
     X = as_table(X)
     frame = read_frame(X)
+    if frame is not None:
+        _refuse_repeated_names(frame.names)
     if reset and frame is not None:
         set_schema(estimator, Schema.of(frame, readings or {}))
     if isinstance(X, Dataset):
@@ -73,6 +75,15 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         return as_rows(array)
     rows.check(lambda part: _check_finite(part.cpu().numpy(), allow_nan, is_part=True))
     return rows
+
+
+def _refuse_repeated_names(names):
+    """Raise ValueError if several columns of a frame have one name."""
+    repeated = sorted({str(name) for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"X has several columns of the name {repeated[0]!r}; give each a name of its own."
+        )
 
 
 def _is_file_of_numbers(X):

@@ -2,6 +2,8 @@
 
 import sys
 
+import numpy as np
+
 from sk_hvae._extras import import_extra
 
 # Parts of these types of polars and pyarrow that their names do not tell.
@@ -67,6 +69,9 @@ def _describe_pandas(dtype):
         }
     if isinstance(dtype, pandas.ArrowDtype):
         return {"arrow": _describe_pyarrow(dtype.pyarrow_dtype)}
+    if isinstance(dtype, pandas.SparseDtype):
+        fill = None if pandas.isna(dtype.fill_value) else np.asarray(dtype.fill_value).item()
+        return {"sparse": str(dtype.subtype), "fill": fill}
     if isinstance(dtype, pandas.StringDtype):
         return {"string": dtype.storage, "missing": repr(dtype.na_value)}
     return str(dtype)
@@ -77,6 +82,8 @@ def _restore_pandas(description, pandas):
         return pandas.api.types.pandas_dtype(description)
     if "arrow" in description:
         return pandas.ArrowDtype(restore_dtype(description["arrow"], "pyarrow"))
+    if "sparse" in description:
+        return pandas.SparseDtype(description["sparse"], description["fill"])
     if "string" in description:
         missing = pandas.NA if description["missing"] == repr(pandas.NA) else float("nan")
         return _string_dtype(pandas, description["string"], missing)

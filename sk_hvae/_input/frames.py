@@ -164,8 +164,8 @@ def make_frame(library, names, columns, dtypes, index=None):
     names : sequence
         Of the columns.
     columns : sequence of ndarray or list
-        The cells: numbers, datetime64, timedelta64, or a list of Python objects with None where
-        one is missing.
+        The cells: numbers, datetime64, timedelta64, or a list of Python objects with what stands
+        for a missing cell where one is missing.
     dtypes : sequence of str or dict
         What `describe_dtype` has said of the columns.
     index : pandas.Index, default=None
@@ -176,7 +176,7 @@ def make_frame(library, names, columns, dtypes, index=None):
     made = [_MAKE[library](module, *pair) for pair in zip(columns, dtypes, strict=True)]
     if library == "pandas":
         frame = module.concat(made, axis=1) if made else module.DataFrame()
-        frame.columns = names
+        frame.columns = module.Index(names)  # of levels, if the names are tuples
         return frame if index is None else frame.set_axis(index, axis=0)
     if library == "polars":
         pairs = zip(names, made, strict=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_hvae._extras import import_extra
 from sk_hvae._input.cells import TextError, is_missing, meaning_of
 from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
@@ -44,6 +45,9 @@ class Column(NamedTuple):
         The different values of a column of categories, in the order of their codes.
     n_missing : int
         Number of cells that were missing at fit.
+    hole : {"nan", "NA", "NaT"} or None
+        What a missing cell is where the dtype leaves a choice, as that of objects does; None is
+        Python's None, or what the dtype has.
     """
 
     name: Any
@@ -52,6 +56,7 @@ class Column(NamedTuple):
     cell: str | None
     categories: tuple[Any, ...] | None
     n_missing: int
+    hole: str | None = None
 
 
 class Schema(NamedTuple):
@@ -231,6 +236,7 @@ def _checked(column):
     """Return a column if its attributes are of the right kind."""
     is_named = column.kind == "category"
     right = column.kind in KINDS and column.cell in (None, *_CELLS)
+    right = right and column.hole in (None, "nan", *_HOLES.values())
     right = right and type(column.n_missing) is int and type(column.dtype) in (str, dict)
     right = right and (type(column.categories) is tuple if is_named else column.categories is None)
     if not right or (is_named and len(set(column.categories)) != len(column.categories)):
@@ -245,6 +251,7 @@ def _learn(series, number, frame, reading):
         described = _described(dtype, frame.library)
         array = array_of(series)
         different, n_missing = _different(array)
+        hole = _hole(series, array, frame.library) if n_missing else None
         kind = _kind_of(series.dtype, array, different, reading)
     except (TypeError, ValueError) as error:
         kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
@@ -255,11 +262,12 @@ def _learn(series, number, frame, reading):
         ) from error
     name = frame.names[number]
     if kind == "empty":
-        return Column(name, described, kind, None, None, n_missing)
+        return Column(name, described, kind, None, None, n_missing, hole)
     if kind == "category":
-        return Column(name, described, kind, None, _categories(described, different), n_missing)
+        categories = _categories(described, different)
+        return Column(name, described, kind, None, categories, n_missing, hole)
     cell = _type_of_cells(series.dtype, different)
-    return Column(name, dtype_of_categories(described), kind, cell, None, n_missing)
+    return Column(name, dtype_of_categories(described), kind, cell, None, n_missing, hole)
 
 
 def _described(dtype, library):
@@ -287,6 +295,16 @@ def _different(array):
     missing = {cell for cell in different if is_missing(cell)}
     n_missing = sum(cell in missing for cell in cells) if missing else 0
     return list(different - missing), n_missing
+
+
+def _hole(series, array, library):
+    """Name what the first missing cell of a column is, where its dtype leaves a choice."""
+    if library != "pandas":
+        return "nan" if series.dtype.is_float() and not series.null_count() else None
+    if str(dtype_of(series)) != "object":
+        return None
+    hole = next(cell for cell in array.tolist() if is_missing(cell))
+    return "nan" if isinstance(hole, float) else _HOLES.get(type(hole).__name__)
 
 
 def _kind_of(dtype, array, different, reading):
@@ -378,27 +396,39 @@ def _unknown_found(strange, column, name):
 
 def _cells_of(column, numbers):
     """Return the cells that numbers stand for, as `make_frame` takes them."""
-    is_missing = np.isnan(numbers)
+    is_missing, hole = np.isnan(numbers), _restored_hole(column.hole)
     if column.kind == "empty":
-        return [None] * len(numbers)
+        return [hole] * len(numbers)
     if column.kind == "category":
-        names = (*column.categories, None)  # The last one is missing.
+        names = (*column.categories, hole)  # The last one is missing.
         return [names[code] for code in np.where(is_missing, -1, numbers).astype(int).tolist()]
-    if column.kind == "time":
-        return _map(numbers, is_missing, _time_of_day)
+    if column.kind in _TIMES and column.cell is None:
+        return _times_of(column.kind, numbers)
     if column.kind in _TIMES:
-        times = np.full(len(numbers), "NaT", _TIMES[column.kind])
-        ticks = np.rint(numbers[~is_missing].astype(float) * _MICROSECONDS).astype("i8")
-        times[~is_missing] = ticks.astype(times.dtype)
-        return times if column.cell is None else _objects_of_times(times, column.cell)
-    if column.cell is None:
+        cells = _objects_of_times(_times_of(column.kind, numbers), column.cell)
+        return [hole if cell is None else cell for cell in cells]
+    is_plain = column.cell is None and column.hole is None and column.dtype != "object"
+    if column.kind == "number" and is_plain:
         return numbers.astype(float)
-    return _map(numbers, is_missing, _FROM_NUMBER[column.cell])
-
-
-def _map(numbers, is_missing, make):
+    make = _time_of_day if column.kind == "time" else _FROM_NUMBER[column.cell]
     pairs = zip(numbers.tolist(), is_missing.tolist(), strict=True)
-    return [None if missing else make(number) for number, missing in pairs]
+    return [hole if missing else make(number) for number, missing in pairs]
+
+
+def _restored_hole(name):
+    """Return the missing cell of a name."""
+    if name in (None, "nan"):
+        return float("nan") if name else None
+    return getattr(import_extra("pandas", "frames of the kind that fit was given", "pandas"), name)
+
+
+def _times_of(kind, numbers):
+    """Turn seconds into datetimes or durations of NumPy."""
+    is_missing = np.isnan(numbers)
+    times = np.full(len(numbers), "NaT", _TIMES[kind])
+    ticks = np.rint(numbers[~is_missing].astype(float) * _MICROSECONDS).astype("i8")
+    times[~is_missing] = ticks.astype(times.dtype)
+    return times
 
 
 def _time_of_day(seconds):
@@ -420,14 +450,16 @@ _KINDS = {
     "durations": "duration",
     "times of day": "time",
 }
-_FROM_NUMBER = {
+_HOLES = {"NAType": "NA", "NaTType": "NaT"}
+_FROM_NUMBER: dict[str | None, Any] = {
+    None: float,
     "int": round,
     "bool": lambda number: number >= 0.5,
     "str": lambda number: f"{number:.15g}",
     "Decimal": lambda number: decimal.Decimal(f"{number:.15g}"),
 }
 # Python's types of cells; the first that a cell is of counts.
-_PYTHON = {
+_PYTHON: dict[str, Any] = {
     "bool": (bool, np.bool_),
     "int": Integral,
     "str": str,

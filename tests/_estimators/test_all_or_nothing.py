@@ -34,7 +34,10 @@ KINDS = {
     "partial_fit": {},
     "multi-rate": {"kind": MultiRateHVAETransformer, "rate_range": (0.5, 4)},
     "clusterer": {
-        **{"kind": HVAEClusterer, "n_clusters": 3, "n_init": 2, "layer_rates": (1, 1)},
+        "kind": HVAEClusterer,
+        "n_clusters": 3,
+        "n_init": 2,
+        "layer_rates": (1, 1),
         "likelihood": "gaussian",
     },
 }
@@ -450,7 +453,7 @@ def wild():
 
 
 BEFORE_TRAINING = {
-    "OutlierWarning": (wild(), {}),
+    "OutlierWarning": (wild(), {"likelihood": "gaussian"}),
     "CategoryWarning": (
         pd.DataFrame({"n": np.arange(300.0)}),
         {"likelihood": "categorical"},

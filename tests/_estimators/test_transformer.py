@@ -347,7 +347,7 @@ def test_bernoulli_without_rate_has_the_entropy_of_the_columns(small, binary_dig
 @short_fit
 def test_column_names_of_a_frame_are_kept(small, iris):
     frame = pd.DataFrame(iris, columns=list("abcd"))
-    model = small().fit(frame)
+    model = small(likelihood="gaussian", missing="error").fit(frame)
     assert model.feature_names_in_.tolist() == list("abcd")
     assert model.n_features_in_ == 4
     np.testing.assert_array_equal(model.transform(frame), small().fit(iris).transform(iris))

@@ -160,7 +160,8 @@ class TestClusterer:
 
         monkeypatch.setattr(ClusterSearch, "find", look)
         for rows in (X, np.repeat(X, 5, axis=0), pd.DataFrame(np.tile(X, (3, 1)))):
-            HVAEClusterer(3, max_epochs=5, n_init=2, **FAST).fit(rows)
+            as_array = {"likelihood": "gaussian", "missing": "error"}
+            HVAEClusterer(3, max_epochs=5, n_init=2, **as_array, **FAST).fit(rows)
         assert np.array_equal(seen[0], seen[1])
         assert np.array_equal(seen[0], seen[2])
 

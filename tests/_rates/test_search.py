@@ -713,12 +713,15 @@ def test_pickle_of_a_fitted_search(pipeline, iris, species):
 
 # scikit-learn's own tests.
 
+# By default, a frame of numbers is another table than an array, and one of the tests compares them.
+AS_ARRAYS = clone(HVAE).set_params(likelihood="gaussian", missing="error")
+
 
 @parametrize_with_checks(
     [
         RateSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2, error_score="raise"),
         RateSearchCV(
-            Pipeline([("hvae", HVAE), ("clf", LogisticRegression())]),
+            Pipeline([("hvae", AS_ARRAYS), ("clf", LogisticRegression())]),
             {"hvae__layer_rates": [1, 2]},
             cv=2,
             error_score="raise",
