@@ -62,6 +62,10 @@ plot_apply_rcparams = True
 
 _STORY = [
     "plot_quickstart.py",
+    "plot_table.py",
+    "plot_synthetic_rows.py",
+    "plot_missing_values.py",
+    "plot_anomaly_scores.py",
     "plot_pipeline.py",
     "plot_rate_search.py",
     "plot_optuna.py",
@@ -69,8 +73,6 @@ _STORY = [
     "plot_layers.py",
     "plot_accuracy_bound.py",
     "plot_clustering.py",
-    "plot_missing_values.py",
-    "plot_anomaly_scores.py",
     "plot_callbacks.py",
     "train_together.py",
 ]
