@@ -3,17 +3,19 @@
 import datetime
 import decimal
 import importlib.util
+import math
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sk_hvae._extras import import_extra
-from sk_hvae._input.cells import TextError, is_missing, meaning_of
+from sk_hvae._input.cells import TextError, is_missing, meaning_of, numbers_of
 from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
 from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.tables import columns_as_numbers, name_column
+from sk_hvae.nn.spelling import did_you_mean
 
 # How the numbers of these kinds of columns turn into cells again. Microseconds are what float64
 # still tells apart in seconds since 1970.
@@ -200,13 +202,27 @@ class Schema(NamedTuple):
             If the column cannot have such a value.
         """
         column = self.columns[number]
-        if column.kind in _TIMES and isinstance(value, str):
-            value = (np.datetime64 if column.kind == "datetime" else np.timedelta64)(value)
-        cells = np.empty(1, object)
-        cells[0] = value
+        if is_missing(value):
+            return float("nan")
+        if column.kind == "empty":
+            raise ValueError("in fit it had no values")
         if column.kind == "category":
-            return float(self._codes(number, cells, "error")[0])
-        return float(columns_as_numbers({number: cells}, self.names)[number][0])
+            return _code_of(value, column.categories)
+        if isinstance(value, str) and column.kind in _FROM_TEXT:
+            value = _FROM_TEXT[column.kind](value)
+        cell = np.empty(1, object)
+        cell[0] = value
+        if _KINDS[meaning_of(cell)] not in (column.kind, "number"):
+            raise TypeError(f"in fit it held {column.kind}s")
+        return float(numbers_of(cell)[0])
+
+    def shown(self, number, value):
+        """Write a number of a column, given by its number, as people read it."""
+        column = self.columns[number]
+        if column.kind == "number" or not math.isfinite(value):
+            return f"{value:.12g}"
+        cell = _cells_of(column, np.array([value]))[0]
+        return str(cell.item() if isinstance(cell, np.generic) else cell)
 
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
@@ -383,6 +399,24 @@ def _are_of_other_kind(cells, categories):
     return not any(is_text) if all(was_text) else all(is_text) and not any(was_text)
 
 
+def _code_of(value, categories):
+    """Return the code of a category."""
+    if value in categories:
+        return float(categories.index(value))
+    known = ", ".join(map(repr, categories[:_LISTED]))
+    n_more = len(categories) - _LISTED
+    more = f" and {n_more} more" if n_more > 0 else ""
+    hint = did_you_mean(value, [name for name in categories if isinstance(name, str)])
+    raise ValueError(f"in fit it had the categories {known}{more}.{hint}")
+
+
+def _datetime_of(text):
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return np.datetime64(text)  # also reads "2021-03"
+
+
 def _unknown_found(strange, column, name):
     listed = ", ".join(sorted(map(repr, strange))[:_LISTED])
     known = ", ".join(map(repr, column.categories[:_LISTED]))
@@ -450,6 +484,8 @@ _KINDS = {
     "durations": "duration",
     "times of day": "time",
 }
+# How text tells a time, where one is asked for.
+_FROM_TEXT = {"datetime": _datetime_of, "time": datetime.time.fromisoformat}
 _HOLES = {"NAType": "NA", "NaTType": "NaT"}
 _FROM_NUMBER: dict[str | None, Any] = {
     None: float,
