@@ -1,5 +1,6 @@
 """Frames of pandas, polars, pyarrow and what narwhals knows else: read by column, and made anew."""
 
+import contextlib
 import sys
 from typing import Any, NamedTuple
 
@@ -84,31 +85,77 @@ def index_of(X):
 def fill_holes(X, filled):
     """Return a frame with its missing cells taken from another one of the same columns.
 
-    Cells that are there stay as they are, in the types of their columns. If the two are not frames
-    of the same library, the other one is returned.
+    Cells that are there stay as they are. So do the types of columns that can hold what is filled
+    in; others get the type that their library finds for their cells. The two need not be frames of
+    one library. If one is no frame, the other one is returned.
     """
     holey, whole = read_frame(X), read_frame(filled)
-    if holey is None or whole is None or holey.library != whole.library:
+    if holey is None or whole is None:
         return filled
-    columns = [
-        _filled(column, other.alias(column.name))
-        for column, other in zip(holey.columns, whole.columns, strict=True)
-    ]
-    if holey.library == "pandas":
-        natives = [column.to_native() for column in columns]
-        frame = sys.modules["pandas"].concat(natives, axis=1)
-        return frame.set_axis(X.columns, axis=1)
+    pairs = zip(holey.columns, whole.columns, strict=True)
+    columns = [_filled(column, other, holey.library) for column, other in pairs]
+    return _joined(holey.library, holey.names, columns, holey.index)
+
+
+def _filled(column, other, library):
+    """Return a column, of its library, with the cells of another one where its own are missing."""
+    is_there = _is_there(column)
+    if is_there.all():
+        return column.to_native()
+    others = _in_time_zone(other, column.dtype).to_list()
+    known = is_there.to_numpy() | _is_there(other).to_numpy()
+    made = None
+    for attempt in (_filled_in_place, _made_of_cells, _found_for_cells):
+        # What libraries say of cells that a type cannot hold is as different as their names.
+        with contextlib.suppress(Exception):
+            made = attempt(column, is_there, others, library)
+        if made is not None and _is_there(made).to_numpy()[known].all():
+            break
+    native = made.to_native()
+    return native.set_axis(column.to_native().index) if library == "pandas" else native
+
+
+def _filled_in_place(column, is_there, others, library):
+    return column.zip_with(is_there, _made(library, others, dtype_of(column)))
+
+
+def _made_of_cells(column, is_there, others, library):
+    return _made(library, _cells(column, is_there, others), dtype_of(column))
+
+
+def _found_for_cells(column, is_there, others, library):
+    """Let the library find a type."""
+    return _made(library, _cells(column, is_there, others), None)
+
+
+def _cells(column, is_there, others):
+    triples = zip(is_there.to_list(), column.to_list(), others, strict=True)
+    return [own if there else other for there, own, other in triples]
+
+
+def _made(library, cells, dtype):
     import narwhals.stable.v2 as nw
 
-    return nw.from_native(X, eager_only=True).with_columns(*columns).to_native()
+    return nw.from_native(_MAKE[library](sys.modules[library], cells, dtype), series_only=True)
 
 
-def _filled(column, other):
-    """Return a column with the cells of another one where its own are missing."""
+def _is_there(column):
+    """Tell which cells of a column are not missing."""
     is_there = ~column.is_null()
-    if column.dtype.is_float():
-        is_there = is_there & ~column.is_nan().fill_null(False)
-    return column if is_there.all() else column.zip_with(is_there, other)
+    return is_there & ~column.is_nan().fill_null(False) if column.dtype.is_float() else is_there
+
+
+def _in_time_zone(column, dtype):
+    """Return a column of times in the zone of a dtype; without a zone they are those of UTC."""
+    import narwhals.stable.v2 as nw
+
+    if not isinstance(dtype, nw.Datetime) or not isinstance(column.dtype, nw.Datetime):
+        return column
+    if column.dtype.time_zone is None:
+        column = column.dt.replace_time_zone("UTC")
+    if dtype.time_zone is None:
+        return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return column.dt.convert_time_zone(dtype.time_zone)
 
 
 def dtype_of(column):
@@ -174,6 +221,12 @@ def make_frame(library, names, columns, dtypes, index=None):
     module = import_extra(library, "frames of the kind that fit was given", library)
     dtypes = [restore_dtype(dtype, library) for dtype in dtypes]
     made = [_MAKE[library](module, *pair) for pair in zip(columns, dtypes, strict=True)]
+    return _joined(library, names, made, index)
+
+
+def _joined(library, names, made, index):
+    """Make a frame of columns of its library."""
+    module = sys.modules[library]
     if library == "pandas":
         frame = module.concat(made, axis=1) if made else module.DataFrame()
         frame.columns = module.Index(names)  # of levels, if the names are tuples
@@ -204,7 +257,11 @@ def _polars_column(polars, cells, dtype):
 
 
 def _pyarrow_column(pyarrow, cells, dtype):
-    if isinstance(cells, list) and pyarrow.types.is_dictionary(dtype):
+    return pyarrow.chunked_array([_pyarrow_array(pyarrow, cells, dtype)])
+
+
+def _pyarrow_array(pyarrow, cells, dtype):
+    if isinstance(cells, list) and dtype is not None and pyarrow.types.is_dictionary(dtype):
         return pyarrow.array(cells, dtype.value_type).dictionary_encode().cast(dtype)
     if isinstance(cells, list):
         return pyarrow.array(cells, dtype)
