@@ -1,9 +1,12 @@
 """Displays take the codes of categories for names, column by column."""
 
+import datetime as dt
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -310,3 +313,37 @@ def test_missing_categories_are_drawn(display, small):
     drawn = display.from_estimator(hvae, X).plot()
     assert all(ax.has_data() for ax in np.ravel(drawn.ax_))
     drawn.figure_.canvas.draw()
+
+
+def frame_of_text(library):
+    """Return a frame of words, dates and numbers with holes."""
+    random = np.random.default_rng(0)
+    columns = {
+        "town": [*random.choice(["Bonn", "Oslo"], 38).tolist(), None, "Rome"],
+        "paid": (random.random(40) > 0.5).tolist(),
+        "since": [dt.datetime(2020, 1, 1) + dt.timedelta(days=n) for n in range(40)],
+        "age": [None, *random.integers(20, 60, 39).tolist()],
+    }
+    return pd.DataFrame(columns) if library == "pandas" else pl.DataFrame(columns)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+class TestFramesOfText:
+    def test_bars_are_named_by_words(self, small, library):
+        X = frame_of_text(library)[["town", "paid"]]
+        display = SampleDisplay.from_estimator(small().fit(X), X).plot()
+        names = ["town = Bonn", "town = Oslo", "town = Rome", "paid = False", "paid = True"]
+        assert tick_names(display.ax_.xaxis) == names
+        heights = [bar.get_height() for bar in display.ax_.patches][:5]
+        towns = pd.Series(X["town"].to_list()).value_counts(normalize=True)
+        assert heights[:3] == pytest.approx([towns[town] for town in ("Bonn", "Oslo", "Rome")])
+
+    def test_samples_and_reconstructions_are_drawn(self, small, library):
+        X = frame_of_text(library)
+        hvae = small().fit(X)
+        (data, samples) = SampleDisplay.from_estimator(hvae, X).plot().ax_.collections
+        assert len(data.get_offsets()) == 40
+        assert np.isfinite(samples.get_offsets()).all()
+        display = ReconstructionDisplay.from_estimator(hvae, X).plot()
+        assert tick_names(display.ax_.xaxis) == ["town*", "paid*", "since", "age"]
+        assert all(np.isfinite(bar.get_height()) for bar in display.ax_.patches)
