@@ -15,7 +15,7 @@ from sk_hvae.nn.likelihoods.codes import (
 from sk_hvae.nn.likelihoods.known_codes import KnownCodes
 from sk_hvae.nn.likelihoods.rare_codes import RareCodes, are_rare, rank_by_count
 from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
-from sk_hvae.nn.noise import gumbel
+from sk_hvae.nn.noise import gumbel, normal_of_gumbel
 
 # Share of the probability that the link spreads over all categories, so that logits are finite;
 # with it, a column of two categories counts as much as one of a Bernoulli likelihood.
@@ -222,8 +222,28 @@ class Categorical(Likelihood):
     def probabilities(self, parameters):
         return self._of_outputs(parameters) * self.log_share.exp()
 
-    def sample(self, parameters, noise):
-        place = self._largest(parameters + self.bias + gumbel(noise(parameters)))
+    @property
+    def copula_columns(self):
+        return self.column.cpu()
+
+    def noise_limits(self, x, parameters):
+        logits = (parameters + self.bias).double()
+        is_there = ~x.isnan()[:, self.column]
+        is_drawn = self._hits(x)
+
+        def limits(noise):
+            utility = logits + gumbel(noise)
+            others = self._peak(utility.masked_fill(is_drawn, -math.inf))[:, self.column]
+            drawn = self._peak(utility.masked_fill(~is_drawn, -math.inf))[:, self.column]
+            low = torch.where(is_there & is_drawn, normal_of_gumbel(others - logits), -math.inf)
+            high = torch.where(is_there & ~is_drawn, normal_of_gumbel(drawn - logits), math.inf)
+            return low, high
+
+        return limits
+
+    def sample(self, parameters, noise, correlated=None):
+        main = noise(parameters) if correlated is None else correlated
+        place = self._largest(parameters + self.bias + gumbel(main))
         drawn = self.code[place]
         if self.rare is not None:
             columns = self.rare.columns

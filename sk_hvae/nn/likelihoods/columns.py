@@ -188,9 +188,39 @@ class PerColumn(Likelihood):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return torch.cat([likelihood.probabilities(of_part) for likelihood, of_part in pairs], 1)
 
-    def sample(self, parameters, noise):
+    @property
+    def copula_columns(self):
+        pairs = self._with_columns()
+        return torch.cat([part[likelihood.copula_columns] for likelihood, part in pairs])
+
+    def noise_limits(self, x, parameters):
+        sizes = self._n_correlated()
+        parts = [
+            likelihood.noise_limits(part, of_part)
+            for likelihood, part, of_part in self._aligned(x, parameters)
+            if len(likelihood.copula_columns)
+        ]
+
+        def limits(noise):
+            pieces = noise.split([size for size in sizes if size], 1)
+            pairs = [of_part(piece) for of_part, piece in zip(parts, pieces, strict=True)]
+            low, high = (torch.cat(limit, 1) for limit in zip(*pairs, strict=True))
+            return low, high
+
+        return limits
+
+    def sample(self, parameters, noise, correlated=None):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
-        return self._join(likelihood.sample(of_part, noise) for likelihood, of_part in pairs)
+        if correlated is None:
+            return self._join(likelihood.sample(of_part, noise) for likelihood, of_part in pairs)
+        pieces = correlated.split(self._n_correlated(), 1)
+        return self._join(
+            likelihood.sample(of_part, noise, *([piece] if piece.shape[1] else []))
+            for (likelihood, of_part), piece in zip(pairs, pieces, strict=True)
+        )
+
+    def _n_correlated(self):
+        return [len(likelihood.copula_columns) for likelihood in self.likelihoods]
 
     def _n_linked(self):
         return [likelihood.n_linked for likelihood in self.likelihoods]

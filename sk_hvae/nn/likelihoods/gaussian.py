@@ -251,8 +251,25 @@ class Gaussian(Likelihood):
             return self.monotone.mean(parameters, self._bounded_log_sigma().exp())
         return parameters * self.scale + self.location
 
-    def sample(self, parameters, noise):
-        drawn = parameters + self._bounded_log_sigma().exp() * noise(parameters)
+    @property
+    def copula_columns(self):
+        if self.monotone is None:
+            return super().copula_columns
+        return torch.arange(self.n_linked, device="cpu")
+
+    def noise_limits(self, x, parameters):
+        if self.monotone is None:
+            return super().noise_limits(x, parameters)
+        centre, width, _ = self.monotone.cells(x)
+        sigma = self._bounded_log_sigma().exp()
+        low = ((centre - width / 2 - parameters) / sigma).double()
+        high = ((centre + width / 2 - parameters) / sigma).double()
+        limits = low.nan_to_num(-math.inf), high.masked_fill(high.isnan(), math.inf)
+        return lambda _: limits
+
+    def sample(self, parameters, noise, correlated=None):
+        noise = noise(parameters) if correlated is None else correlated
+        drawn = parameters + self._bounded_log_sigma().exp() * noise
         return self.mean(drawn) if self.monotone is None else self.monotone.values(drawn)
 
     def _bounded_log_sigma(self):
