@@ -259,7 +259,7 @@ class Categorical(Likelihood):
 
     def _hits(self, x):
         """Tell which output each cell of raw data belongs to, (b, n_linked)."""
-        hits = _whole(x)[:, self.column] == self.code
+        hits = _whole(x).index_select(1, self.column) == self.code
         if self.rare is None:
             return hits
         is_none = self._sum(hits.float()) == 0
@@ -268,7 +268,8 @@ class Categorical(Likelihood):
     def _log_sum_exp(self, logits):
         """Reduce (b, n_linked) to (b, n_features)."""
         peak = self._peak(logits.detach())
-        return peak + self._sum((logits - peak[:, self.column]).exp()).log()
+        relative = logits - peak.index_select(1, self.column)
+        return peak + self._sum(relative.exp()).log()
 
     def _sum(self, values):
         """Sum (b, n_linked) over the categories of each column, (b, n_features)."""

@@ -45,6 +45,7 @@ class PerColumn(Likelihood):
 
     likelihoods: Any
     order: Tensor
+    place: Tensor
 
     def __init__(self, parts: Sequence[Any]) -> None:
         super().__init__()
@@ -76,6 +77,7 @@ class PerColumn(Likelihood):
         order = [column for part in columns for column in part]
         check_cover(order, len(summary.mean))
         self.register_buffer("order", torch.tensor(order))
+        self.register_buffer("place", self.order.argsort(), persistent=False)
         self._sizes = [len(part) for part in columns]
         self.likelihoods = nn.ModuleList(resolve(spec) for spec, _ in self.parts)
         for likelihood, part in zip(self.likelihoods, columns, strict=True):
@@ -226,7 +228,7 @@ class PerColumn(Likelihood):
         return [likelihood.n_linked for likelihood in self.likelihoods]
 
     def _split(self, x):
-        return x[:, self.order].split(self._sizes, 1)
+        return x.index_select(1, self.order).split(self._sizes, 1)
 
     def _split_parameters(self, parameters):
         n_linked = self._n_linked()
@@ -241,7 +243,7 @@ class PerColumn(Likelihood):
         )
 
     def _join(self, parts):
-        return torch.cat(list(parts), 1)[:, self.order.argsort()]
+        return torch.cat(list(parts), 1).index_select(1, self.place)
 
 
 def resolve(spec):
