@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import json
 import pickle
 
 import joblib
@@ -11,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
@@ -25,6 +27,7 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateSearchCV,
 )
+from sk_hvae.exceptions import UnsupportedFormatError
 from sk_hvae.nn import Gaussian
 
 pytestmark = [
@@ -748,6 +751,32 @@ def test_what_no_file_can_hold_is_said_by_name(column, tmp_path):
     assert not (tmp_path / "model").exists()
     copy = pickle.loads(pickle.dumps(model))  # noqa: S301
     np.testing.assert_array_equal(copy.transform(frame), model.transform(frame))
+
+
+BREAKS = {
+    "library": lambda schema: schema.__setitem__(0, "os"),
+    "a column less": lambda schema: schema[1].pop(),
+    "kind": lambda schema: schema[1][0].__setitem__(2, "code"),
+    "dtype": lambda schema: schema[1][1].__setitem__(1, "os.system"),
+    "dtype of another library": lambda schema: schema[1][1].__setitem__(1, {"name": "Enum"}),
+    "cell": lambda schema: schema[1][1].__setitem__(3, "eval"),
+    "repeated categories": lambda schema: schema[1][0].__setitem__(4, ["Rome", "Rome", "Oslo"]),
+    "categories that are lists": lambda schema: schema[1][0].__setitem__(4, [{}, "Rome", "Oslo"]),
+    "fewer categories than codes": lambda schema: schema[1][0].__setitem__(4, ["Rome"]),
+    "no list": lambda schema: schema.clear(),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_files_with_a_broken_schema_are_refused(fitted, name, tmp_path):
+    fitted("transformer").save(tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["sk_hvae"])
+    BREAKS[name](header["schema"]["schema"])
+    save_file(load_file(tmp_path / "model"), tmp_path / "bad", {"sk_hvae": json.dumps(header)})
+    with pytest.raises(UnsupportedFormatError):
+        HierarchicalVAETransformer.load(tmp_path / "bad")
 
 
 def test_onnx_files_refuse_text(fitted, tmp_path):
