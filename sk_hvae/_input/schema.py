@@ -43,7 +43,8 @@ class Column(NamedTuple):
         Python's type of the cells, where the dtype alone does not tell how to make them: "int",
         "bool", "str", "Decimal", "date", "datetime", "datetime in UTC", "timedelta".
     categories : tuple or None
-        The different values of a column of categories, in the order of their codes.
+        The different values of a column of categories, in the order of their codes; of a column
+        of numbers that are to be categories, these numbers.
     n_missing : int
         Number of cells that were missing at fit.
     hole : {"nan", "NA", "NaT"} or None
@@ -179,6 +180,10 @@ class Schema(NamedTuple):
                 name = name_column(number, self.names)
                 raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
         turned = columns_as_numbers(plain, self.names)
+        for number in self.numbers_of(["number"]):
+            codes = self.columns[number].categories
+            if codes is not None and unknown == "missing":
+                turned[number] = _known_or_missing(turned[number], codes)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
         for number in self.numbers_of(["empty"]):
@@ -247,10 +252,17 @@ def _checked(column):
     right = column.kind in KINDS and column.cell in (None, *_CELLS)
     right = right and column.hole in (None, "nan", *_HOLES.values())
     right = right and type(column.n_missing) is int and type(column.dtype) in (str, dict)
-    right = right and (type(column.categories) is tuple if is_named else column.categories is None)
+    kinds = (tuple,) if is_named else (tuple, type(None))
+    right = right and type(column.categories) in kinds and (is_named or _are_codes(column))
     if not right or (is_named and len(set(column.categories)) != len(column.categories)):
         raise ValueError(f"there is no such {column}")
     return column
+
+
+def _are_codes(column):
+    """Tell whether the categories of a column that is not of categories are numbers, or none."""
+    codes = column.categories or ()
+    return (column.kind == "number" or not codes) and {*map(type, codes)} <= {int, float}
 
 
 def _learn(series, number, frame, reading):
@@ -276,7 +288,8 @@ def _learn(series, number, frame, reading):
         categories = _categories(described, different)
         return Column(name, described, kind, None, categories, n_missing, hole)
     cell = _type_of_cells(series.dtype, different)
-    return Column(name, dtype_of_categories(described), kind, cell, None, n_missing, hole)
+    codes = tuple(sorted(different)) if kind == "number" and reading == "categories" else None
+    return Column(name, dtype_of_categories(described), kind, cell, codes, n_missing, hole)
 
 
 def _described(dtype, library):
@@ -383,6 +396,11 @@ def _categories(described, different):
         return tuple(sorted(different))
     except TypeError:
         return tuple(sorted(different, key=lambda cell: (type(cell).__name__, str(cell))))
+
+
+def _known_or_missing(numbers, codes):
+    are_known = np.isin(numbers, codes)
+    return numbers if are_known.all() else np.where(are_known, numbers, np.nan)
 
 
 def _are_of_other_kind(cells, categories):

@@ -453,6 +453,31 @@ def test_categories_of_pandas_that_no_row_has(fitted):
     )
 
 
+@every_kind
+def test_unknown_codes_of_numbers_that_are_categories(kind):
+    codes = pd.DataFrame({"region": [1, 2, 7] * 20, "n": range(60)})
+    new = codes.assign(region=codes["region"].replace(7, 5))
+    holey = codes.assign(region=codes["region"].where(codes["region"] != 7))
+    model = one_of(kind, likelihood={"region": "categorical"}).fit(codes)
+    np.testing.assert_array_equal(model.transform(new), model.transform(holey))
+    assert set(model.sample(30)["region"]) <= {1, 2, 7}
+    model.set_params(handle_unknown="error")
+    with pytest.raises(
+        ValueError, match=r"column 'region' of X: .*knows the codes 1, 2, 7; found 5"
+    ):
+        model.transform(new)
+
+
+def test_where_nothing_may_be_missing_unknown_categories_are_an_error():
+    whole = FRAME.dropna()
+    model = one_of("transformer", missing="error").fit(whole)
+    for use in (model.transform, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"column 'city' of X has the unknown categories 'Paris'"
+        ):
+            use(whole.assign(city="Paris"))
+
+
 def test_text_that_never_repeats():
     """Nothing can be learned of it, but it does no harm."""
     frame = FRAME[["age", "city"]].assign(note=[f"note {n}" for n in range(N_ROWS)])
@@ -805,3 +830,8 @@ def test_maps_and_metrics():
     assert len(mutual_information(model, FRAME, y, n_draws=2, random_state=0))
     for display in (ReconstructionDisplay, SampleDisplay, TraversalDisplay):
         display.from_estimator(model, FRAME).plot().figure_.canvas.draw()
+    nominal = one_of("transformer").fit(FRAME[["city", "paid"]])
+    display = SampleDisplay.from_estimator(nominal, FRAME[["city", "paid"]]).plot()
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == [
+        *("city = Bonn", "city = Oslo", "city = Rome", "paid = False", "paid = True")
+    ]

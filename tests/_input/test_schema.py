@@ -486,6 +486,17 @@ def test_numbers_that_are_to_be_categories():
     pd.testing.assert_frame_equal(schema.decode(numbers), ratings)
 
 
+def test_whole_numbers_that_are_to_be_categories_stay_the_codes_that_they_are():
+    schema, numbers = encoded(pd.DataFrame({"c": [7, -2, 40]}), {0: "categories"})
+    np.testing.assert_array_equal(numbers[:, 0], [7, -2, 40])
+    later = pd.DataFrame({"c": [7, 8, None]})
+    np.testing.assert_array_equal(encoded(later, schema=schema)[1][:, 0], [7, 8, NAN])
+    _, numbers = encoded(later, schema=schema, unknown="missing")
+    np.testing.assert_array_equal(numbers[:, 0], [7, NAN, NAN])
+    again = Schema.from_plain(in_json(schema.to_plain()))
+    np.testing.assert_array_equal(encoded(later, schema=again, unknown="missing")[1], numbers)
+
+
 # What cannot be read.
 
 
@@ -638,7 +649,8 @@ BROKEN = {
     "dtype": plain(dtype=3),
     "count": plain(n_missing=0.5),
     "no categories": plain(**NAMED),
-    "categories of numbers": plain(categories=("x",)),
+    "codes that are text": plain(categories=("x",)),
+    "codes of dates": plain(kind="datetime", categories=(1,)),
     "repeated categories": plain(**NAMED, categories=("x", "x")),
     "categories that are dicts": plain(**NAMED, categories=({}, "x")),
     "short column": ("pandas", (("a", "float64"),), 3, ((), ())),
