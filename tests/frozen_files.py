@@ -3,7 +3,7 @@
 Files of every format that a release has written stay in tests/data. For a new format, write a
 folder once, and never again:
 
-    python tests/frozen_files.py tests/data/format_2
+    python tests/frozen_files.py tests/data/format_3
 """
 
 import sys
@@ -11,9 +11,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 from sklearn.datasets import load_iris
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
+from sk_hvae._estimators.model import check_new_rows
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning
 from sk_hvae.nn import DiscretizedLogistic, Gaussian
 
@@ -43,13 +46,25 @@ ESTIMATORS = {
     ),
     "seconds": HierarchicalVAETransformer((4, 2), **GAUSSIAN),
     "float32": HVAEClusterer(2, n_init=2, **GAUSSIAN),
+    "frame": HierarchicalVAETransformer((1, 2), **TINY),
+    "frame of polars": HVAEClusterer(2, n_init=2, **TINY),
+    "frame by name": MultiRateHVAETransformer(
+        (0.5, 2),
+        layer_rates=(1, 1),
+        likelihood={"width": "poisson"},
+        handle_unknown="error",
+        **TINY,
+    ),
 }
-NEW_IN_FORMAT_2 = {"gaps", "seconds", "float32"}
+NEW_IN_FORMAT = {1: set(), 2: {"gaps", "seconds", "float32"}}
+NEW_IN_FORMAT[3] = {name for name in ESTIMATORS if name.startswith("frame")}
 
 
 def rows(name):
     """Return 30 rows that an estimator can read: whole numbers, or what its name says."""
     X = load_iris().data[::5].round()
+    if name.startswith("frame"):
+        return pl.DataFrame(table(X)) if "polars" in name else pd.DataFrame(table(X))
     if name == "gaps":
         X[:, :2] = 2.0 ** (5 * X[:, :2]) - 5000
     if name == "seconds":
@@ -57,16 +72,28 @@ def rows(name):
     return X.astype(np.float32) if name == "float32" else X
 
 
+def table(X):
+    """Return columns of many kinds, with missing cells, by name."""
+    columns = {"length": X[:, 0], "width": X[:, 1].astype("i2"), "is_long": X[:, 2] > 4}
+    columns["kind"] = [["setosa", "other", None][int(width)] for width in X[:, 3]]
+    columns["at"] = np.datetime64("2024-01-01", "us") + X[:, 2].astype("m8[D]")
+    columns["at"][3] = np.datetime64("NaT")
+    return columns
+
+
 def answers(estimator, X):
     """Return what an estimator says of rows, as arrays by name."""
+    numbers = estimator.__hvae_model__().reconstruct(check_new_rows(estimator, X), 1)
     found = {
         "latents": estimator.transform(X),
-        "reconstruction": estimator.reconstruct(X),
+        "reconstruction": numbers,
         "rates": estimator.rates_,
         "betas": estimator.betas_,
         "distortion": np.asarray(estimator.distortion_),
         "train_rates": estimator.history_["train_rates"],
     }
+    if hasattr(estimator, "columns_"):
+        found["categories"] = np.asarray(estimator.reconstruct(X)["kind"]).astype(str)
     if hasattr(estimator, "labels_"):
         found |= {"labels": estimator.labels_, "predicted": estimator.predict(X)}
     return found

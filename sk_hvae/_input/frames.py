@@ -187,9 +187,11 @@ def make_frame(library, names, columns, dtypes, index=None):
 def _pandas_column(pandas, cells, dtype):
     if isinstance(cells, list):
         return pandas.Series(cells, dtype=dtype)
+    if isinstance(dtype, pandas.ArrowDtype):
+        column = _pyarrow_column(sys.modules["pyarrow"], cells, dtype.pyarrow_dtype)
+        return pandas.Series(pandas.arrays.ArrowExtensionArray(column))
     column = pandas.Series(cells)
-    zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
-    if zone is not None:
+    if getattr(dtype, "tz", None) is not None:
         column = column.dt.tz_localize("UTC")
     return column.astype(dtype)
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from sk_hvae._extras import import_extra
 from sk_hvae._input.cells import TextError, is_missing, meaning_of
-from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
+from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, range_of, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
 from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.tables import columns_as_numbers, name_column
+from sk_hvae.nn.spelling import did_you_mean
 
 # How the numbers of these kinds of columns turn into cells again. Microseconds are what float64
 # still tells apart in seconds since 1970.
@@ -42,7 +43,8 @@ class Column(NamedTuple):
         Python's type of the cells, where the dtype alone does not tell how to make them: "int",
         "bool", "str", "Decimal", "date", "datetime", "datetime in UTC", "timedelta".
     categories : tuple or None
-        The different values of a column of categories, in the order of their codes.
+        The different values of a column of categories, in the order of their codes; of a column
+        of numbers that are to be categories, these numbers.
     n_missing : int
         Number of cells that were missing at fit.
     hole : {"nan", "NA", "NaT"} or None
@@ -114,13 +116,21 @@ class Schema(NamedTuple):
         """Return tuples of plain values, and of the categories as they are."""
         return self.library, tuple(map(tuple, self.columns)), self.n_rows, tuple(self.patterns)
 
-    def check(self, n_features):
-        """Raise ValueError unless there are so many columns, of dtypes that their library has.
+    def check(self, largest):
+        """Raise ValueError if these cannot be the columns of a fit.
 
         The dtypes of a library that is not installed are taken on trust until they are needed.
+
+        Parameters
+        ----------
+        largest : sequence of float
+            Of the numbers of each column, the largest one; of a column of categories, a code.
         """
-        if len(self.columns) != n_features:
-            raise ValueError(f"the frame has {len(self.columns)} columns, and X {n_features}")
+        if len(self.columns) != len(largest):
+            raise ValueError(f"the frame has {len(self.columns)} columns, and X {len(largest)}")
+        for column, code in zip(self.columns, largest, strict=True):
+            if column.kind == "category" and code >= len(column.categories or ()):
+                raise ValueError(f"column {column.name!r} has no category of the code {code:g}")
         if importlib.util.find_spec(self.library) is not None:
             for column in self.columns:
                 restore_dtype(column.dtype, self.library)
@@ -170,6 +180,10 @@ class Schema(NamedTuple):
                 name = name_column(number, self.names)
                 raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
         turned = columns_as_numbers(plain, self.names)
+        for number in self.numbers_of(["number"]):
+            codes = self.columns[number].categories
+            if codes is not None and unknown == "missing":
+                turned[number] = _known_or_missing(turned[number], codes)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
         for number in self.numbers_of(["empty"]):
@@ -200,12 +214,12 @@ class Schema(NamedTuple):
             If the column cannot have such a value.
         """
         column = self.columns[number]
+        if column.kind == "category":
+            return float(_code_of(value, column.categories))
         if column.kind in _TIMES and isinstance(value, str):
             value = (np.datetime64 if column.kind == "datetime" else np.timedelta64)(value)
         cells = np.empty(1, object)
         cells[0] = value
-        if column.kind == "category":
-            return float(self._codes(number, cells, "error")[0])
         return float(columns_as_numbers({number: cells}, self.names)[number][0])
 
     def decode(self, numbers, index=None):
@@ -238,10 +252,17 @@ def _checked(column):
     right = column.kind in KINDS and column.cell in (None, *_CELLS)
     right = right and column.hole in (None, "nan", *_HOLES.values())
     right = right and type(column.n_missing) is int and type(column.dtype) in (str, dict)
-    right = right and (type(column.categories) is tuple if is_named else column.categories is None)
+    kinds = (tuple,) if is_named else (tuple, type(None))
+    right = right and type(column.categories) in kinds and (is_named or _are_codes(column))
     if not right or (is_named and len(set(column.categories)) != len(column.categories)):
         raise ValueError(f"there is no such {column}")
     return column
+
+
+def _are_codes(column):
+    """Tell whether the categories of a column that is not of categories are numbers, or none."""
+    codes = column.categories or ()
+    return (column.kind == "number" or not codes) and {*map(type, codes)} <= {int, float}
 
 
 def _learn(series, number, frame, reading):
@@ -267,7 +288,8 @@ def _learn(series, number, frame, reading):
         categories = _categories(described, different)
         return Column(name, described, kind, None, categories, n_missing, hole)
     cell = _type_of_cells(series.dtype, different)
-    return Column(name, dtype_of_categories(described), kind, cell, None, n_missing, hole)
+    codes = tuple(sorted(different)) if kind == "number" and reading == "categories" else None
+    return Column(name, dtype_of_categories(described), kind, cell, codes, n_missing, hole)
 
 
 def _described(dtype, library):
@@ -376,6 +398,11 @@ def _categories(described, different):
         return tuple(sorted(different, key=lambda cell: (type(cell).__name__, str(cell))))
 
 
+def _known_or_missing(numbers, codes):
+    are_known = np.isin(numbers, codes)
+    return numbers if are_known.all() else np.where(are_known, numbers, np.nan)
+
+
 def _are_of_other_kind(cells, categories):
     """Tell whether cells are numbers where the categories are text, or the other way round."""
     is_text = [isinstance(cell, str) for cell in cells]
@@ -383,14 +410,27 @@ def _are_of_other_kind(cells, categories):
     return not any(is_text) if all(was_text) else all(is_text) and not any(was_text)
 
 
+def _code_of(value, categories):
+    """Return the code of a category; raises ValueError if there is no such category."""
+    if value not in categories:
+        known = [category for category in categories if isinstance(category, str)]
+        hint = did_you_mean(value, known)
+        raise ValueError(f"in fit it had the categories {_listed(categories)}.{hint}")
+    return categories.index(value)
+
+
+def _listed(categories):
+    n_more = len(categories) - _LISTED
+    more = f" and {n_more} more" if n_more > 0 else ""
+    return ", ".join(map(repr, categories[:_LISTED])) + more
+
+
 def _unknown_found(strange, column, name):
     listed = ", ".join(sorted(map(repr, strange))[:_LISTED])
-    known = ", ".join(map(repr, column.categories[:_LISTED]))
-    n_more = len(column.categories) - _LISTED
-    more = f" and {n_more} more" if n_more > 0 else ""
     return (
-        f"column {name} of X has the unknown categories {listed}; in fit it had {known}{more}. "
-        "handle_unknown='missing' takes unknown categories as missing cells."
+        f"column {name} of X has the unknown categories {listed}; in fit it had "
+        f"{_listed(column.categories)}. handle_unknown='missing' takes unknown categories as "
+        "missing cells."
     )
 
 
@@ -408,11 +448,22 @@ def _cells_of(column, numbers):
         cells = _objects_of_times(_times_of(column.kind, numbers), column.cell)
         return [hole if cell is None else cell for cell in cells]
     is_plain = column.cell is None and column.hole is None and column.dtype != "object"
+    if column.kind == "number":
+        numbers = _within(numbers.astype(float), range_of(column.dtype))
     if column.kind == "number" and is_plain:
-        return numbers.astype(float)
+        return numbers
     make = _time_of_day if column.kind == "time" else _FROM_NUMBER[column.cell]
     pairs = zip(numbers.tolist(), is_missing.tolist(), strict=True)
     return [hole if missing else make(number) for number, missing in pairs]
+
+
+def _within(numbers, ends):
+    """Return numbers that a dtype can hold: the nearest ones of a range."""
+    if ends is None:
+        return numbers
+    low, high = ends
+    # float64 has no number as large as those of 64 bits, but one that is a little less.
+    return np.clip(numbers, low, high if float(high) <= high else np.nextafter(float(high), 0))
 
 
 def _restored_hole(name):

@@ -19,6 +19,7 @@ from sk_hvae.plotting._nominal import (
     category_names,
     holds_numbers,
     indicators,
+    labels_in_schema,
     no_categories,
 )
 
@@ -51,6 +52,8 @@ class SampleDisplay(Display):
     categories : ndarray of shape (n_categories, 2), default=None
         Column number and code of every category, of columns whose codes are names; None if all
         columns hold numbers.
+    labels : sequence of str, default=None
+        What the code of every category stands for; None takes the codes themselves.
 
     Attributes
     ----------
@@ -84,12 +87,14 @@ class SampleDisplay(Display):
         image_shape: ImageShape | None = None,
         feature_names: Sequence[str] | None = None,
         categories: NDArray[Any] | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         self.samples = samples
         self.X: Any = X
         self.image_shape = image_shape
         self.feature_names = feature_names
         self.categories = no_categories() if categories is None else categories
+        self.labels = labels
 
     @classmethod
     def from_estimator(
@@ -144,6 +149,7 @@ class SampleDisplay(Display):
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),
             categories=categories_of(estimator),
+            labels=labels_in_schema(estimator),
         )
 
     def _draw(self, ax):
@@ -180,7 +186,8 @@ class SampleDisplay(Display):
             [moments(indicators(rows, self.categories))[0] for rows in (self.X, self.samples)]
         )
         most = np.sort(np.argsort(-shares[0], kind="stable")[:_MOST_CATEGORIES])
-        names = category_names(self.categories, self.feature_names, self.X.shape[1])
+        n_columns = self.X.shape[1]
+        names = category_names(self.categories, self.feature_names, n_columns, self.labels)
         for shift, share, label in zip((-0.2, 0.2), shares[:, most], _BOTH, strict=True):
             ax.bar(np.arange(len(most)) + shift, share, 0.4, label=label)
         ax.set_xticks(range(len(most)), [names[number] for number in most], rotation=90)

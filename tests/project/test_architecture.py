@@ -115,6 +115,7 @@ HOOKS = {
         "__setstate__",
         "__sklearn_tags__",
         "_doc_link_template",
+        "_html_repr",
         "_validate_params",
     },
     "skorch": {
