@@ -45,7 +45,9 @@ def column_of(cells, library, dtype):
         return pd.DataFrame({"c": pd.Series(cells, dtype=dtype)})
     if library == "polars":
         kind = getattr(pl, dtype)
-        return pl.DataFrame({"c": pl.Series(cells, dtype=kind(10, 2) if dtype == "Decimal" else kind)})
+        return pl.DataFrame(
+            {"c": pl.Series(cells, dtype=kind(10, 2) if dtype == "Decimal" else kind)}
+        )
     kind = pa.decimal128(10, 2) if dtype == "decimal128" else pa.type_for_alias(dtype)
     return pa.table({"c": pa.array(cells, type=kind)})
 
