@@ -35,7 +35,7 @@ def plain_vae(seed):
     return HierarchicalVAETransformer(betas=1.0, likelihood="gaussian", random_state=seed)
 
 
-# --- synthetic rows: functions of (training rows, seed) that return a function of a number of rows --
+# --- synthetic rows: (training rows, seed) -> function of the number of rows to draw --------------
 
 
 def sample_hvae(train, seed):
@@ -102,7 +102,7 @@ def sample_columns(train, seed):
 
 
 def sample_rows(train, seed):
-    """The training rows themselves: the ceiling. Copies only where more rows are wanted."""
+    """Return the training rows: the ceiling. There are copies if more rows are wanted."""
     return lambda n: train.sample(n, replace=n > len(train), random_state=seed, ignore_index=True)
 
 
@@ -116,7 +116,7 @@ SAMPLERS = {
 }
 
 
-# --- imputing: functions of (rows with holes, seed) that return them without -----------------------
+# --- imputing: (rows with holes, seed) -> rows without --------------------------------------------
 
 
 def impute_hvae(holed, seed):
@@ -154,7 +154,7 @@ IMPUTERS = {
 }
 
 
-# --- odd rows: functions of (training rows, rows, seed) that return how usual the rows are ---------
+# --- odd rows: (training rows, rows, seed) -> how usual the rows are ------------------------------
 
 
 def score_hvae(train, rows, seed):
@@ -185,7 +185,7 @@ SCORERS = {
 }
 
 
-# --- classifiers: functions of (training rows, their classes, rows, seed) that return probabilities -
+# --- classifiers: (training rows, their classes, rows, seed) -> probabilities ---------------------
 
 
 def classify_searched(train, y, rows, seed):

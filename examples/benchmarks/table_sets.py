@@ -1,13 +1,14 @@
 """The tables of tables.py, and the one preparation that its peers get.
 
 How the tables were chosen, before any result was seen: for each kind of table that people have
-(mixed, wide, small, counts, money, only numbers, only codes, booleans, dates, text, holes), the best
-known ones that a Python package ships and that have a column which one would want to predict.
-``FIRST`` are the twelve on which the library may be improved. ``SECOND`` is a second dozen, chosen by
-the same rule, that shows whether what was improved holds for other tables as well.
+(mixed, wide, small, counts, money, only numbers, only codes, booleans, dates, text, holes), the
+best known ones that a Python package ships and that have a column which one would want to predict.
+``FIRST`` are the twelve on which the library may be improved. ``SECOND`` is a second dozen, chosen
+by the same rule, that shows whether what was improved holds for other tables as well.
 
 A table is what its package returns, without R's row numbers. The one column of dates is read as
-dates, as ``pandas.read_csv(parse_dates=...)`` does. Of longer tables, 5,000 rows are drawn at random.
+dates, as ``pandas.read_csv(parse_dates=...)`` does. Of longer tables, 5,000 rows are drawn at
+random.
 """
 
 from collections.abc import Callable
@@ -224,9 +225,8 @@ class Prepared:
                 hole = block[:, -1] > 0.5 if has_holes else np.zeros(len(block), bool)
                 columns[name] = as_dtype(np.where(hole, np.nan, block[:, 0] * scale + mean), dtype)
             else:
-                cells = [*levels, None][: width or 1] if width else [None]
-                best = block.argmax(axis=1) if width else np.zeros(len(block), int)
-                columns[name] = as_dtype(np.array(cells, dtype=object)[best], dtype)
+                cells = np.array([*levels, None], dtype=object)
+                columns[name] = as_dtype(cells[block.argmax(axis=1)], dtype)
         return pd.DataFrame(columns)
 
 

@@ -9,26 +9,26 @@ synthetic
     them from the other half, which no method has seen, by 5-fold cross-validation; .5 is the best.
     ``invalid``: cells in 100,000 new rows, per million, that hold a category or a hole that the
     training column has not, lie outside its range, or have more decimals than it; ``dtypes`` counts
-    the columns whose dtype changed. ``synthetic`` and ``real``: AUC of boosting for the target
-    on the other half, trained on new rows and on the training half.
+    the columns whose dtype changed. ``synthetic`` and ``real``: AUC of boosting for the target on
+    the other half, trained on new rows and on the training half.
 impute
-    Remove 20% of the cells at random, but of the target, and no column's last. ``numbers``: root mean
-    squared error of the removed cells, each divided by the standard deviation of its column;
-    ``categories``: share of the removed cells that came back wrong.
+    Remove 20% of the cells at random, but none of the target, and no column's last. ``numbers``:
+    root mean squared error of the removed cells, each divided by the standard deviation of its
+    column; ``categories``: share of the removed cells that came back wrong.
 odd
-    Fit on one half, and give every row of the other half a score. ``swapped``: in half of these rows
-    30% of the cells, at least two, are exchanged for those of random other rows, each column by itself,
-    so that every cell is one that occurs. ``wild``: in half of these rows, one number is moved
-    beyond the range of the column by 10% to 100% of its range. ``class``: if the target's rarest class
-    has less than 30% of the rows, they are the odd ones; the half for training is then without them,
-    and the target column is left out. Each is the AUC at which scores find the odd rows, and
-    ``auc`` their mean.
+    Fit on one half, and give every row of the other half a score. ``swapped``: in half of these
+    rows 30% of the cells, at least two, are exchanged for those of random other rows, each column
+    by itself, so that every cell is one that occurs. ``wild``: in half of these rows, one number is
+    moved beyond the range of its column, by 10% to 100% of that range. ``class``: if the target's
+    rarest class has less than 30% of the rows, they are the odd ones; the half for training is then
+    without them, and the target column is left out. Each is the AUC at which scores find the odd
+    rows, and ``auc`` their mean.
 classify
-    5-fold cross-validation: features are learnt from the other columns of the training rows, and
-    a logistic regression on them predicts the target. ``hvae`` chooses its rates by RateSearchCV
+    5-fold cross-validation: features are learnt from the other columns of the training rows, and a
+    logistic regression on them predicts the target. ``hvae`` chooses its rates by RateSearchCV
     within the training rows. ``auc`` is one against the rest, and ``accuracy`` beside it.
 speed
-    CPU seconds of a fit to 4,500 rows, or what there are, of the tables with 13 to 34 columns and at
+    CPU seconds of a fit to 4,500 rows, or a few less, of the tables with 13 to 34 columns and at
     least 4,000 rows, and the mean ``score`` of rows that were not fitted, in nats.
 
 Means over seeds, which set splits, holes, odd rows and models alike. At the end, what the figures
@@ -229,13 +229,11 @@ def make_wild(frame, train, is_odd, rng):
     moved = frame.copy()
     for k, name in enumerate(names):
         low, high = train[name].min(), train[name].max()
+        places = decimals(numbers(train[name]))
         step = (high - low) * rng.uniform(0.1, 1, size=len(frame))
         wild = np.where(rng.random(len(frame)) < 0.5, low - step, high + step)
-        wild = (
-            wild.round(decimals(numbers(train[name])) or 0)
-            if decimals(numbers(train[name])) is not None
-            else wild
-        )
+        if places is not None:
+            wild = wild.round(places)
         moved[name] = moved[name].where(~is_odd | (chosen != k), wild).astype(frame[name].dtype)
     return moved
 
@@ -346,7 +344,7 @@ def count(values):
 def compare(means, method, figure, other=None, better=np.less_equal):
     """Compare hvae with a peer at every table that has both, by the same or another figure."""
     return [
-        bool(better(by[("hvae")][figure], by[method][other or figure]))
+        bool(better(by["hvae"][figure], by[method][other or figure]))
         for by in means.values()
         if "hvae" in by and method in by and figure in by["hvae"] and figure in by[method]
     ]
@@ -427,8 +425,8 @@ def summarise(results, parts, tables):
             }
             frame = pd.DataFrame(values).T
             frame = frame.reindex(columns=[m for m in PARTS[part][1] if m in frame])
-            frame.loc["(mean)"] = frame.mean()
-            print(f"\n{figure}\n{frame.round(3).to_string(na_rep='')}")
+            frame.loc["mean of these"] = frame.mean()
+            print(f"\n{figure}\n{frame.astype(float).round(3).to_string(na_rep='')}")
         print()
         for line in BARS[part](means):
             print(f"  {line}")
