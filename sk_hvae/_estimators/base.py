@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
 from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_html_repr
 
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
 from sk_hvae._estimators.attributes import FittedAttributes
+from sk_hvae._estimators.column_table import as_html, column_table
 from sk_hvae._estimators.inspection import inspect_first_rows, inspect_further_rows
 from sk_hvae._estimators.parameters import (
     check_callbacks,
@@ -27,12 +29,22 @@ from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plan import Plan
 from sk_hvae._fit.settings import TrainingSettings
 from sk_hvae._input.checks import check_rows
-from sk_hvae._input.likelihood_columns import resolve_likelihood
+from sk_hvae._input.frames import read_frame
+from sk_hvae._input.likelihood_columns import AUTO, readings_of, resolve_likelihood
+from sk_hvae._input.tables import as_table
 from sk_hvae._sklearn.callbacks import CallbackSupportMixin, FitReport
 from sk_hvae._sklearn.documentation import DocumentationLinkMixin
-from sk_hvae._sklearn.fitted_state import as_attributes, columns_of, is_fitted, set_fitted
+from sk_hvae._sklearn.fitted_state import (
+    as_attributes,
+    columns_of,
+    fitted_of,
+    is_fitted,
+    schema_of,
+    set_fitted,
+)
 from sk_hvae.exceptions import RateTargetWarning, TrainingInterruptedWarning, warn_caller
 from sk_hvae.nn.building import Architecture
+from sk_hvae.nn.likelihoods import resolve as new_likelihood
 from sk_hvae.nn.networks.hit import PRESETS
 
 # The networks' weights decay by this over the number of rows: a small table is not learnt by heart,
@@ -90,11 +102,15 @@ class BaseHierarchicalVAE(
             The second is what scikit-learn's checks found out about the columns of X.
         """
         is_new = go_on_from is None
-        rows, columns = self._check(X, is_new)
-        names = columns.get("feature_names_in_")
+        rows, columns = self._check(X, go_on_from)
+        names, schema = columns.get("feature_names_in_"), columns.get("_schema")
         goal = self._goal()
-        architecture = self._architecture(goal, rows.shape[1])
-        likelihood = resolve_likelihood(self.likelihood, X, names, rows.shape[1])
+        masks = self._masks(schema, go_on_from)
+        architecture = self._architecture(goal, rows.shape[1])._replace(missing=masks)
+        if not is_new and self.likelihood == AUTO:
+            likelihood = new_likelihood(go_on_from.likelihood)
+        else:
+            likelihood = resolve_likelihood(self.likelihood, X, names, rows, schema)
         resolve_output_layers(self.output_layers, goal.n_layers)
         accelerator = joined_accelerator()
         device = resolve_device(self.device, accelerator)
@@ -126,18 +142,39 @@ class BaseHierarchicalVAE(
         return inspect_further_rows(plan, go_on_from), columns
 
     @final
-    def _check(self, X, is_new):
+    def _check(self, X, go_on_from):
         """Check X; returns rows on the CPU, and what is known of the columns, by attribute."""
+        X = as_table(X)
+        is_new, frame = go_on_from is None, read_frame(X)
         # What an earlier fit knew of its columns is to stay, if this one comes to nothing.
         holder = type(self)(**self.get_params(deep=False)) if is_new else self
+        may_miss = frame is not None if is_new else go_on_from.architecture.missing
         rows = check_rows(
             holder,
             X,
             reset=is_new,
             min_rows=2 if is_new else 1,
-            allow_nan=self.missing == "mask",
+            allow_nan=may_miss if self.missing == "auto" else self.missing == "mask",
+            readings=readings_of(self.likelihood, frame, X) if frame is not None else None,
+            unknown=self.handle_unknown,
         )
         return rows, columns_of(holder)
+
+    @final
+    def _masks(self, schema, go_on_from):
+        """Tell whether the model is to know of missing cells.
+
+        With "auto" all tables have such models, because cells of later rows may be missing. What
+        are no tables, but images or for networks of one's own, have one if cells are missing.
+        """
+        if self.missing != "auto":
+            return self.missing == "mask"
+        if go_on_from is not None:
+            return go_on_from.architecture.missing
+        if schema is None:
+            return False
+        is_table = self.image_shape is None and self.network in ("auto", "mlp")
+        return is_table or schema.has_missing
 
     @final
     def _architecture(self, goal, n_features):
@@ -151,7 +188,6 @@ class BaseHierarchicalVAE(
             image_shape,
             self.inference,
             self.top_layer,
-            self.missing == "mask",
         )
 
     @final
@@ -205,6 +241,14 @@ class BaseHierarchicalVAE(
     def _validate_params(self):
         with hints(self._parameter_constraints, self.get_params(deep=False)):
             super()._validate_params()
+
+    @final
+    def _html_repr(self):
+        """Show what the columns of a frame were taken for, below scikit-learn's diagram."""
+        diagram, schema = estimator_html_repr(self), schema_of(self)
+        if schema is None or not is_fitted(self):
+            return diagram
+        return diagram + as_html(column_table(schema, fitted_of(self).likelihood))
 
     @final
     def __getstate__(self):

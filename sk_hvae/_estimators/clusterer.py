@@ -1,6 +1,7 @@
 """HVAEClusterer: clusters as the top layer of the hierarchy."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -17,9 +18,8 @@ from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.inspection import inspect_first_rows
-from sk_hvae._estimators.model import check_new_rows
+from sk_hvae._estimators.model import as_in_fit, check_new_rows
 from sk_hvae._estimators.parameters import (
-    check_count,
     check_layer_values,
     draw_seed,
     resolve_output_layers,
@@ -27,6 +27,7 @@ from sk_hvae._estimators.parameters import (
 )
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import (
+    HandleUnknown,
     ImageShape,
     InferenceKind,
     LayerSizes,
@@ -47,7 +48,7 @@ from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._input.repeats import Repeats
 from sk_hvae._sklearn.callbacks import with_callbacks
-from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
 from sk_hvae.exceptions import (
     CategoryWarning,
@@ -133,11 +134,33 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         Form of the Gaussian posteriors, as in `HierarchicalVAETransformer`. With "ladder", the
         priors of the clusters differ from each other, so that each cluster has a centre and samples
         of its own. With "top_down", they hardly differ at high rates.
-    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
-        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`.
-    missing : {"error", "mask"}, default="error"
-        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
-        cells of a masked array.
+    likelihood : "auto", str, Likelihood, dict or list of (likelihood, columns), default="auto"
+        Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
+        it gives every column what suits its dtype: text, categories and truth values are
+        "categorical"; numbers, datetimes and durations are ``Gaussian(scaling="quantile",
+        sigma="per_feature")``, which follows skewed columns and those that are rounded, and draws
+        values that the column can have. Only pixels of images stay "gaussian". ``columns_`` shows
+        what was chosen. "gaussian" takes raw columns: the model
+        standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
+        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
+        whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        values, 0 to 255 or those divided by 255. A dict gives a likelihood to some columns,
+        ``{"age": "poisson"}``; the others have that of "auto". A list gives a likelihood for each
+        column. Columns are named by
+        number or by name, ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices,
+        boolean masks and functions of X, as in ColumnTransformer. Datetimes and durations in X
+        become seconds; datetimes are counted from 1970. See `sk_hvae.nn` for variants of each
+        likelihood.
+    missing : {"auto", "error", "mask"}, default="auto"
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
+        of a masked array. "auto" allows them in a frame, because tables have them, and not in an
+        array, where NaN is often the mistake of a computation. Missing cells do not count in the
+        distortion. The encoder is told which
+        cells are missing, and reads in their place the values that a factor analysis of the
+        training rows expects. ``impute`` fills them in.
+    handle_unknown : {"error", "missing"}, default="missing"
+        What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
+        cell. With "missing", rare categories do no harm in cross-validation.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. The columns of the last layer are the
         probabilities of the clusters. This can be changed without fitting again.
@@ -286,8 +309,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             name: _TRANSFORMER[name]
             for name in (
                 *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
-                *("missing", "output_layers", "max_epochs", "batch_size", "lr", "precision"),
-                *("device", "callbacks", "checkpoint", "random_state", "verbose"),
+                *("missing", "handle_unknown", "output_layers", "max_epochs", "batch_size"),
+                *("lr", "precision", "device", "callbacks", "checkpoint", "random_state"),
+                "verbose",
             )
         },
     }
@@ -305,8 +329,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         network: Network = "auto",
         image_shape: ImageShape | None = None,
         inference: InferenceKind = "ladder",
-        likelihood: LikelihoodChoice = "gaussian",
-        missing: Missing = "error",
+        likelihood: LikelihoodChoice = "auto",
+        missing: Missing = "auto",
+        handle_unknown: HandleUnknown = "missing",
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 256,
@@ -330,6 +355,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         self.inference = inference
         self.likelihood = likelihood
         self.missing = missing
+        self.handle_unknown = handle_unknown
         self.output_layers = output_layers
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -406,6 +432,13 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     def cluster_centers_(self) -> NDArray[np.floating]:
         """Clusters decoded, (n_clusters, n_features)."""
         return fitted_of(self).centers
+
+    @property
+    def cluster_centers_frame_(self) -> Any:
+        """``cluster_centers_`` as a frame like the X of ``fit``, if that was one."""
+        if schema_of(self) is None:
+            raise AttributeError("cluster_centers_frame_ exists only if fit was given a frame.")
+        return as_in_fit(self, self.cluster_centers_)
 
     @property
     def cluster_tree_(self) -> NDArray[np.float64]:
@@ -491,9 +524,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         n_samples: int = 1,
         cluster: int | None = None,
         *,
+        given: Mapping[Any, Any] | None = None,
         mean: bool = False,
         random_state: RandomState = None,
-    ) -> NDArray[np.floating]:
+    ) -> Any:
         """Draw data from the model, or from one of its clusters.
 
         Parameters
@@ -503,6 +537,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         cluster : int, default=None
             Cluster to draw from. None draws each cluster as often as it occurs in the training
             rows.
+        given : dict, default=None
+            Conditions on columns: name or number of a column to the value that all rows are to
+            have, to a list of values, or, for numbers and dates, to a range as a tuple (low, high),
+            whose ends belong to it and are None if they are open:
+            ``{"region": "north", "age": (30, None)}``.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
@@ -512,8 +551,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+        frame or ndarray of shape (n_samples, n_features)
+            A frame like that of ``fit``, if it was given one: with its names, dtypes and
+            categories, and only with values that its columns can have. Else an array
+            on the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
             more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
@@ -521,7 +562,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is less than 1, there is no such cluster, or ``random_state`` is
+            If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
+            what the model hardly ever draws, there is no such cluster, or ``random_state`` is
             no seed.
 
         Examples
@@ -541,9 +583,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
                 f"None; got {cluster!r}."
             )
-        check_count("n_samples", n_samples)
         top = None if cluster is None else model.one_hot(cluster)
-        return model.sample(n_samples, model.noise(self._seed(random_state)), top, mean)
+        return self._draw(n_samples, given, random_state, top, mean)
 
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)

@@ -11,8 +11,10 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_array
 
 from sk_hvae._data.devices import usable_device
-from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.conditions import conditions_of
+from sk_hvae._estimators.model import as_in_fit, check_new_rows, model_of
 from sk_hvae._estimators.parameters import (
+    check_count,
     check_out,
     draw_seed,
     resolve_layer,
@@ -21,8 +23,10 @@ from sk_hvae._estimators.parameters import (
 from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
-from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae._input.frames import fill_holes, index_of
+from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
 from sk_hvae._sklearn.privates import check_feature_names_in
+from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 
 class LatentsMixin(TransformerMixin):
@@ -121,7 +125,8 @@ class LatentsMixin(TransformerMixin):
                 f"output_layers={self.output_layers!r}."
             )
         layers = self._output_numbers()
-        return model.decode(Z[:, model.layer_slices(layers)[layers[0]]], layers[0])
+        decoded = model.decode(Z[:, model.layer_slices(layers)[layers[0]]], layers[0])
+        return as_in_fit(self, decoded, index_of(X))
 
     def latents(
         self, X: MatrixLike, sample: bool = False, *, random_state: RandomState = None
@@ -174,7 +179,7 @@ class LatentsMixin(TransformerMixin):
         *,
         random_state: RandomState = None,
     ) -> NDArray[np.floating]:
-        """Decode the posterior mean of a layer. With ``missing="mask"``, missing cells are imputed.
+        """Decode the posterior mean of a layer: all cells, also those that are not missing.
 
         Parameters
         ----------
@@ -217,7 +222,48 @@ class LatentsMixin(TransformerMixin):
         rows, model = check_new_rows(self, X), model_of(self)
         number = resolve_layer(layer, model.n_layers)
         noise = model.noise(self._seed(random_state)) if resample else None
-        return model.reconstruct(rows, number, noise)
+        return as_in_fit(self, model.reconstruct(rows, number, noise), index_of(X))
+
+    def impute(self, X: MatrixLike) -> Any:
+        """Fill in the missing cells of X; all other cells stay as they are.
+
+        Numbers become their expectation given the cells that are there, and categories the most
+        probable one.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``.
+
+        Returns
+        -------
+        frame or ndarray of shape (n_samples, n_features)
+            X with its missing cells filled in, in its own dtypes; an array if ``fit`` was given
+            one. A column without any value in ``fit`` stays missing.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X has other columns than in ``fit``, or cannot come from the likelihood, or if cells
+            are missing and the model was fitted with ``missing="error"``, or to an array without
+            ``missing="mask"``.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris(as_frame=True).data
+        >>> holey = X.mask(X > 6.5)
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=50, random_state=0).fit(holey)
+        >>> int(holey.isna().sum().sum()), int(hvae.impute(holey).isna().sum().sum())
+        (34, 0)
+        """
+        rows, model = check_new_rows(self, X), model_of(self)
+        imputed = as_in_fit(self, model.impute(rows), index_of(X))
+        return fill_holes(X, imputed)
 
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
@@ -529,6 +575,20 @@ class LatentsMixin(TransformerMixin):
     @final
     def _output_numbers(self):
         return resolve_output_layers(self.output_layers, fitted_of(self).n_layers)
+
+    @final
+    def _draw(self, n_samples, given, random_state, top=None, mean=False):
+        """Draw rows as ``fit`` was given them, under conditions and below a top layer, if any."""
+        model = model_of(self)
+        check_count("n_samples", n_samples)
+        noise = model.noise(self._seed(random_state))
+        if given is None:
+            return as_in_fit(self, model.sample(n_samples, noise, top, mean))
+        names = getattr(self, "feature_names_in_", None)
+        conditions = conditions_of(given, schema_of(self), names, model.n_features)
+        with told_by_name(names):
+            drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+        return as_in_fit(self, drawn)
 
     @final
     def _seed(self, random_state):

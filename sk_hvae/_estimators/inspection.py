@@ -55,7 +55,14 @@ def inspect_further_rows(plan, fitted):
     """
     _refuse_changes(plan, fitted)
     known, names = fitted.likelihood.summary, plan.feature_names
-    found = DataSummary.of(plan.training.chunks(), known=known, coded=())
+    constant = (known.std == 0).tolist()
+    distributed = plan.likelihood.distributed_columns(len(constant))
+    found = DataSummary.of(
+        plan.training.chunks(),
+        known=known,
+        coded=(),
+        distributed=[column for column in distributed if constant[column]],
+    )
     is_off_scale = warn_of_scales(fitted.likelihood, found, names)
     plan.rows.check(told_by_name(names)(fitted.likelihood.check))
     return plan._replace(
@@ -70,18 +77,29 @@ def _summarise(plan):
     """Summarise all rows."""
     image_shape = plan.architecture.image_shape
     n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
-    coded = plan.likelihood.coded_columns(plan.rows.shape[1])
-    return DataSummary.of(plan.rows.chunks(), n_channels, is_image, coded=coded)
+    n_features = plan.rows.shape[1]
+    return DataSummary.of(
+        plan.rows.chunks(),
+        n_channels,
+        is_image,
+        coded=plan.likelihood.coded_columns(n_features),
+        distributed=plan.likelihood.distributed_columns(n_features),
+    )
 
 
 def _of_training(plan, whole):
     """Summarise the rows to train on, given the summary of all.
 
-    What values a column may have, and whether the columns are pixels, are no estimates: these are
-    taken from all rows, held-out ones included.
+    What values a column may have, on which grid, and whether the columns are pixels, are no
+    estimates: these are taken from all rows, held-out ones included.
     """
-    summary = DataSummary.of(plan.training.chunks(), known=whole, coded=())
-    return summary._replace(minimum=whole.minimum, maximum=whole.maximum)
+    distributed = plan.likelihood.distributed_columns(plan.rows.shape[1])
+    summary = DataSummary.of(plan.training.chunks(), known=whole, coded=(), distributed=distributed)
+    summary = summary._replace(minimum=whole.minimum, maximum=whole.maximum)
+    if summary.marginals is None:
+        return summary
+    marginals = summary.marginals._replace(steps=whole.marginals.steps)
+    return summary._replace(marginals=marginals)
 
 
 def _warn_of_wild_cells(plan, likelihood):

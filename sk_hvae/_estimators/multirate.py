@@ -20,6 +20,7 @@ from sk_hvae._estimators.parameters import (
 from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import (
+    HandleUnknown,
     ImageShape,
     InferenceKind,
     LayerRange,
@@ -87,12 +88,33 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Form of the posteriors, as in `HierarchicalVAETransformer`.
     top_layer : {"gaussian", "categorical", "gumbel"}, default="gaussian"
         Kind of z_L, as in `HierarchicalVAETransformer`.
-    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
-        Distribution of the columns of X given z_1, as in `HierarchicalVAETransformer`. Its scales
-        depend on the rates as well.
-    missing : {"error", "mask"}, default="error"
-        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked
-        cells of a masked array.
+    likelihood : "auto", str, Likelihood, dict or list of (likelihood, columns), default="auto"
+        Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
+        it gives every column what suits its dtype: text, categories and truth values are
+        "categorical"; numbers, datetimes and durations are ``Gaussian(scaling="quantile",
+        sigma="per_feature")``, which follows skewed columns and those that are rounded, and draws
+        values that the column can have. Only pixels of images stay "gaussian". ``columns_`` shows
+        what was chosen. "gaussian" takes raw columns: the model
+        standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
+        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
+        whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        values, 0 to 255 or those divided by 255. A dict gives a likelihood to some columns,
+        ``{"age": "poisson"}``; the others have that of "auto". A list gives a likelihood for each
+        column. Columns are named by
+        number or by name, ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices,
+        boolean masks and functions of X, as in ColumnTransformer. Datetimes and durations in X
+        become seconds; datetimes are counted from 1970. See `sk_hvae.nn` for variants of each
+        likelihood.
+    missing : {"auto", "error", "mask"}, default="auto"
+        Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
+        of a masked array. "auto" allows them in a frame, because tables have them, and not in an
+        array, where NaN is often the mistake of a computation. Missing cells do not count in the
+        distortion. The encoder is told which
+        cells are missing, and reads in their place the values that a factor analysis of the
+        training rows expects. ``impute`` fills them in.
+    handle_unknown : {"error", "missing"}, default="missing"
+        What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
+        cell. With "missing", rare categories do no harm in cross-validation.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
@@ -228,6 +250,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
                 "top_layer",
                 "likelihood",
                 "missing",
+                "handle_unknown",
                 "output_layers",
                 "max_epochs",
                 "batch_size",
@@ -257,8 +280,9 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         image_shape: ImageShape | None = None,
         inference: InferenceKind = "top_down",
         top_layer: TopLayer = "gaussian",
-        likelihood: LikelihoodChoice = "gaussian",
-        missing: Missing = "error",
+        likelihood: LikelihoodChoice = "auto",
+        missing: Missing = "auto",
+        handle_unknown: HandleUnknown = "missing",
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 768,
@@ -280,6 +304,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         self.top_layer = top_layer
         self.likelihood = likelihood
         self.missing = missing
+        self.handle_unknown = handle_unknown
         self.output_layers = output_layers
         self.max_epochs = max_epochs
         self.batch_size = batch_size

@@ -25,7 +25,8 @@ _SYNONYMS = {
 }
 _EXPLAINED = {
     "missing": " 'error' refuses X with missing cells; 'mask' takes NaN, None, NA, NaT and masked "
-    "cells as missing. Make NaN of any other value that stands for a missing one.",
+    "cells as missing, and 'auto' does so in frames. Make NaN of any other value that stands for a "
+    "missing one.",
 }
 # Bits and multipliers beyond these are slips of the keyboard, and float32 would lose them.
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6

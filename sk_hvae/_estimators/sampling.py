@@ -1,11 +1,9 @@
 """Samples of a whole model."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from typing import Any
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.model import model_of
-from sk_hvae._estimators.parameters import check_count
 from sk_hvae._estimators.typing import RandomState
 
 
@@ -13,14 +11,24 @@ class SamplesMixin(LatentsMixin):
     """The method ``sample`` of estimators that have no clusters to sample from."""
 
     def sample(
-        self, n_samples: int = 1, *, mean: bool = False, random_state: RandomState = None
-    ) -> NDArray[np.floating]:
+        self,
+        n_samples: int = 1,
+        *,
+        given: Mapping[Any, Any] | None = None,
+        mean: bool = False,
+        random_state: RandomState = None,
+    ) -> Any:
         """Draw data from the model: latents from the top down, then the likelihood.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of rows.
+        given : dict, default=None
+            Conditions on columns: name or number of a column to the value that all rows are to
+            have, to a list of values, or, for numbers and dates, to a range as a tuple (low, high),
+            whose ends belong to it and are None if they are open:
+            ``{"region": "north", "age": (30, None)}``.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the noise of
             the likelihood. Pictures of samples usually show this mean.
@@ -30,8 +38,10 @@ class SamplesMixin(LatentsMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
+        frame or ndarray of shape (n_samples, n_features)
+            A frame like that of ``fit``, if it was given one: with its names, dtypes and
+            categories, and only with values that its columns can have. Else an array
+            on the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
             more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
@@ -39,7 +49,8 @@ class SamplesMixin(LatentsMixin):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is less than 1, or ``random_state`` is no seed.
+            If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
+            what the model hardly ever draws, or ``random_state`` is no seed.
 
         Examples
         --------
@@ -50,6 +61,4 @@ class SamplesMixin(LatentsMixin):
         >>> hvae.sample(3, random_state=1).shape
         (3, 4)
         """
-        model = model_of(self)
-        check_count("n_samples", n_samples)
-        return model.sample(n_samples, model.noise(self._seed(random_state)), mean=mean)
+        return self._draw(n_samples, given, random_state, mean=mean)

@@ -11,6 +11,7 @@ from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.parameters import resolve_output_layers, resolve_sizes, resolve_targets
 from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.typing import (
+    HandleUnknown,
     ImageShape,
     InferenceKind,
     LayerSizes,
@@ -94,21 +95,33 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         log2(n_components) bits. Training computes the exact expectation over the states, so that
         each row passes through the lower layers once for every state. "gumbel" trains on one
         sampled state with straight-through gradients, which is faster but has more noise.
-    likelihood : str, Likelihood or list of (likelihood, columns), default="gaussian"
-        Distribution of the columns of X given z_1. "gaussian" takes raw columns: the model
+    likelihood : "auto", str, Likelihood, dict or list of (likelihood, columns), default="auto"
+        Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
+        it gives every column what suits its dtype: text, categories and truth values are
+        "categorical"; numbers, datetimes and durations are ``Gaussian(scaling="quantile",
+        sigma="per_feature")``, which follows skewed columns and those that are rounded, and draws
+        values that the column can have. Only pixels of images stay "gaussian". ``columns_`` shows
+        what was chosen. "gaussian" takes raw columns: the model
         standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
-        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for whole numbers as
-        codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit values, 0 to 255
-        or those divided by 255. A list gives a likelihood for each column. Columns are named by
+        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
+        whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
+        values, 0 to 255 or those divided by 255. A dict gives a likelihood to some columns,
+        ``{"age": "poisson"}``; the others have that of "auto". A list gives a likelihood for each
+        column. Columns are named by
         number or by name, ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices,
         boolean masks and functions of X, as in ColumnTransformer. Datetimes and durations in X
         become seconds; datetimes are counted from 1970. See `sk_hvae.nn` for variants of each
         likelihood.
-    missing : {"error", "mask"}, default="error"
+    missing : {"auto", "error", "mask"}, default="auto"
         Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
-        of a masked array. Missing cells do not count in the distortion. The encoder is told which
+        of a masked array. "auto" allows them in a frame, because tables have them, and not in an
+        array, where NaN is often the mistake of a computation. Missing cells do not count in the
+        distortion. The encoder is told which
         cells are missing, and reads in their place the values that a factor analysis of the
-        training rows expects. ``reconstruct`` imputes them.
+        training rows expects. ``impute`` fills them in.
+    handle_unknown : {"error", "missing"}, default="missing"
+        What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
+        cell. With "missing", rare categories do no harm in cross-validation.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. A layer is given by its number, which is 1
         for z_1. This can be changed without fitting again.
@@ -262,8 +275,9 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         "image_shape": ["array-like", None],
         "inference": [StrOptions(set(INFERENCE_KINDS))],
         "top_layer": [StrOptions(set(TOP_LAYERS))],
-        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood, list, tuple],
-        "missing": [StrOptions({"error", "mask"})],
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS}), Likelihood, list, tuple, dict],
+        "missing": [StrOptions({"auto", "error", "mask"})],
+        "handle_unknown": [StrOptions({"error", "missing"})],
         "output_layers": [
             "array-like",
             StrOptions({"all", "top"}),
@@ -295,8 +309,9 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         image_shape: ImageShape | None = None,
         inference: InferenceKind = "top_down",
         top_layer: TopLayer = "gaussian",
-        likelihood: LikelihoodChoice = "gaussian",
-        missing: Missing = "error",
+        likelihood: LikelihoodChoice = "auto",
+        missing: Missing = "auto",
+        handle_unknown: HandleUnknown = "missing",
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 256,
@@ -322,6 +337,7 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         self.top_layer = top_layer
         self.likelihood = likelihood
         self.missing = missing
+        self.handle_unknown = handle_unknown
         self.output_layers = output_layers
         self.max_epochs = max_epochs
         self.batch_size = batch_size

@@ -30,10 +30,13 @@ ImageShape: TypeAlias = Sequence[int]
 
 Network: TypeAlias = str | tuple[Any, Any] | list[Any]
 Columns: TypeAlias = int | str | slice | Sequence[Any] | NDArray[Any] | Callable[[Any], Any]
-LikelihoodChoice: TypeAlias = str | Likelihood | Sequence[tuple[Any, Columns] | list[Any]]
+LikelihoodChoice: TypeAlias = (
+    str | Likelihood | Sequence[tuple[Any, Columns] | list[Any]] | Mapping[Any, str | Likelihood]
+)
 InferenceKind: TypeAlias = building.InferenceKind
 TopLayer: TypeAlias = building.TopLayer
-Missing: TypeAlias = Literal["error", "mask"]
+Missing: TypeAlias = Literal["auto", "error", "mask"]
+HandleUnknown: TypeAlias = Literal["error", "missing"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 MaxEpochs: TypeAlias = int | Literal["auto"]
 RandomState: TypeAlias = int | np.random.RandomState | None

@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from sk_hvae._files.saved_arrays import KINDS, from_arrays, to_arrays
 from sk_hvae._fit.fitted import Trained
 from sk_hvae._fit.plane import Plane
+from sk_hvae._input.schema import Schema
 from sk_hvae.nn.building import (
     INFERENCE_KINDS,
     NETWORKS,
@@ -42,7 +43,7 @@ class CodeNeededError(TypeError):
 
 
 def describe(value):
-    """Describe likelihoods and devices, also in lists; all else stays as it is."""
+    """Describe likelihoods, devices and schemas, also in containers; all else stays as it is."""
     if isinstance(value, Likelihood):
         name = type(value).__name__
         if _LIKELIHOODS.get(name) is not type(value):
@@ -50,6 +51,10 @@ def describe(value):
         return {"likelihood": name, "config": {k: describe(v) for k, v in value.config.items()}}
     if isinstance(value, torch.device):
         return {"device": str(value)}
+    if isinstance(value, Schema):
+        return {"schema": value.to_plain()}
+    if isinstance(value, dict):
+        return {"by_column": [(column, describe(part)) for column, part in value.items()]}
     if isinstance(value, range):
         return list(value)
     return type(value)(map(describe, value)) if type(value) in (list, tuple) else value
@@ -66,6 +71,10 @@ def restore(value):
         return _LIKELIHOODS[value["likelihood"]](**config)
     if value.keys() == {"device"}:
         return torch.device(value["device"])
+    if value.keys() == {"schema"}:
+        return Schema.from_plain(value["schema"])
+    if value.keys() == {"by_column"}:
+        return {column: restore(part) for column, part in value["by_column"]}
     return value
 
 

@@ -27,8 +27,9 @@ from sk_hvae._input.likelihood_columns import has_plain_columns
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
 
-# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype.
-FORMAT, _OLDEST_FORMAT = 2, 1
+# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype. Formats 1 and 2
+# know no frames.
+FORMAT, _OLDEST_FORMAT = 3, 1
 _KEY = "sk_hvae"
 _WEIGHTS = "module."
 _NOT_SAVED = ("callbacks", "checkpoint")
@@ -151,7 +152,9 @@ def _to_bytes(name, params, columns, fitted):
     """Write parameters, columns and the fitted value of an estimator of some class."""
     save = _safetensors("safetensors.numpy").save
     model = describe_model(model_within(fitted), fitted.architecture)
-    names = columns.get("feature_names_in_")
+    names, schema = columns.get("feature_names_in_"), columns.get("_schema")
+    if schema is not None:
+        _refuse_code(schema)
     if not has_plain_columns(params["likelihood"]):
         params = {**params, "likelihood": model["likelihood"]}
     header = {
@@ -165,11 +168,25 @@ def _to_bytes(name, params, columns, fitted):
         "device": fitted.device,
         "data_dtype": fitted.data_dtype,
         "feature_names": None if names is None else list(names),
+        "schema": describe(schema),
     }
     arrays = {f"{_WEIGHTS}{name}": weights for name, weights in model["weights"].items()}
     arrays |= {name: model[name] for name in ("summary", "codes") if model[name] is not None}
     arrays |= {name: np.asarray(value, order="C") for name, value in to_arrays(fitted).items()}
     return save(arrays, {_KEY: json.dumps(header, default=_to_json, allow_nan=False)})
+
+
+def _refuse_code(schema):
+    """Raise TypeError if names or categories of columns are no plain values."""
+    for column in schema.columns:
+        for value in (column.name, *(column.categories or ())):
+            parts = value if isinstance(value, tuple) else (value,)
+            if not all(type(part) in (str, int, float, bool, type(None)) for part in parts):
+                raise TypeError(
+                    f"column {column.name!r} has the name or category {value!r} of type "
+                    f"{type(value).__name__}, which a file cannot hold; make text of it before "
+                    "fit, or pickle the estimator."
+                )
 
 
 def _from_parts(cls, kind, header, arrays):
@@ -200,6 +217,10 @@ def _from_parts(cls, kind, header, arrays):
     columns = {"n_features_in_": n_features}
     if header["feature_names"] is not None:
         columns["feature_names_in_"] = _names(header["feature_names"], n_features)
+    schema = restore(header["schema"]) if header["format"] > 2 else None
+    if schema is not None:
+        schema.check(n_features)
+        columns["_schema"] = schema
     return set_fitted(estimator, fitted, columns)
 
 

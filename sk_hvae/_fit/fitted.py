@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.rows import ResidentRows, as_tensor
 from sk_hvae._data.threads import FixedThreads
+from sk_hvae._fit.conditional import Conditioner
 from sk_hvae._fit.history import Epochs
+from sk_hvae._fit.imputation import impute
 from sk_hvae._fit.measurement import map_rows, measure
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
@@ -53,6 +55,11 @@ class Trained(ABC):
         """Number of layers."""
         return len(self.n_components)
 
+    @property
+    @abstractmethod
+    def likelihood(self) -> Likelihood:
+        """The fitted likelihood."""
+
     @abstractmethod
     def after_divergence(self, betas):
         """Return the same, told that training diverged, which had been at these betas."""
@@ -88,7 +95,6 @@ class Fitted(Trained):
 
     @property
     def likelihood(self) -> Likelihood:
-        """The fitted likelihood."""
         return self.module.likelihood
 
     @property
@@ -168,6 +174,16 @@ class Fitted(Trained):
 
         return self._map_to_data(module, rows, decode)
 
+    def impute(self, rows):
+        """Fill in the missing cells of rows, and leave all others as they are.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+            In the dtype of the data, or in float64 if the rows need it.
+        """
+        return impute(self.in_place(), rows, self.data_dtype)
+
     def sample(self, n_samples, noise, top=None, mean=False):
         """Draw rows, below the units or states ``top`` (n_units,) if these are given."""
         module = self.in_place()
@@ -175,6 +191,41 @@ class Fitted(Trained):
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
             drawn = module.sample(n_samples, noise, top, mean).cpu().numpy()
         return drawn.astype(self.data_dtype, copy=False)
+
+    def sample_given(self, n_samples, noise, conditions, top=None, mean=False):
+        """Draw rows that meet conditions, below the units or states ``top`` if these are given.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        noise : callable
+            See `noise`.
+        conditions : sequence of Condition
+            On different columns.
+        top : Tensor of shape (n_units,), default=None
+            As in `sample`.
+        mean : bool, default=False
+            Whether columns without a condition hold the mean of the data given the latents.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the dtype of the data, in which all cells meet their conditions.
+
+        Raises
+        ------
+        ColumnError
+            If no value that a column can have meets its condition.
+        ValueError
+            If the model hardly ever meets all of the conditions.
+        """
+        module = self.in_place()
+        with FixedThreads(), torch.inference_mode():
+            top = top if top is None else top.to(module_device(module))
+            dtype = getattr(torch, self.data_dtype)
+            conditioner = Conditioner(module, conditions, dtype, noise, top)
+            return conditioner.sample(n_samples, mean).numpy()
 
     def measure(self, rows):
         """Measure distortion and rates of rows; returns a `Measurement`."""

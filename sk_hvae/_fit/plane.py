@@ -22,6 +22,7 @@ from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.single_rate import provenance, target_ramp
 from sk_hvae._fit.start import START_ROWS, build_seeded, some_rows, start_plane
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
+from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.units import LN2
 
 # Conditions go this much beyond the targets: the rates that come out are a little off what is asked
@@ -58,6 +59,10 @@ class Plane(Trained):
 
     def after_divergence(self, betas):  # noqa: ARG002 those at the nodes are measured
         return replace(self, completed=False)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.conditioned.model.likelihood
 
     def at(self, layer_rates, module=None):
         """Return the model at rates in bits, z_1 first, or at those that come nearest.

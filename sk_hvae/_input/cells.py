@@ -9,6 +9,7 @@ import numpy as np
 _EPOCH, _SECOND = np.datetime64(0, "s"), np.timedelta64(1, "s")
 # Years and months have no fixed length in seconds.
 _CALENDAR_UNITS = ("Y", "M")
+_MISSING_TYPES = ("NoneType", "NAType", "NaTType", "MaskedConstant")
 
 
 class TextError(ValueError):
@@ -19,6 +20,24 @@ class TextError(ValueError):
         self.text = text
 
 
+def is_missing(cell):
+    """Tell whether a cell stands for a missing value: None, NaN, NA, NaT, or a masked one."""
+    return type(cell).__name__ in _MISSING_TYPES or (isinstance(cell, float) and cell != cell)
+
+
+def meaning_of(column):
+    """Say what the cells of a column of objects stand for: numbers, datetimes or durations.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If no number can stand for a cell, or the cells have several meanings.
+    """
+    numbers_of(column)
+    meanings = {_MEANINGS.get(_reader(kind)) for kind in {type(cell) for cell in column}}
+    return (meanings - {None}).pop()
+
+
 def numbers_of(column):
     """Turn the cells of a column into numbers.
 
@@ -26,7 +45,8 @@ def numbers_of(column):
     ----------
     column : ndarray of shape (n,)
         Of any dtype. Datetimes become seconds since the beginning of 1970, in UTC where they
-        have a time zone; durations become seconds. None, NA and NaT become NaN.
+        have a time zone; durations become seconds, and times of day seconds since midnight. None,
+        NA and NaT become NaN.
 
     Returns
     -------
@@ -73,12 +93,14 @@ def _numbers_of_objects(cells):
 
 def _reader(kind):
     """Return the function that reads cells of a type."""
-    if kind.__name__ in ("NoneType", "NAType", "NaTType", "MaskedConstant"):
+    if kind.__name__ in _MISSING_TYPES:
         return _missing
     if issubclass(kind, (np.datetime64, datetime.date)):
         return _seconds_since_epoch
     if issubclass(kind, (np.timedelta64, datetime.timedelta)):
         return _seconds
+    if issubclass(kind, datetime.time):
+        return _seconds_of_day
     if issubclass(kind, (str, bytes)):
         return _number_in_text
     if issubclass(kind, numbers.Complex) and not issubclass(kind, numbers.Real):
@@ -100,6 +122,11 @@ def _seconds(cell):
     return _seconds_of_array(np.asarray(np.timedelta64(cell)))
 
 
+def _seconds_of_day(cell):
+    since_midnight = datetime.datetime.combine(datetime.date.min, cell) - datetime.datetime.min
+    return since_midnight.total_seconds()
+
+
 def _number_in_text(cell):
     try:
         return float(cell)
@@ -117,6 +144,7 @@ def _number(cell):
 _MEANINGS = {
     _seconds_since_epoch: "datetimes",
     _seconds: "durations",
+    _seconds_of_day: "times of day",
     _number: "numbers",
     _number_in_text: "numbers",
 }

@@ -9,29 +9,37 @@ from torch.utils.data import Dataset
 
 from sk_hvae._data.memmap import memory_map
 from sk_hvae._data.rows import TORCH_DTYPES, as_rows
+from sk_hvae._input.frames import array_of, read_frame
+from sk_hvae._input.schema import Schema
 from sk_hvae._input.tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
+from sk_hvae._sklearn.fitted_state import schema_of, set_schema
 
 # A message stays readable if it counts the cells of no more columns than this.
 _COUNTED_AT_MOST = 5
 
 
-def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
+def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=None, unknown="error"):
     """Validate X without reading a file into memory, and without changing a dtype of torch's.
 
     Parameters
     ----------
     estimator : estimator
-        If ``reset``, its ``n_features_in_`` and ``feature_names_in_`` are set.
+        If ``reset``, its ``n_features_in_`` and ``feature_names_in_`` are set, and the schema of
+        a frame.
     X : array-like, frame, sparse matrix or Dataset of shape (n_samples, n_features)
-        Finite numbers. float64, float32, float16, uint8, int8, int16 and bool are kept as
-        they are; anything else becomes float64. Datetimes become seconds since 1970, durations
-        become seconds.
+        Finite numbers; in a frame also text, categories and truth values, which become codes.
+        float64, float32, float16, uint8, int8, int16 and bool are kept as they are; other numbers
+        become float64. Datetimes become seconds since 1970, durations become seconds.
     reset : bool
         True in ``fit``; False afterwards, when X must have the columns of the fit.
     min_rows : int, default=1
         Smallest number of rows that is allowed.
     allow_nan : bool, default=False
         Whether cells may be missing: NaN, None, NA, NaT, or masked.
+    readings : dict of int to {"categories", "numbers"}, default=None
+        How some columns of a frame are to be read in ``fit``; the others as their dtypes say.
+    unknown : {"error", "missing"}, default="error"
+        What categories are that were not there in ``fit``.
 
     Returns
     -------
@@ -39,6 +47,9 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
         On the CPU.
     """
     X = as_table(X)
+    frame = read_frame(X)
+    if reset and frame is not None:
+        set_schema(estimator, Schema.of(frame, readings or {}))
     if isinstance(X, Dataset):
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
@@ -48,7 +59,10 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False):
         # No conversion: a file must not be copied.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
     else:
-        array = _as_checked_array(estimator, X, reset, min_rows)
+        if schema_of(estimator) is None:
+            array = _as_checked_array(estimator, X, reset, min_rows)
+        else:
+            array = _encoded(estimator, X, frame, reset, min_rows, unknown)
         names = getattr(estimator, "feature_names_in_", None)
         _check_finite(array, allow_nan, names, np.ma.is_masked(X))
         if reset and allow_nan and not sparse.issparse(array):
@@ -73,6 +87,22 @@ def _as_checked_array(estimator, X, reset, min_rows):
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return check_array(turned, input_name="X", estimator=estimator, **_format(min_rows))
+
+
+def _encoded(estimator, X, frame, reset, min_rows, unknown):
+    """Return the numbers that rows are by the schema of an estimator."""
+    schema = schema_of(estimator)
+    if frame is None and not schema.numbers_of(["category", "time"]):
+        return _as_checked_array(estimator, X, reset, min_rows)
+    if frame is None:
+        X = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
+        columns = list(X.T)
+    else:
+        columns = [array_of(column) for column in frame.columns]
+    # The frame has the names of the columns, the array of its numbers has not.
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    numbers = schema.encode(columns, unknown)
+    return check_array(numbers, input_name="X", estimator=estimator, **_format(min_rows))
 
 
 def _validate(estimator, X, reset, min_rows, **kwargs):

@@ -1,30 +1,37 @@
-"""The columns of a list of likelihoods, as ColumnTransformer takes them, in numbers."""
+"""Which likelihood each column has: as users say it, or as the columns of a frame suggest."""
 
+import itertools
 import numbers
 
 import numpy as np
 import torch
 
-from sk_hvae.nn.likelihoods import Likelihood, PerColumn, check_cover
+from sk_hvae.nn.likelihoods import Categorical, Gaussian, Likelihood, PerColumn, check_cover
 from sk_hvae.nn.likelihoods import resolve as likelihood_of
+from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
 from sk_hvae.nn.spelling import did_you_mean
 
+AUTO = "auto"
+"""The likelihood that suits the columns of X."""
 
-def resolve_likelihood(likelihood, X, names, n_features):
+
+def resolve_likelihood(likelihood, X, names, rows, schema=None):
     """Return a new likelihood from what the estimators take.
 
     Parameters
     ----------
-    likelihood : str, Likelihood or list of (likelihood, columns)
+    likelihood : str, Likelihood, list of (likelihood, columns) or dict of column to likelihood
         Objects are left alone. Columns as in ColumnTransformer: an int or str, a sequence of
         them, a slice of either, a boolean mask, or a function of X that returns any of these.
-        A part without columns is left out.
+        A part without columns is left out. What a dict does not name is "auto".
     X : object
         As the user passed it, because functions that choose columns expect it so.
     names : sequence of str or None
         Names of the columns of X.
-    n_features : int
-        Number of columns of X.
+    rows : Rows
+        The numbers of X.
+    schema : Schema or None
+        Of X if it is a frame.
 
     Returns
     -------
@@ -36,20 +43,45 @@ def resolve_likelihood(likelihood, X, names, n_features):
     ValueError
         If a part has a column that is not in X, or a column of X is not in exactly one part.
     """
-    parts = _parts(likelihood)
-    if parts is None:
+    n_features = rows.shape[1]
+    if isinstance(likelihood, str) and likelihood == AUTO:
+        return _auto(schema, rows)
+    if _parts(likelihood) is None:
         return likelihood_of(likelihood)
-    try:
-        pairs = [(part, columns) for part, columns in parts]
-    except (TypeError, ValueError):
-        raise ValueError(
-            "a list as likelihood must hold pairs of a likelihood and its columns, for example "
-            f"[('gaussian', [0, 1]), ('bernoulli', [2])]; got {likelihood!r}."
-        ) from None
-    names = None if names is None else list(names)
-    numbered = [(part, _column_numbers(columns, X, names, n_features)) for part, columns in pairs]
-    check_cover([number for _, columns in numbered for number in columns], n_features, names)
-    return likelihood_of([(part, columns) for part, columns in numbered if columns])
+    numbered = _numbered(likelihood, X, names, n_features)
+    shown = None if names is None else list(names)
+    check_cover([number for _, columns in numbered for number in columns], n_features, shown)
+    parts = [_parts_of(spec, columns, schema) for spec, columns in numbered]
+    return likelihood_of(list(itertools.chain.from_iterable(parts)))
+
+
+def readings_of(likelihood, frame, X):
+    """Say how the columns of a frame are to be read, where a likelihood is given for them.
+
+    Parameters
+    ----------
+    likelihood : object
+        As `resolve_likelihood` takes it.
+    frame : Frame
+        X, read.
+    X : object
+        As the user passed it.
+
+    Returns
+    -------
+    dict of int to {"categories", "numbers"}
+        Columns whose likelihood is "auto" have no entry.
+    """
+    n_features = len(frame.columns)
+    numbered = [(likelihood, range(n_features))]
+    if _parts(likelihood) is not None:
+        numbered = _numbered(likelihood, X, frame.text_names, n_features)
+    return {
+        number: "categories" if isinstance(likelihood_of(spec), Categorical) else "numbers"
+        for spec, columns in numbered
+        if not _is_auto(spec)
+        for number in columns
+    }
 
 
 def has_plain_columns(likelihood):
@@ -61,11 +93,76 @@ def has_plain_columns(likelihood):
     )
 
 
+def _is_auto(spec):
+    return isinstance(spec, str) and spec == AUTO
+
+
+def _auto(schema, rows):
+    """Return the likelihood that suits the columns of X.
+
+    An array is Gaussian, and so is a frame of the pixels of images, whose sizes say something
+    beside each other. In all other frames every column has its own likelihood.
+    """
+    if schema is None or (not schema.numbers_of(["category"]) and _are_pixels(rows)):
+        return likelihood_of("gaussian")
+    parts = _parts_of(AUTO, range(rows.shape[1]), schema)
+    return likelihood_of(parts[0][0] if len(parts) == 1 else parts)
+
+
+def _are_pixels(rows):
+    sample = EvenSample()
+    for chunk in rows.chunks():
+        sample.add(chunk.cpu())
+    return look_like_pixels(sample.rows)
+
+
+def _parts_of(spec, columns, schema):
+    """Return the parts of a `PerColumn` that columns are of; those without columns are left out."""
+    if not _is_auto(spec):
+        parts = [(spec, columns)]
+    elif schema is None:
+        parts = [("gaussian", columns)]
+    else:
+        named = set(schema.numbers_of(["category"]))
+        parts = [
+            (_numbers_of_table(), [number for number in columns if number not in named]),
+            (Categorical(), [number for number in columns if number in named]),
+        ]
+    return [(spec, list(columns)) for spec, columns in parts if len(columns)]
+
+
+def _numbers_of_table():
+    """Return the likelihood of the numbers of a table: skewed, rounded, with values that repeat.
+
+    Columns of a table differ in how well the others tell them, so each has its own sigma.
+    """
+    return Gaussian(sigma="per_feature", scaling="quantile")
+
+
 def _parts(likelihood):
     """Return the parts of a likelihood, or None if it has none."""
     if isinstance(likelihood, PerColumn):
         return likelihood.parts
+    if isinstance(likelihood, dict):
+        return [(part, column) for column, part in likelihood.items()]
     return None if isinstance(likelihood, (str, Likelihood)) else likelihood
+
+
+def _numbered(likelihood, X, names, n_features):
+    """Return the parts of a likelihood with the numbers of their columns."""
+    try:
+        pairs = [(part, columns) for part, columns in _parts(likelihood)]
+    except (TypeError, ValueError):
+        raise ValueError(
+            "a list as likelihood must hold pairs of a likelihood and its columns, for example "
+            f"[('gaussian', [0, 1]), ('bernoulli', [2])]; got {likelihood!r}."
+        ) from None
+    names = None if names is None else list(names)
+    numbered = [(part, _column_numbers(columns, X, names, n_features)) for part, columns in pairs]
+    if isinstance(likelihood, dict):
+        given = {number for _, columns in numbered for number in columns}
+        numbered.append((AUTO, [n for n in range(n_features) if n not in given]))
+    return numbered
 
 
 def _column_numbers(columns, X, names, n_features):

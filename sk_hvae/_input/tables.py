@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from sk_hvae._input.cells import TextError, numbers_of
+from sk_hvae._input.frames import array_of, is_frame_of, is_sparse_frame, read_frame
 
 # A message stays readable if it names no more columns than this.
 _NAMED_AT_MOST = 5
@@ -38,9 +39,9 @@ def as_numbers(X, names=None):
         return X
     if _is_plain_frame(X):
         return X
-    columns = _columns_of_frame(X)
-    if columns is not None:
-        return _side_by_side(map(np.asarray, columns), _names_of_frame(X), X.shape[0])
+    frame = read_frame(X)
+    if frame is not None:
+        return _side_by_side(map(array_of, frame.columns), frame.text_names, X.shape[0])
     array = _as_array(X)
     refuse_more_axes(array.shape)
     if array.dtype.names is not None:
@@ -59,9 +60,9 @@ def as_numbers(X, names=None):
 
 def as_table(X):
     """Turn a batch of rows of pyarrow into its table; everything else stays as it is."""
-    if _is_frame_of(X, "pyarrow", "RecordBatch"):
+    if is_frame_of(X, "pyarrow", "RecordBatch"):
         return sys.modules["pyarrow"].Table.from_batches([X])
-    if _is_frame_of(X, "polars", "LazyFrame"):
+    if is_frame_of(X, "polars", "LazyFrame"):
         raise TypeError("X is a LazyFrame, which has no rows yet; pass X.collect().")
     return X
 
@@ -104,43 +105,16 @@ def looks_channels_last(shape):
     return len(shape) == 3 and shape[2] <= 4 < min(shape[:2])
 
 
-def _names_of_frame(X):
-    """Return the names of the columns of a frame, or None if they are not all text."""
-    names = X.column_names if _is_frame_of(X, "pyarrow", "Table") else list(X.columns)
-    return names if all(isinstance(name, str) for name in names) else None
-
-
-def _columns_of_frame(X):
-    """Return the columns of a frame of pandas, polars or pyarrow; None for anything else."""
-    if _is_frame_of(X, "pandas", "DataFrame"):
-        return [column for _, column in X.items()]
-    if _is_frame_of(X, "polars", "DataFrame"):
-        return X.get_columns()
-    if _is_frame_of(X, "pyarrow", "Table"):
-        return [_decoded(column) for column in X.columns]
-    return None
-
-
-def _is_frame_of(X, library, kind):
-    """Tell whether X is a frame of a library; if it is, the library has been imported."""
-    module = sys.modules.get(library)
-    return module is not None and isinstance(X, getattr(module, kind, ()))
-
-
-def _decoded(column):
-    """Return a column of pyarrow without a dictionary: arrays of such columns lose their nulls."""
-    is_dictionary = sys.modules["pyarrow"].types.is_dictionary(column.type)
-    return column.cast(column.type.value_type) if is_dictionary else column
-
-
 def _is_plain_frame(X):
-    """Tell whether X is a frame of pandas whose columns are all NumPy's numbers, or all sparse."""
-    if not _is_frame_of(X, "pandas", "DataFrame"):
+    """Tell whether X is a frame of pandas that scikit-learn reads rightly.
+
+    Its columns are all NumPy's numbers, or all sparse.
+    """
+    if not is_frame_of(X, "pandas", "DataFrame"):
         return False
-    sparse_type = sys.modules["pandas"].SparseDtype
     types = list(X.dtypes)
     numpy_numbers = all(isinstance(t, np.dtype) and t.kind in "biuf" for t in types)
-    return numpy_numbers or all(isinstance(t, sparse_type) for t in types)
+    return numpy_numbers or is_sparse_frame(X)
 
 
 def _as_array(X):
@@ -164,19 +138,42 @@ def _unmasked(array):
     return data
 
 
-def _side_by_side(columns, names, n_rows):
-    """Turn columns of any dtype into numbers, and join them to a table."""
-    turned, texts = [], {}
-    for number, column in enumerate(columns):
+def columns_as_numbers(columns, names):
+    """Turn columns of any dtype into numbers.
+
+    Parameters
+    ----------
+    columns : dict of int to ndarray
+        Some columns of a table, by their numbers.
+    names : sequence or None
+        Names of all columns of the table, for messages.
+
+    Returns
+    -------
+    dict of int to ndarray
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a column holds text or something else that no number can stand for.
+    """
+    turned, texts = {}, {}
+    for number, column in columns.items():
         try:
-            turned.append(numbers_of(column))
+            turned[number] = numbers_of(column)
         except TextError as error:
             texts[number] = error.text
         except (TypeError, ValueError) as error:
             raise type(error)(_no_numbers(column, name_column(number, names), error)) from error
     if texts:
         raise ValueError(_text_found(texts, names))
-    return np.column_stack(turned) if turned else np.empty((n_rows, 0))
+    return turned
+
+
+def _side_by_side(columns, names, n_rows):
+    """Turn columns of any dtype into numbers, and join them to a table."""
+    turned = columns_as_numbers(dict(enumerate(columns)), names)
+    return np.column_stack(list(turned.values())) if turned else np.empty((n_rows, 0))
 
 
 def _no_numbers(column, name, error):
@@ -192,7 +189,7 @@ def _text_found(texts, names):
     verb = "holds" if len(columns) == 1 else "hold"
     return (
         f"{name_columns(columns, names)} of X {verb} text: could not convert string "
-        f"{texts[columns[0]]!r} in column {first} to a number. Turn text into codes with "
-        f"OrdinalEncoder, which suit likelihood=[('categorical', [{first}]), ...]; or the whole "
-        "table into numbers with a ColumnTransformer or skrub's TableVectorizer."
+        f"{texts[columns[0]]!r} in column {first} to a number. Pass a frame, of pandas or polars, "
+        "with likelihood='auto', which takes text as categories, or with "
+        f"likelihood={{{first}: 'categorical'}}."
     )

@@ -7,12 +7,23 @@ of a new one.
 from sklearn.utils.validation import check_is_fitted
 
 _FITTED = "_fitted"
-_COLUMNS = ("n_features_in_", "feature_names_in_")
+_SCHEMA = "_schema"
+_COLUMNS = ("n_features_in_", "feature_names_in_", _SCHEMA)
 
 
 def columns_of(estimator):
-    """Return what scikit-learn's checks have set about the columns of X, by attribute."""
+    """Return what is known of the columns of X, by attribute."""
     return {name: value for name, value in vars(estimator).items() if name in _COLUMNS}
+
+
+def schema_of(estimator):
+    """Return the schema of the frame that an estimator was fitted to, or None if it was none."""
+    return vars(estimator).get(_SCHEMA)
+
+
+def set_schema(estimator, schema):
+    """Let an estimator know the schema of the frame that it is about to be fitted to."""
+    vars(estimator)[_SCHEMA] = schema
 
 
 def set_fitted(estimator, fitted, columns):

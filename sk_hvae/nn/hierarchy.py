@@ -427,10 +427,16 @@ class HierarchicalVAE(nn.Module):
         The top layer is sampled from its prior, or is ``top`` (n_samples, n_units). With
         ``mean`` the result is the mean of the data given the sampled latents.
         """
+        parameters = self.decoder(self.sample_z_1(n_samples, noise, top))
+        return self.mean(parameters) if mean else self.draw(parameters, noise)
+
+    def sample_z_1(self, n_samples, noise, top=None):
+        """Sample z_1 from the priors, below ``top`` if that is given, as `sample` does."""
         z = self.layers[-1].prior(None, n_samples).sample(noise) if top is None else top
-        parameters = self.decoder(self._descend(z, len(self.layers), noise))
-        if mean:
-            return self.mean(parameters)
+        return self._descend(z, len(self.layers), noise)
+
+    def draw(self, parameters, noise):
+        """Draw data given decoder output (b, n_outputs): (b, n_features), on their own scale."""
         return self._with_constants(self.likelihood.sample(parameters, noise))
 
     def _descend(self, z, layer, noise=None):

@@ -240,7 +240,7 @@ class TestGaussian:
             adapted(Gaussian(sigma), torch.eye(3))
 
     def test_other_scalings_are_refused(self):
-        with pytest.raises(ValueError, match="scaling must be 'auto', 'columns' or 'shared'"):
+        with pytest.raises(ValueError, match="scaling must be 'auto', 'columns', 'shared' or "):
             adapted(Gaussian(scaling="rows"), torch.eye(3))
 
 
@@ -322,6 +322,7 @@ class TestBernoulli:
         Gaussian(),
         Gaussian(0.71, "shared"),
         Gaussian("per_feature"),
+        Gaussian(scaling="quantile"),
         Bernoulli(),
         Poisson(),
         NegativeBinomial("shared"),

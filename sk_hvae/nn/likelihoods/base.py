@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.codes import distinct_codes, merge_codes, no_codes
+from sk_hvae.nn.likelihoods.marginals import MarginalCollector, Marginals
 from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
 from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
 
@@ -36,6 +37,9 @@ class DataSummary(NamedTuple):
     codes : Tensor of shape (n, 2), int64, or None
         The different whole numbers of the columns that were asked for: pairs of a column's
         number and a code, sorted. None if they are not known.
+    marginals : Marginals or None
+        The distributions of the columns that were asked for. What `Likelihood.adapt` keeps has
+        none.
     """
 
     mean: Tensor
@@ -46,9 +50,10 @@ class DataSummary(NamedTuple):
     are_pixels: bool = False
     rows: Tensor | None = None
     codes: Tensor | None = None
+    marginals: Marginals | None = None
 
     @classmethod
-    def of(cls, chunks, n_channels=1, are_pixels=False, known=None, coded=None):
+    def of(cls, chunks, n_channels=1, are_pixels=False, known=None, coded=None, distributed=None):
         """Summarise data that comes in chunks.
 
         Parameters
@@ -64,6 +69,8 @@ class DataSummary(NamedTuple):
         coded : sequence of int, default=None
             Numbers of the columns whose ``codes`` are wanted; None for all. Of a column with
             more of them than `Categorical` takes, only the smallest are kept, one too many.
+        distributed : sequence of int, default=None
+            Numbers of the columns whose ``marginals`` are wanted; None for all.
 
         Returns
         -------
@@ -84,13 +91,14 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
-        sample, codes = EvenSample(), no_codes()
+        sample, codes, collector = EvenSample(), no_codes(), MarginalCollector(distributed)
         for chunk in chunks:
             chunk = chunk.cpu()
             sample.add(chunk)
             chunk = chunk.double()
             wanted = range(chunk.shape[1]) if coded is None else coded
             codes = merge_codes(codes, distinct_codes(chunk, wanted))
+            collector.add(chunk)
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
             chunk_mean = chunk.masked_fill(missing, 0.0).sum(0) / n_seen.clamp(min=1)
@@ -109,7 +117,10 @@ class DataSummary(NamedTuple):
         std = (squares / count).sqrt()
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
         std = std.masked_fill(constant, 0.0)
-        found = cls(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes)
+        found = cls(
+            *(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes),
+            collector.marginals,
+        )
         return found if known is None else known.with_columns(found, count > 0)
 
     def updated(self, new, n_rows):
@@ -145,7 +156,8 @@ class DataSummary(NamedTuple):
         low = torch.minimum(self.minimum, new.minimum)
         high = torch.maximum(self.maximum, new.maximum)
         alive = (self.std == 0) & (std > ROUNDING * mean.abs())
-        return self.with_columns(DataSummary(mean, std, low, high), alive)
+        updated = self.with_columns(DataSummary(mean, std, low, high), alive)
+        return updated._replace(marginals=new.marginals)
 
     def with_columns(self, other, columns):
         """Take the statistics of some columns, a BoolTensor (n_features,), from another summary."""
@@ -158,8 +170,9 @@ class DataSummary(NamedTuple):
         mean, std, minimum, maximum = (statistic[columns] for statistic in self.statistics)
         rows = None if self.rows is None else self.rows[:, columns]
         codes = None if self.codes is None else _codes_of(self.codes, columns, len(self.mean))
-        found = DataSummary(mean, std, minimum, maximum)
-        return found._replace(are_pixels=self.are_pixels, rows=rows, codes=codes)
+        marginals = self.marginals and self.marginals.of_columns(columns)
+        found = DataSummary(mean, std, minimum, maximum, are_pixels=self.are_pixels)
+        return found._replace(rows=rows, codes=codes, marginals=marginals)
 
     @property
     def statistics(self):
@@ -214,33 +227,33 @@ class Likelihood(nn.Module, ABC):
 
     def adapt(self, summary):
         """Prepare for data like those of a `DataSummary`; returns self."""
-        self.summary = summary._replace(rows=None)
+        self.summary = summary._replace(rows=None, marginals=None)
         self.learn(summary)
         return self
 
     def remember(self, summary):
-        """Keep another `DataSummary` of the same columns, without ``rows``; learn nothing."""
-        self.summary = summary
+        """Keep another `DataSummary` of the same columns, as `adapt` does; learn nothing."""
+        self.summary = summary._replace(rows=None, marginals=None)
 
     @torch.no_grad()
     def relearn(self, summary, columns):
         """Learn some columns anew; all that is known of the others stays.
 
-        Buffers and parameters of one number for each column take over those of these columns
-        from a likelihood that is adapted to the summary.
+        Buffers and parameters of one number, or one row, for each column take over those of
+        these columns from a likelihood that is adapted to the summary.
 
         Parameters
         ----------
         summary : DataSummary
-            Of all columns, without ``rows``.
+            Of all columns, without ``rows``; with the ``marginals`` of these columns if the
+            likelihood needs them.
         columns : BoolTensor of shape (n_features,)
             Which to learn, on the CPU.
         """
         new = self._anew(summary).state_dict()
         for name, tensor in self.state_dict().items():
-            if tensor.shape == columns.shape == new[name].shape:
-                where = columns.to(tensor.device)
-                tensor.copy_(torch.where(where, new[name].to(tensor), tensor))
+            if tensor.shape == new[name].shape and tensor.shape[:1] == columns.shape:
+                tensor[columns.to(tensor.device)] = new[name].to(tensor)[columns]
         self.remember(summary)
 
     def _anew(self, summary):
@@ -306,6 +319,10 @@ class Likelihood(nn.Module, ABC):
         """Return the numbers of the columns whose codes `learn` needs: none here."""
         return []
 
+    def distributed_columns(self, n_features):  # noqa: ARG002 for those that have some
+        """Return the numbers of the columns whose marginals `learn` needs: none here."""
+        return []
+
     @abstractmethod
     def learn(self, summary):
         """Take from a `DataSummary` what the likelihood needs."""
@@ -348,8 +365,10 @@ class Likelihood(nn.Module, ABC):
     def sample(self, parameters, noise):
         """Draw data given parameters; ``noise`` maps a tensor to standard normal noise."""
 
-    def extra_repr(self):
-        return ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+    def __repr__(self):
+        # Of the arguments alone: what was learned would fill pages.
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        return f"{type(self).__name__}({arguments})"
 
 
 def check_range(x, low, high, name, advice):

@@ -58,11 +58,18 @@ class PerColumn(Likelihood):
         return f"{type(self).__name__}(parts={parts})"
 
     def coded_columns(self, n_features):
-        coded = []
+        return self._asked_for(Likelihood.coded_columns.__name__, n_features)
+
+    def distributed_columns(self, n_features):
+        return self._asked_for(Likelihood.distributed_columns.__name__, n_features)
+
+    def _asked_for(self, question, n_features):
+        """Return the columns that the parts name, in answer to a question to each."""
+        found = []
         for spec, columns in self.parts:
             part = _column_numbers(columns)
-            coded += [part[i] for i in resolve(spec).coded_columns(len(part))]
-        return sorted(c for c in coded if c in range(n_features))
+            found += [part[i] for i in getattr(resolve(spec), question)(len(part))]
+        return sorted(c for c in found if c in range(n_features))
 
     def learn(self, summary):
         columns = [_column_numbers(columns) for _, columns in self.parts]
@@ -83,7 +90,7 @@ class PerColumn(Likelihood):
     def relearn(self, summary, columns):
         for likelihood, part in self._with_columns():
             likelihood.relearn(summary.of_columns(part), columns[part])
-        self.summary = summary
+        super().remember(summary)
 
     def _with_columns(self):
         """Pair the likelihoods with the numbers of their columns, on the CPU."""

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
+from sk_hvae.nn.likelihoods.cell_mass import log_average_density
+from sk_hvae.nn.likelihoods.monotone import MonotoneScale
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
 # The least noise, in scales of a column. Columns that are reconstructed exactly would otherwise
@@ -67,16 +69,20 @@ class Gaussian(Likelihood):
     scale: Tensor
     log_sigma: Tensor
     varies: Tensor
+    monotone: MonotoneScale | None
 
     def __init__(self, sigma: float | str = "learned", scaling: str = "auto") -> None:
         super().__init__()
         self.sigma = sigma
         self.scaling = scaling
 
+    def distributed_columns(self, n_features):
+        return range(n_features if self.scaling == "quantile" else 0)
+
     def learn(self, summary):
-        if self.scaling not in ("auto", "columns", "shared"):
+        if self.scaling not in ("auto", "columns", "shared", "quantile"):
             raise ValueError(
-                f"scaling must be 'auto', 'columns' or 'shared'; got {self.scaling!r}."
+                f"scaling must be 'auto', 'columns', 'shared' or 'quantile'; got {self.scaling!r}."
             )
         largest = torch.maximum(summary.maximum, -summary.minimum)
         if not largest.max() <= _LARGEST:
@@ -86,6 +92,7 @@ class Gaussian(Likelihood):
                 f"may be {_LARGEST:g}. Divide X by its scale, for example with MaxAbsScaler.",
                 column,
             )
+        self.monotone = MonotoneScale(summary) if self.scaling == "quantile" else None
         scale = summary.std
         shared = self.scaling == "shared" or (self.scaling == "auto" and summary.has_shared_scale)
         if shared and (scale > 0).any():
@@ -119,6 +126,8 @@ class Gaussian(Likelihood):
         varied = self.summary.std > 0
         if not varied.any():
             return super()._anew(summary)
+        if self.monotone is not None:
+            return super()._anew(summary)
         if self.scaling_ == "shared":
             summary = summary._replace(std=self._scale_on_cpu[varied][0].expand_as(summary.std))
         return Gaussian(self.sigma, "columns").adapt(summary)
@@ -136,7 +145,8 @@ class Gaussian(Likelihood):
         elif self.sigma == "optimal":
             self.register_buffer("log_sigma", torch.zeros(()))
         elif isinstance(self.sigma, SupportsFloat) and 0 < float(self.sigma) < math.inf:
-            self.register_buffer("log_sigma", (float(self.sigma) / self.scale).log().float())
+            unit = self.scale if self.monotone is None else torch.ones_like(self.scale)
+            self.register_buffer("log_sigma", (float(self.sigma) / unit).log().float())
         else:
             raise ValueError(
                 "sigma must be a positive number, 'learned', 'per_feature' or 'optimal'; got "
@@ -163,10 +173,14 @@ class Gaussian(Likelihood):
             )
 
     def link(self, x):
+        if self.monotone is not None:
+            return self.monotone.link(x)
         # In double, so that equal numbers have equal links whatever their dtype.
         return ((x.to(self.location.dtype) - self.location) / self.scale).float()
 
     def scales(self, std):
+        if self.monotone is not None:
+            return super().scales(std)
         return _root_mean_square(std) if self.scaling_ == "shared" else std
 
     @property
@@ -183,15 +197,23 @@ class Gaussian(Likelihood):
 
     def log_prob(self, x, parameters):
         log_sigma = self._bounded_log_sigma()
+        if self.monotone is not None:
+            centre, width, slope = self.monotone.cells(x)
+            per_sigma = (-log_sigma).exp()
+            average = log_average_density((centre - parameters) * per_sigma, width * per_sigma)
+            return average - log_sigma + slope.log()
         error = (self.link(x) - parameters) * (-log_sigma).exp()
         normaliser = log_sigma + (self.scale.log().float() + 0.5 * math.log(2 * math.pi))
         return -0.5 * error.square() - normaliser
 
     def mean(self, parameters):
+        if self.monotone is not None:
+            return self.monotone.mean(parameters, self._bounded_log_sigma().exp())
         return parameters * self.scale + self.location
 
     def sample(self, parameters, noise):
-        return self.mean(parameters + self._bounded_log_sigma().exp() * noise(parameters))
+        drawn = parameters + self._bounded_log_sigma().exp() * noise(parameters)
+        return self.mean(drawn) if self.monotone is None else self.monotone.values(drawn)
 
     def _bounded_log_sigma(self):
         if self.sigma not in ("learned", "per_feature"):

@@ -20,7 +20,10 @@ _MOST_ROWS, _FEWEST_ROWS, _MOST_ELEMENTS = 1000, 16, 2**21
 class EvenSample:
     """Rows at even distances of a stream, whatever its length and its parts.
 
-    At most 1,000 rows and, beyond 16 rows, at most two million numbers.
+    Parameters
+    ----------
+    most_rows, most_elements : int, default=1,000 and 2**21
+        How many rows to keep and, beyond 16 rows, how many numbers.
 
     Examples
     --------
@@ -35,7 +38,8 @@ class EvenSample:
 
     rows: Tensor
 
-    def __init__(self):
+    def __init__(self, most_rows=_MOST_ROWS, most_elements=_MOST_ELEMENTS):
+        self._most_rows, self._most_elements = most_rows, most_elements
         self._n_seen, self._step = 0, 1
 
     def add(self, part):
@@ -43,7 +47,7 @@ class EvenSample:
         due = part[-self._n_seen % self._step :: self._step].double()
         self.rows = torch.cat((self.rows, due)) if self._n_seen else due
         self._n_seen += len(part)
-        most = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_ELEMENTS // part.shape[1]))
+        most = max(_FEWEST_ROWS, min(self._most_rows, self._most_elements // part.shape[1]))
         while len(self.rows) > most:
             self.rows = self.rows[::2]
             self._step *= 2

@@ -1,0 +1,88 @@
+"""What an estimator takes the columns of a frame for, as a table that people read."""
+
+import html
+
+import numpy as np
+import torch
+
+from sk_hvae._input.dtypes import restore_dtype
+from sk_hvae.nn.likelihoods import PerColumn
+
+# Categories that a line of the table lists.
+_LISTED = 5
+
+
+def column_table(schema, likelihood):
+    """Describe columns.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the frame of the fit.
+    likelihood : Likelihood
+        Fitted.
+
+    Returns
+    -------
+    dict of str to list
+        "column", "dtype", "kind", "likelihood", "values" and "missing", one entry per column:
+        names, four kinds of text, and the share of cells that were missing.
+    """
+    likelihoods = _of_columns(likelihood, len(schema.columns))
+    return {
+        "column": schema.names,
+        "dtype": [str(restore_dtype(column.dtype, schema.library)) for column in schema.columns],
+        "kind": [column.kind for column in schema.columns],
+        "likelihood": [repr(own) for own in likelihoods],
+        "values": _values(schema, likelihood),
+        "missing": [column.n_missing / max(schema.n_rows, 1) for column in schema.columns],
+    }
+
+
+def as_html(table):
+    """Write a table of `column_table` as HTML, to be opened by a click."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table)
+    rows = zip(*table.values(), strict=True)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return (
+        f"<details><summary>{len(table['column'])} columns, as they were taken in fit</summary>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></details>"
+    )
+
+
+def _cell(value):
+    text = f"{value:.1%}" if isinstance(value, float) else str(value)
+    return f"<td>{html.escape(text)}</td>"
+
+
+def _of_columns(likelihood, n_features):
+    """Return the likelihood of each column."""
+    if not isinstance(likelihood, PerColumn):
+        return [likelihood] * n_features
+    found = [likelihood] * n_features
+    for part, (_, columns) in zip(likelihood.likelihoods, likelihood.parts, strict=True):
+        for number in columns:
+            found[number] = part
+    return found
+
+
+def _values(schema, likelihood):
+    """Say which values each column had in fit."""
+    summary = likelihood.summary
+    ends = schema.cells(torch.stack((summary.minimum, summary.maximum)).numpy())
+    return [_described(column, *own) for column, own in zip(schema.columns, ends, strict=True)]
+
+
+def _described(column, low, high):
+    if column.kind == "empty":
+        return "none"
+    if column.kind != "category":
+        return f"{_shown(low)} to {_shown(high)}"
+    names = [str(category) for category in column.categories]
+    more = ", ..." if len(names) > _LISTED else ""
+    return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"
+
+
+def _shown(value):
+    value = value.item() if isinstance(value, np.generic) else value
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

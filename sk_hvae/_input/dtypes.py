@@ -1,0 +1,137 @@
+"""Dtypes of pandas, polars and pyarrow as plain values, which files can hold, and back."""
+
+import sys
+
+from sk_hvae._extras import import_extra
+
+# Parts of these types of polars and pyarrow that their names do not tell.
+_PARTS_OF_POLARS = {
+    "Datetime": ("time_unit", "time_zone"),
+    "Duration": ("time_unit",),
+    "Decimal": ("precision", "scale"),
+    "Enum": ("categories",),
+}
+_PLAIN_OF_POLARS = (
+    *("Boolean", "Categorical", "Date", "Null", "Object", "String", "Time"),
+    *("Int8", "Int16", "Int32", "Int64", "Int128", "UInt8", "UInt16", "UInt32", "UInt64"),
+    *("Float32", "Float64"),
+)
+
+
+def describe_dtype(dtype, library):
+    """Describe the dtype of a column.
+
+    Parameters
+    ----------
+    dtype : object
+        As the library has it.
+    library : {"pandas", "polars", "pyarrow"}
+        Which.
+
+    Returns
+    -------
+    str or dict
+        A dict if the name alone does not tell all.
+    """
+    return _DESCRIBE[library](dtype)
+
+
+def restore_dtype(description, library):
+    """Make a dtype of what `describe_dtype` returned; raises ValueError if it is none."""
+    module = import_extra(library, "frames of the kind that fit was given", library)
+    try:
+        return _RESTORE[library](description, module)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{library} has no dtype {description!r}") from error
+
+
+def _describe_pandas(dtype):
+    pandas = sys.modules["pandas"]
+    if isinstance(dtype, pandas.CategoricalDtype) and dtype.categories is not None:
+        return {
+            "categories": dtype.categories.tolist(),
+            "ordered": bool(dtype.ordered),
+            "of": _describe_pandas(dtype.categories.dtype),
+        }
+    if isinstance(dtype, pandas.ArrowDtype):
+        return {"arrow": _describe_pyarrow(dtype.pyarrow_dtype)}
+    if isinstance(dtype, pandas.StringDtype):
+        return {"string": dtype.storage, "missing": repr(dtype.na_value)}
+    return str(dtype)
+
+
+def _restore_pandas(description, pandas):
+    if isinstance(description, str):
+        return pandas.api.types.pandas_dtype(description)
+    if "arrow" in description:
+        return pandas.ArrowDtype(restore_dtype(description["arrow"], "pyarrow"))
+    if "string" in description:
+        missing = pandas.NA if description["missing"] == repr(pandas.NA) else float("nan")
+        return _string_dtype(pandas, description["string"], missing)
+    of = _restore_pandas(description["of"], pandas)
+    categories = pandas.Index(list(description["categories"]), dtype=of)
+    return pandas.CategoricalDtype(categories, ordered=description["ordered"])
+
+
+def _string_dtype(pandas, storage, missing):
+    """Make a type of text; before pandas 2.3 it knows one kind of missing cells only."""
+    try:
+        return pandas.StringDtype(storage, na_value=missing)
+    except TypeError:
+        return pandas.StringDtype(storage)
+
+
+def _describe_polars(dtype):
+    name = dtype.base_type().__name__
+    parts = {part: getattr(dtype, part) for part in _PARTS_OF_POLARS.get(name, ())}
+    if name == "Enum":
+        parts["categories"] = parts["categories"].to_list()
+    return {"name": name, **parts} if parts else name
+
+
+def _restore_polars(description, polars):
+    if isinstance(description, str):
+        if description not in _PLAIN_OF_POLARS:
+            raise ValueError(description)
+        return getattr(polars, description)()
+    parts = {name: description[name] for name in _PARTS_OF_POLARS[description["name"]]}
+    if "categories" in parts:
+        parts["categories"] = list(parts["categories"])
+    return getattr(polars, description["name"])(**parts)
+
+
+def _describe_pyarrow(dtype):
+    types = sys.modules["pyarrow"].types
+    if types.is_dictionary(dtype):
+        return {
+            "values": _describe_pyarrow(dtype.value_type),
+            "codes": _describe_pyarrow(dtype.index_type),
+            "ordered": dtype.ordered,
+        }
+    if types.is_timestamp(dtype):
+        return {"time_unit": dtype.unit, "time_zone": dtype.tz}
+    if types.is_decimal(dtype):
+        return {"bits": dtype.bit_width, "precision": dtype.precision, "scale": dtype.scale}
+    return str(dtype)
+
+
+def _restore_pyarrow(description, pyarrow):
+    if isinstance(description, str):
+        # It calls these by other names than it prints them.
+        aliases = {"float": "float32", "double": "float64", "halffloat": "float16"}
+        return pyarrow.type_for_alias(aliases.get(description, description))
+    if "values" in description:
+        values, codes = (_restore_pyarrow(description[k], pyarrow) for k in ("values", "codes"))
+        return pyarrow.dictionary(codes, values, ordered=description["ordered"])
+    if "time_unit" in description:
+        return pyarrow.timestamp(description["time_unit"], description["time_zone"])
+    make = {128: pyarrow.decimal128, 256: pyarrow.decimal256}[description["bits"]]
+    return make(description["precision"], description["scale"])
+
+
+_DESCRIBE = {
+    "pandas": _describe_pandas,
+    "polars": _describe_polars,
+    "pyarrow": _describe_pyarrow,
+}
+_RESTORE = {"pandas": _restore_pandas, "polars": _restore_polars, "pyarrow": _restore_pyarrow}
