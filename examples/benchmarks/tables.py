@@ -300,19 +300,26 @@ class Results:
             file.write(json.dumps(record) + "\n")
 
     def means(self, part, tables):
-        """Return figures as {table: {method: {figure: mean over seeds}}}."""
+        """Return figures as {table: {method: {figure: mean over seeds}}}.
+
+        Where hvae was run, the seeds are those of hvae, so that all methods had the same rows.
+        """
+        done = [
+            record
+            for record in self.records.values()
+            if record["part"] == part and "error" not in record
+        ]
         found = {}
-        for record in self.records.values():
-            if record["part"] == part and record["table"] in tables and "error" not in record:
-                cell = found.setdefault(record["table"], {}).setdefault(record["method"], [])
-                cell.append(record["figures"])
+        for table in tables:
+            runs = [record for record in done if record["table"] == table]
+            seeds = {record["seed"] for record in runs if record["method"] == "hvae"}
+            for record in runs:
+                if not seeds or record["seed"] in seeds:
+                    cell = found.setdefault(table, {}).setdefault(record["method"], [])
+                    cell.append(record["figures"])
         return {
-            table: {
-                method: pd.DataFrame(found[table][method]).mean().to_dict()
-                for method in found[table]
-            }
-            for table in tables
-            if table in found
+            table: {method: pd.DataFrame(runs).mean().to_dict() for method, runs in by.items()}
+            for table, by in found.items()
         }
 
 
@@ -424,9 +431,12 @@ def summarise(results, parts, tables):
                 for table, by in means.items()
             }
             frame = pd.DataFrame(values).T
-            frame = frame.reindex(columns=[m for m in PARTS[part][1] if m in frame])
+            frame = frame.reindex(columns=[m for m in PARTS[part][1] if m in frame]).astype(float)
+            if not frame.to_numpy().any():
+                print(f"\n{figure}: 0 everywhere")
+                continue
             frame.loc["mean of these"] = frame.mean()
-            print(f"\n{figure}\n{frame.astype(float).round(3).to_string(na_rep='')}")
+            print(f"\n{figure}\n{frame.round(3).to_string(na_rep='')}")
         print()
         for line in BARS[part](means):
             print(f"  {line}")
