@@ -181,7 +181,9 @@ class Prepared:
     A column of categories has a column for each of its 100 most frequent ones; a cell of any other
     is zero in all of them. With ``holes="fill"``, the holes of a column of numbers are filled with
     the mean, and a further column says where they were; holes of other columns are a category. With
-    ``holes="keep"``, the cells of a hole are NaN, for imputers.
+    ``holes="keep"``, for imputers, all cells of a hole are NaN, and the most frequent category has no
+    column: if each column were one less the sum of others, IterativeImputer would impute the
+    category by the mean that it starts from.
     """
 
     def __init__(self, frame, holes="fill"):
@@ -213,18 +215,21 @@ class Prepared:
         one_hot = (text[:, None] == levels).astype(float)
         if self.keep:
             one_hot[hole] = np.nan
+            return one_hot[:, 1:]
         return np.column_stack([one_hot, hole][: 1 + has_holes])
 
     def frame(self, matrix):
         """Return the frame of a matrix: categories are the largest of their columns."""
         columns, start = {}, 0
         for name, (dtype, has_holes, mean, scale, levels) in self.columns.items():
-            width = (1 if levels is None else len(levels)) + has_holes
+            width = (1 if levels is None else len(levels) - self.keep) + has_holes
             block, start = matrix[:, start : start + width], start + width
             if levels is None:
                 hole = block[:, -1] > 0.5 if has_holes else np.zeros(len(block), bool)
                 columns[name] = as_dtype(np.where(hole, np.nan, block[:, 0] * scale + mean), dtype)
             else:
+                if self.keep:
+                    block = np.column_stack([1 - block.sum(axis=1), block])
                 cells = np.array([*levels, None], dtype=object)
                 columns[name] = as_dtype(cells[block.argmax(axis=1)], dtype)
         return pd.DataFrame(columns)
