@@ -18,13 +18,16 @@ from sk_hvae.exceptions import ClusterWarning, RateTargetWarning
 from sk_hvae.nn import DiscretizedLogistic, Gaussian
 
 TINY = {"n_components": 2, "hidden_layer_sizes": (4,), "max_epochs": 20, "random_state": 0}
+# The defaults of formats 1 and 2.
+WHOLE = {**TINY, "missing": "error"}
+GAUSSIAN = {**WHOLE, "likelihood": "gaussian"}
 ESTIMATORS = {
-    "table": HierarchicalVAETransformer((1, 2), **TINY),
+    "table": HierarchicalVAETransformer((1, 2), **GAUSSIAN),
     "ladder": HierarchicalVAETransformer(
-        None, betas=(1, 2), likelihood=Gaussian(sigma=0.3), inference="ladder", **TINY
+        None, betas=(1, 2), likelihood=Gaussian(sigma=0.3), inference="ladder", **WHOLE
     ),
     "images": HierarchicalVAETransformer(
-        (1, 2), likelihood=DiscretizedLogistic(9), image_shape=(1, 2, 2), **TINY
+        (1, 2), likelihood=DiscretizedLogistic(9), image_shape=(1, 2, 2), **WHOLE
     ),
     "columns": HierarchicalVAETransformer(
         (1, 1),
@@ -33,13 +36,13 @@ ESTIMATORS = {
         missing="mask",
         **TINY,
     ),
-    "plane": MultiRateHVAETransformer((0.5, 2), layer_rates=(1, 1), **TINY),
-    "clusterer": HVAEClusterer(3, n_init=2, **TINY),
+    "plane": MultiRateHVAETransformer((0.5, 2), layer_rates=(1, 1), **GAUSSIAN),
+    "clusterer": HVAEClusterer(3, n_init=2, **GAUSSIAN),
     "gaps": HierarchicalVAETransformer(
-        (1, 1), likelihood=(("categorical", (0, 1)), ("gaussian", (2, 3))), **TINY
+        (1, 1), likelihood=(("categorical", (0, 1)), ("gaussian", (2, 3))), **WHOLE
     ),
-    "seconds": HierarchicalVAETransformer((4, 2), **TINY),
-    "float32": HVAEClusterer(2, n_init=2, **TINY),
+    "seconds": HierarchicalVAETransformer((4, 2), **GAUSSIAN),
+    "float32": HVAEClusterer(2, n_init=2, **GAUSSIAN),
 }
 NEW_IN_FORMAT_2 = {"gaps", "seconds", "float32"}
 

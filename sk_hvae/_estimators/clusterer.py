@@ -196,6 +196,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
         Centres of the clusters on the scale of the data: the decoded state, with all layers below
         at their prior means.
+    cluster_centers_frame_ : frame
+        The same as a frame like X, if X was one.
     cluster_sizes_ : ndarray of shape (n_clusters,)
         Number of training rows of each cluster.
     cluster_tree_ : ndarray of shape (n_clusters - 1, 4)
@@ -234,6 +236,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
+    columns_ : frame
+        What the columns of X were taken for, if X was a frame; a frame of the same library, with
+        "column", "dtype", "kind", "likelihood", "values", and the share of "missing" cells.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -375,8 +380,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+        X : frame or array-like of shape (n_samples, n_features)
+            A frame of pandas, polars or pyarrow with numbers, text, categories, truth values and
+            dates, and cells may be missing; or an array of finite numbers, or NaN where missing if
+            ``missing="mask"``. At least 2 rows.
         y : array-like of shape (n_samples,), default=None
             Not used for training. It is passed on to scikit-learn's callbacks, whose scorers may
             need it.
@@ -526,6 +533,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         *,
         given: Mapping[Any, Any] | None = None,
         mean: bool = False,
+        missing: bool = True,
         random_state: RandomState = None,
     ) -> Any:
         """Draw data from the model, or from one of its clusters.
@@ -545,6 +553,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
+        missing : bool, default=True
+            Whether cells of a frame are missing as often, and in the same combinations, as in the
+            frame of ``fit``, whatever else is in their row. False draws all cells, and so does
+            ``mean``.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
             every call draws the same samples.
@@ -584,7 +596,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
                 f"None; got {cluster!r}."
             )
         top = None if cluster is None else model.one_hot(cluster)
-        return self._draw(n_samples, given, random_state, top, mean)
+        return self._draw(n_samples, given, random_state, top, mean, missing)
 
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)

@@ -24,6 +24,7 @@ from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
 from sk_hvae._input.frames import fill_holes, index_of
+from sk_hvae._input.tables import name_columns
 from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
 from sk_hvae._sklearn.privates import check_feature_names_in
 from sk_hvae.nn.likelihoods.refusal import told_by_name
@@ -84,7 +85,7 @@ class LatentsMixin(TransformerMixin):
         check_out(out, (len(rows), self._n_features_out))
         return model_of(self).encode(rows, self._output_numbers(), out=out)
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[np.floating]:
+    def inverse_transform(self, X: ArrayLike) -> Any:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
 
         The decoder reads z_1. If ``output_layers`` does not include z_1, the lowest layer that it
@@ -97,9 +98,10 @@ class LatentsMixin(TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            On the scale of the data. float64 if the rows of ``fit`` were float64 or integers of
-            more than 16 bits, and float32 otherwise, which then holds all of their digits.
+        frame or ndarray of shape (n_samples, n_features)
+            A frame like that of ``fit``, if it was given one, with whole numbers rounded. Else an
+            array on the scale of the data: float64 if the rows of ``fit`` were float64 or integers
+            of more than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -178,7 +180,7 @@ class LatentsMixin(TransformerMixin):
         resample: bool = False,
         *,
         random_state: RandomState = None,
-    ) -> NDArray[np.floating]:
+    ) -> Any:
         """Decode the posterior mean of a layer: all cells, also those that are not missing.
 
         Parameters
@@ -197,10 +199,11 @@ class LatentsMixin(TransformerMixin):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            Mean of the data given the latents, on the scale of the data. float64 if the rows of
-            ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which then
-            holds all of their digits.
+        frame or ndarray of shape (n_samples, n_features)
+            Mean of the data given the latents: a frame like that of ``fit``, if it was given one,
+            with whole numbers rounded. Else an array on the scale of the data: float64 if the rows
+            of ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which
+            then holds all of their digits.
 
         Raises
         ------
@@ -440,7 +443,8 @@ class LatentsMixin(TransformerMixin):
         ImportError
             If onnx or onnxscript is not installed.
         ValueError
-            If ``part`` is neither of these, if the weights take more than the 2 GiB of an ONNX
+            If ``part`` is neither of these, if ``fit`` was given a frame with text or categories,
+            for which the file has no codes, if the weights take more than the 2 GiB of an ONNX
             file, or if networks or likelihoods of your own use operations that ONNX does not have.
         OSError
             If the file cannot be written.
@@ -460,6 +464,7 @@ class LatentsMixin(TransformerMixin):
         >>> np.allclose(Z, hvae.transform(X), rtol=1e-5, atol=1e-5)
         True
         """
+        _refuse_text(schema_of(self))
         about = {
             "name": type(self).__name__,
             "latent_names": self.get_feature_names_out(),
@@ -479,8 +484,10 @@ class LatentsMixin(TransformerMixin):
         ----------
         part : {"encoder", "decoder"}, default="encoder"
             "encoder" maps raw rows (n_samples, n_features), of any dtype that ``fit`` takes, to
-            the columns of ``transform`` (n_samples, n_columns), float32. "decoder" maps these to
-            the mean of the data (n_samples, n_features), as ``inverse_transform`` does.
+            the columns of ``transform`` (n_samples, n_columns), float32. A category of a frame is
+            its place, from 0, among those of its column in sorted order; dates are seconds since
+            1970. "decoder" maps latents to the mean of the data (n_samples, n_features), as
+            ``inverse_transform`` does.
 
         Returns
         -------
@@ -577,17 +584,23 @@ class LatentsMixin(TransformerMixin):
         return resolve_output_layers(self.output_layers, fitted_of(self).n_layers)
 
     @final
-    def _draw(self, n_samples, given, random_state, top=None, mean=False):
+    def _draw(self, n_samples, given, random_state, top=None, mean=False, missing=True):
         """Draw rows as ``fit`` was given them, under conditions and below a top layer, if any."""
-        model = model_of(self)
+        model, schema = model_of(self), schema_of(self)
         check_count("n_samples", n_samples)
-        noise = model.noise(self._seed(random_state))
+        seed = self._seed(random_state)
+        noise, conditions = model.noise(seed), []
         if given is None:
-            return as_in_fit(self, model.sample(n_samples, noise, top, mean))
-        names = getattr(self, "feature_names_in_", None)
-        conditions = conditions_of(given, schema_of(self), names, model.n_features)
-        with told_by_name(names):
-            drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+            drawn = model.sample(n_samples, noise, top, mean)
+        else:
+            names = getattr(self, "feature_names_in_", None)
+            conditions = conditions_of(given, schema, names, model.n_features)
+            with told_by_name(names):
+                drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+        if missing and not mean and schema is not None:
+            holes = schema.patterns.draw(drawn.shape, seed)
+            holes[:, [condition.column for condition in conditions]] = False
+            drawn = np.where(holes, np.nan, drawn)
         return as_in_fit(self, drawn)
 
     @final
@@ -601,3 +614,14 @@ class LatentsMixin(TransformerMixin):
         tags.input_tags.allow_nan = self.missing == "mask"
         tags.input_tags.sparse = True
         return tags
+
+
+def _refuse_text(schema):
+    """Raise ValueError if a frame has columns whose cells are no numbers for other programs."""
+    numbers = [] if schema is None else schema.numbers_of(["category"])
+    if numbers:
+        raise ValueError(
+            f"{name_columns(numbers, schema.names)} of the frame of fit held text or categories, "
+            "whose codes an ONNX file does not know. Fit to an array of numbers, for example of "
+            "OrdinalEncoder, or use save() or to_torch()."
+        )

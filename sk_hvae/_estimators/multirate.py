@@ -185,6 +185,9 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
+    columns_ : frame
+        What the columns of X were taken for, if X was a frame; a frame of the same library, with
+        "column", "dtype", "kind", "likelihood", "values", and the share of "missing" cells.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -324,8 +327,10 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows. For
+        X : frame or array-like of shape (n_samples, n_features)
+            A frame of pandas, polars or pyarrow with numbers, text, categories, truth values and
+            dates, and cells may be missing; or an array of finite numbers, or NaN where missing if
+            ``missing="mask"``. At least 2 rows. For
             ``fine_tune`` and `recommend_rates` the estimator keeps a reference to X, so that X
             stays in memory, and a hash of X, which shows whether X has changed. Copies, pickles and
             files have neither. There is no reference to a torch Dataset, because its items may

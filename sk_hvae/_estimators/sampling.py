@@ -16,6 +16,7 @@ class SamplesMixin(LatentsMixin):
         *,
         given: Mapping[Any, Any] | None = None,
         mean: bool = False,
+        missing: bool = True,
         random_state: RandomState = None,
     ) -> Any:
         """Draw data from the model: latents from the top down, then the likelihood.
@@ -32,6 +33,10 @@ class SamplesMixin(LatentsMixin):
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the noise of
             the likelihood. Pictures of samples usually show this mean.
+        missing : bool, default=True
+            Whether cells of a frame are missing as often, and in the same combinations, as in the
+            frame of ``fit``, whatever else is in their row. False draws all cells, and so does
+            ``mean``.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the estimator's ``random_state``. If that is an int,
             every call draws the same samples.
@@ -61,4 +66,4 @@ class SamplesMixin(LatentsMixin):
         >>> hvae.sample(3, random_state=1).shape
         (3, 4)
         """
-        return self._draw(n_samples, given, random_state, mean=mean)
+        return self._draw(n_samples, given, random_state, mean=mean, missing=missing)

@@ -203,6 +203,9 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         `Gaussian` says how columns were standardised.
     device_ : str
         Device that the model was trained on.
+    columns_ : frame
+        What the columns of X were taken for, if X was a frame; a frame of the same library, with
+        "column", "dtype", "kind", "likelihood", "values", and the share of "missing" cells.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -361,8 +364,10 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, or NaN where missing if ``missing="mask"``; at least 2 rows.
+        X : frame or array-like of shape (n_samples, n_features)
+            A frame of pandas, polars or pyarrow with numbers, text, categories, truth values and
+            dates, and cells may be missing; or an array of finite numbers, or NaN where missing if
+            ``missing="mask"``. At least 2 rows.
             float64, float32, float16, uint8, int8, int16 and bool arrays are not copied.
         y : array-like of shape (n_samples,), default=None
             Not used for training. It is passed on to scikit-learn's callbacks, whose scorers may

@@ -19,7 +19,7 @@ from sk_hvae.nn.building import (
 )
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.likelihoods import LIKELIHOODS, DataSummary, Likelihood, PerColumn
-from sk_hvae.nn.likelihoods.codes import merge_codes, no_codes
+from sk_hvae.nn.likelihoods.codes import merge_codes
 
 _LIKELIHOODS: dict[str, type[Likelihood]] = {
     PerColumn.__name__: PerColumn,
@@ -92,8 +92,8 @@ def describe_model(model, architecture):
     -------
     dict
         "architecture" and "likelihood", plain values; "summary", an ndarray (4, n_features) of
-        the likelihood's statistics; "codes", an ndarray (n, 2) of a column and a code each, or
-        None; "weights", a dict of ndarray.
+        the likelihood's statistics; "codes", an ndarray (n, 3) of a column, a code and its
+        count each, or None; "weights", a dict of ndarray.
 
     Raises
     ------
@@ -280,11 +280,13 @@ def _summary(description):
     if description["codes"] is None:
         return summary
     codes = torch.tensor(description["codes"])
-    if codes.dtype != torch.int64 or codes.dim() != 2 or codes.shape[1] != 2:
+    if codes.dtype != torch.int64 or codes.dim() != 2 or codes.shape[1] not in (2, 3):
         raise ValueError(f"the codes of the data are {codes.dtype}, {tuple(codes.shape)}")
-    columns = codes[:, 0]
-    inside = (columns >= 0) & (columns < statistics.shape[1])
-    if not inside.all() or not torch.equal(merge_codes(no_codes(), codes), codes):
+    if codes.shape[1] == 2:  # Files of format 2 have no counts.
+        codes = torch.nn.functional.pad(codes, (0, 1))
+    column, _, count = codes.T
+    inside = (column >= 0) & (column < statistics.shape[1]) & (count >= 0)
+    if not inside.all() or not torch.equal(merge_codes(codes), codes):
         raise ValueError("the codes of the data are not those of its columns, in order")
     return summary._replace(codes=codes)
 

@@ -27,8 +27,8 @@ from sk_hvae._input.likelihood_columns import has_plain_columns
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
 
-# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype. Formats 1 and 2
-# know no frames.
+# Format 1 knows no codes, which are then all from 0 to the largest, and no dtype; format 2 does not
+# know how often codes occur. Both know no frames.
 FORMAT, _OLDEST_FORMAT = 3, 1
 _KEY = "sk_hvae"
 _WEIGHTS = "module."
@@ -155,14 +155,13 @@ def _to_bytes(name, params, columns, fitted):
     names, schema = columns.get("feature_names_in_"), columns.get("_schema")
     if schema is not None:
         _refuse_code(schema)
+    described = {name: describe(value) for name, value in params.items() if name not in _NOT_SAVED}
     if not has_plain_columns(params["likelihood"]):
-        params = {**params, "likelihood": model["likelihood"]}
+        described["likelihood"] = model["likelihood"]
     header = {
         "format": FORMAT,
         "class": name,
-        "params": {
-            name: describe(value) for name, value in params.items() if name not in _NOT_SAVED
-        },
+        "params": described,
         "architecture": model["architecture"],
         "likelihood": model["likelihood"],
         "device": fitted.device,

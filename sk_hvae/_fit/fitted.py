@@ -166,11 +166,14 @@ class Fitted(Trained):
         return self._map_to_data(module, rows, lambda z: module.decode(z, layer))
 
     def reconstruct(self, rows, layer, noise=None):
-        """Decode posterior means of a layer, with the layers below drawn if there is noise."""
+        """Decode posterior means of a layer, with the layers below drawn if there is noise.
+
+        Counts are those expected at the exposure of each row, see `Likelihood.at_exposure`.
+        """
         module = self.in_place()
 
         def decode(x):
-            return module.decode(module.encode(x)[layer - 1], layer, noise)
+            return module.at_exposure(module.decode(module.encode(x)[layer - 1], layer, noise), x)
 
         return self._map_to_data(module, rows, decode)
 

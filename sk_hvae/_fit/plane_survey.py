@@ -105,7 +105,7 @@ class PlaneSurvey:
         distortion = inferred.expect(module.distortion(x, parameters))
         error = torch.full_like(distortion, torch.nan)
         if self._with_error:
-            mean = module.mean(parameters)
+            mean = module.at_exposure(module.mean(parameters), x)
             misses = mean - x.to(torch.promote_types(mean.dtype, x.dtype))
             misses = misses * self._holds_numbers
             if module.missing is not None:

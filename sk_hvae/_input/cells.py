@@ -34,8 +34,8 @@ def meaning_of(column):
         If no number can stand for a cell, or the cells have several meanings.
     """
     numbers_of(column)
-    meanings = {_MEANINGS.get(_reader(kind)) for kind in {type(cell) for cell in column}}
-    return (meanings - {None}).pop()
+    (meaning,) = _meanings(column)
+    return meaning
 
 
 def numbers_of(column):
@@ -83,12 +83,17 @@ def _seconds_of_array(times):
 
 
 def _numbers_of_objects(cells):
-    kinds = {type(cell) for cell in cells}
-    readers = {kind: _reader(kind) for kind in kinds}
-    meanings = sorted({_MEANINGS[reader] for reader in readers.values() if reader in _MEANINGS})
+    readers = {kind: _reader(kind) for kind in {type(cell) for cell in cells}}
+    meanings = _meanings(cells)
     if len(meanings) > 1:
         raise ValueError(f"{' and '.join(meanings)} in one column have no unit in common")
     return np.array([readers[type(cell)](cell) for cell in cells], dtype=float)
+
+
+def _meanings(cells):
+    """List the meanings of cells that are there; NaN stands for a missing cell of any kind."""
+    kinds = {type(cell) for cell in cells if not is_missing(cell)}
+    return sorted({_MEANINGS[_reader(kind)] for kind in kinds})
 
 
 def _reader(kind):

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from sk_hvae._data.memmap import memory_map
 from sk_hvae._data.rows import TORCH_DTYPES, as_rows
 from sk_hvae._input.frames import array_of, read_frame
+from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.schema import Schema
 from sk_hvae._input.tables import as_numbers, as_table, name_column, name_columns, refuse_more_axes
 from sk_hvae._sklearn.fitted_state import schema_of, set_schema
@@ -54,7 +55,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
         _validate(estimator, few, reset, min_rows)
-    elif _is_file_of_numbers(X):
+    elif _is_file_of_numbers(X) and not _has_categories(estimator):
         refuse_more_axes(X.shape)
         # No conversion: a file must not be copied.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
@@ -64,6 +65,8 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         else:
             array = _encoded(estimator, X, frame, reset, min_rows, unknown)
         names = getattr(estimator, "feature_names_in_", None)
+        if reset and frame is not None and not allow_nan:
+            _refuse_columns_without_values(schema_of(estimator))
         _check_finite(array, allow_nan, names, np.ma.is_masked(X))
         if reset and allow_nan and not sparse.issparse(array):
             _refuse_empty_columns(array, names)
@@ -92,17 +95,35 @@ def _as_checked_array(estimator, X, reset, min_rows):
 def _encoded(estimator, X, frame, reset, min_rows, unknown):
     """Return the numbers that rows are by the schema of an estimator."""
     schema = schema_of(estimator)
-    if frame is None and not schema.numbers_of(["category", "time"]):
+    if frame is None and not _has_categories(estimator):
         return _as_checked_array(estimator, X, reset, min_rows)
     if frame is None:
-        X = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
+        X = _as_array_of_any(X)
         columns = list(X.T)
     else:
         columns = [array_of(column) for column in frame.columns]
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     numbers = schema.encode(columns, unknown)
+    if reset:
+        patterns = MissingPatterns.among(np.isnan(numbers))
+        set_schema(estimator, schema._replace(patterns=patterns))
     return check_array(numbers, input_name="X", estimator=estimator, **_format(min_rows))
+
+
+def _has_categories(estimator):
+    """Tell whether an estimator was fitted to columns whose cells are no numbers."""
+    schema = schema_of(estimator)
+    return schema is not None and bool(schema.numbers_of(["category"]))
+
+
+def _as_array_of_any(X):
+    """Return rows of cells of any kind, as in a frame, as an array of two axes."""
+    if isinstance(X, (list, tuple)):
+        X = np.array(X, dtype=object)  # One dtype for all would make text of numbers.
+    elif isinstance(X, np.ma.MaskedArray):
+        X = np.ma.filled(X.astype(object), None)
+    return check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
 
 
 def _validate(estimator, X, reset, min_rows, **kwargs):
@@ -144,10 +165,7 @@ def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
         if len(missing) and not allow_nan:
             kind = "masked cells" if is_masked else "NaN"
             where = name_columns(np.unique(missing), names) if is_part else _count(missing, names)
-            raise ValueError(
-                f"X contains {kind}: {where}. missing='mask' takes NaN, None, NA, NaT and masked "
-                "cells as missing: set it before fit, or fill the cells in."
-            ) from None
+            raise ValueError(_missing_found(kind, where)) from None
         rows, columns, values = _cells(array, np.isinf)
         others = f" (and {len(rows) - 1} more such cells)" if len(rows) > 1 else ""
         raise ValueError(
@@ -155,6 +173,21 @@ def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
             f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN and "
             "set missing='mask'."
         ) from None
+
+
+def _missing_found(kind, where):
+    return (
+        f"X contains {kind}: {where}. missing='mask' takes NaN, None, NA, NaT and masked "
+        "cells as missing: set it before fit, or fill the cells in."
+    )
+
+
+def _refuse_columns_without_values(schema):
+    """Raise ValueError if columns of a frame, in which no cell may be missing, have no value."""
+    empty = schema.numbers_of(["empty"])
+    if empty:
+        where = _count(np.repeat(empty, schema.n_rows), schema.names)
+        raise ValueError(_missing_found("NaN", where))
 
 
 def _cells(array, is_sought):

@@ -12,9 +12,10 @@ _PARTS_OF_POLARS = {
     "Enum": ("categories",),
 }
 _PLAIN_OF_POLARS = (
-    *("Boolean", "Categorical", "Date", "Null", "Object", "String", "Time"),
-    *("Int8", "Int16", "Int32", "Int64", "Int128", "UInt8", "UInt16", "UInt32", "UInt64"),
-    *("Float32", "Float64"),
+    *("Binary", "Boolean", "Categorical", "Date", "Null", "Object", "String", "Time"),
+    *("Int8", "Int16", "Int32", "Int64", "Int128"),
+    *("UInt8", "UInt16", "UInt32", "UInt64", "UInt128"),
+    *("Float16", "Float32", "Float64"),
 )
 
 
@@ -34,6 +35,17 @@ def describe_dtype(dtype, library):
         A dict if the name alone does not tell all.
     """
     return _DESCRIBE[library](dtype)
+
+
+def dtype_of_categories(description):
+    """Describe the dtype of the categories of a dtype that was described; others stay."""
+    if not isinstance(description, dict):
+        return description
+    if description.get("name") == "Enum":
+        return "String"
+    if "arrow" in description:
+        return {"arrow": dtype_of_categories(description["arrow"])}
+    return description.get("of", description.get("values", description))
 
 
 def restore_dtype(description, library):
@@ -125,7 +137,9 @@ def _restore_pyarrow(description, pyarrow):
         return pyarrow.dictionary(codes, values, ordered=description["ordered"])
     if "time_unit" in description:
         return pyarrow.timestamp(description["time_unit"], description["time_zone"])
-    make = {128: pyarrow.decimal128, 256: pyarrow.decimal256}[description["bits"]]
+    if description["bits"] not in (32, 64, 128, 256):
+        raise ValueError(description)
+    make = getattr(pyarrow, f"decimal{description['bits']}")
     return make(description["precision"], description["scale"])
 
 

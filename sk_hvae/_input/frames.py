@@ -120,7 +120,28 @@ def dtype_of(column):
 def array_of(column):
     """Return the cells of a column of a frame as an array of any dtype."""
     native = column.to_native()
-    return np.asarray(_decoded(native) if _is_of_pyarrow(native) else native)
+    if _is_of_pyarrow(native):
+        return np.asarray(_decoded(native))
+    if _has_categories_of_pandas(native):
+        # Categories of whole numbers stay whole beside missing cells.
+        return np.asarray(native.astype(object))
+    if _has_128_bits(column.dtype):
+        import narwhals.stable.v2 as nw
+
+        return np.asarray(column.cast(nw.Float64).to_native())
+    return np.asarray(native)
+
+
+def _has_categories_of_pandas(native):
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(native.dtype, pandas.CategoricalDtype)
+
+
+def _has_128_bits(dtype):
+    """Tell whether numbers are longer than those of NumPy."""
+    import narwhals.stable.v2 as nw
+
+    return dtype in (nw.Int128, nw.UInt128)
 
 
 def _is_of_pyarrow(native):
@@ -164,7 +185,9 @@ def make_frame(library, names, columns, dtypes, index=None):
 
 
 def _pandas_column(pandas, cells, dtype):
-    column = pandas.Series(cells, dtype=dtype if isinstance(cells, list) else None)
+    if isinstance(cells, list):
+        return pandas.Series(cells, dtype=dtype)
+    column = pandas.Series(cells)
     zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
     if zone is not None:
         column = column.dt.tz_localize("UTC")

@@ -6,7 +6,15 @@ import numbers
 import numpy as np
 import torch
 
-from sk_hvae.nn.likelihoods import Categorical, Gaussian, Likelihood, PerColumn, check_cover
+from sk_hvae.nn.likelihoods import (
+    Categorical,
+    Gaussian,
+    Likelihood,
+    NegativeBinomial,
+    PerColumn,
+    Poisson,
+    check_cover,
+)
 from sk_hvae.nn.likelihoods import resolve as likelihood_of
 from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
 from sk_hvae.nn.spelling import did_you_mean
@@ -23,7 +31,8 @@ def resolve_likelihood(likelihood, X, names, rows, schema=None):
     likelihood : str, Likelihood, list of (likelihood, columns) or dict of column to likelihood
         Objects are left alone. Columns as in ColumnTransformer: an int or str, a sequence of
         them, a slice of either, a boolean mask, or a function of X that returns any of these.
-        A part without columns is left out. What a dict does not name is "auto".
+        A part without columns is left out. What a dict does not name is "auto". An exposure of
+        counts is a column of X, too.
     X : object
         As the user passed it, because functions that choose columns expect it so.
     names : sequence of str or None
@@ -36,23 +45,30 @@ def resolve_likelihood(likelihood, X, names, rows, schema=None):
     Returns
     -------
     Likelihood
-        In a `PerColumn`, columns are numbers from 0.
+        In a `PerColumn`, columns are numbers from 0. An exposure is a place among the columns of
+        its likelihood.
 
     Raises
     ------
     ValueError
-        If a part has a column that is not in X, or a column of X is not in exactly one part.
+        If a part has a column that is not in X, a column of X is not in exactly one part, or an
+        exposure is not among the columns of its likelihood.
     """
     n_features = rows.shape[1]
     if isinstance(likelihood, str) and likelihood == AUTO:
         return _auto(schema, rows)
-    if _parts(likelihood) is None:
-        return likelihood_of(likelihood)
-    numbered = _numbered(likelihood, X, names, n_features)
     shown = None if names is None else list(names)
+    if _parts(likelihood) is None:
+        return _with_place_of_exposure(likelihood, range(n_features), shown, n_features)
+    numbered = _numbered(likelihood, X, names, n_features)
     check_cover([number for _, columns in numbered for number in columns], n_features, shown)
     parts = [_parts_of(spec, columns, schema) for spec, columns in numbered]
-    return likelihood_of(list(itertools.chain.from_iterable(parts)))
+    return likelihood_of(
+        [
+            (_with_place_of_exposure(spec, columns, shown, n_features), columns)
+            for spec, columns in itertools.chain.from_iterable(parts)
+        ]
+    )
 
 
 def readings_of(likelihood, frame, X):
@@ -91,6 +107,23 @@ def has_plain_columns(likelihood):
         for _, columns in _parts(likelihood) or ()
         for column in (columns if isinstance(columns, (list, tuple, range)) else [columns])
     )
+
+
+def _with_place_of_exposure(spec, columns, names, n_features):
+    """Return a new likelihood whose exposure is a place among its columns, if it is a column."""
+    likelihood = likelihood_of(spec)
+    if not isinstance(likelihood, (Poisson, NegativeBinomial)):
+        return likelihood
+    exposure = likelihood.exposure
+    if exposure is None or exposure == "total":
+        return likelihood
+    (number,) = _column_numbers(exposure, None, names, n_features)
+    if number not in columns:
+        raise ValueError(
+            f"exposure={exposure!r} is not among the columns of its likelihood. Name it beside the "
+            "counts, for example [(Poisson(exposure='years'), ['visits', 'years'])]."
+        )
+    return type(likelihood)(**{**likelihood.config, "exposure": list(columns).index(number)})
 
 
 def _is_auto(spec):

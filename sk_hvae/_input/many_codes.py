@@ -32,9 +32,8 @@ def warn_of_many_codes(summary, n_rows, names):
     if found:
         warn_caller(
             f"likelihood='categorical' on columns with nearly as many different codes as the "
-            f"{n_rows} rows: {', '.join(found)}. Most are seen once, so nothing can be "
-            "learned of them, and training is slow. Leave out columns that number the rows, merge "
-            "rare categories, for example with OrdinalEncoder(max_categories=...), or use "
-            "likelihood='gaussian' or 'poisson' for numbers.",
+            f"{n_rows} rows: {', '.join(found)}. Most are seen once, so that nothing can be "
+            "learned of them but how frequent they are. Leave out columns that number the rows, "
+            "and use likelihood='gaussian' or 'poisson' for numbers.",
             CategoryWarning,
         )

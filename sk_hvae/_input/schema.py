@@ -3,13 +3,15 @@
 import datetime
 import decimal
 import importlib.util
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sk_hvae._input.cells import is_missing, meaning_of
-from sk_hvae._input.dtypes import describe_dtype, restore_dtype
+from sk_hvae._input.cells import TextError, is_missing, meaning_of
+from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
+from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.tables import columns_as_numbers, name_column
 
 # How the numbers of these kinds of columns turn into cells again. Microseconds are what float64
@@ -37,7 +39,7 @@ class Column(NamedTuple):
         What its cells are. A column without any value is empty.
     cell : str or None
         Python's type of the cells, where the dtype alone does not tell how to make them: "int",
-        "bool", "str", "Decimal", "date", "datetime", "timedelta".
+        "bool", "str", "Decimal", "date", "datetime", "datetime in UTC", "timedelta".
     categories : tuple or None
         The different values of a column of categories, in the order of their codes.
     n_missing : int
@@ -63,11 +65,14 @@ class Schema(NamedTuple):
         In order.
     n_rows : int
         Number of rows at fit.
+    patterns : MissingPatterns
+        Which cells of a row were missing together at fit.
     """
 
     library: str
     columns: tuple[Column, ...]
     n_rows: int
+    patterns: MissingPatterns = MissingPatterns()
 
     @classmethod
     def of(cls, frame, readings):
@@ -94,15 +99,15 @@ class Schema(NamedTuple):
     @classmethod
     def from_plain(cls, plain):
         """Make a schema of what `to_plain` returned; raises ValueError if it is none."""
-        library, columns, n_rows = plain
+        library, columns, n_rows, patterns = plain
         columns = tuple(_checked(Column(*column)) for column in columns)
         if library not in LIBRARIES or type(n_rows) is not int or n_rows < 0:
             raise ValueError(f"there is no schema of {n_rows!r} rows of {library!r}")
-        return cls(library, columns, n_rows)
+        return cls(library, columns, n_rows, MissingPatterns.from_plain(patterns, len(columns)))
 
     def to_plain(self):
         """Return tuples of plain values, and of the categories as they are."""
-        return self.library, tuple(map(tuple, self.columns)), self.n_rows
+        return self.library, tuple(map(tuple, self.columns)), self.n_rows, tuple(self.patterns)
 
     def check(self, n_features):
         """Raise ValueError unless there are so many columns, of dtypes that their library has.
@@ -155,6 +160,10 @@ class Schema(NamedTuple):
             for number, array in enumerate(arrays)
             if self.columns[number].kind not in ("category", "empty")
         }
+        for number, array in plain.items():
+            if self.columns[number].kind == "number" and array.dtype.kind in "Mm":
+                name = name_column(number, self.names)
+                raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
         turned = columns_as_numbers(plain, self.names)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
@@ -167,15 +176,15 @@ class Schema(NamedTuple):
         column = self.columns[number]
         codes = {category: code for code, category in enumerate(column.categories)}
         cells = array.tolist()
-        found = [codes.get(cell, -1) for cell in cells]
-        strange = {cell for cell, code in zip(cells, found, strict=True) if code < 0}
+        numbers = np.array([codes.get(cell, -1) for cell in cells], dtype=np.int32)
+        is_strange = numbers < 0
+        if not is_strange.any():
+            return numbers.astype(np.int16) if len(codes) < 2**15 else numbers
+        strange = {cells[row] for row in np.flatnonzero(is_strange)}
         strange = {cell for cell in strange if not is_missing(cell)}
         if strange and (unknown == "error" or _are_of_other_kind(strange, column.categories)):
             raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
-        narrow = np.int16 if len(codes) < 2**15 else np.int32
-        numbers = np.array(found, dtype=narrow)
-        is_known = numbers >= 0
-        return numbers if is_known.all() else np.where(is_known, numbers.astype("f4"), np.nan)
+        return np.where(is_strange, np.nan, numbers)
 
     def number_of(self, number, value):
         """Turn one value of a column, given by its number, into a number.
@@ -231,85 +240,118 @@ def _checked(column):
 
 def _learn(series, number, frame, reading):
     """Return what a column is."""
-    array, dtype = array_of(series), dtype_of(series)
-    described = describe_dtype(dtype, frame.library)
-    name = frame.names[number]
-    present = [cell for cell in array.tolist() if not is_missing(cell)]
-    n_missing = len(array) - len(present)
+    dtype = dtype_of(series)
     try:
-        kind = _kind_of(series.dtype, array, present, reading)
+        described = _described(dtype, frame.library)
+        array = array_of(series)
+        different, n_missing = _different(array)
+        kind = _kind_of(series.dtype, array, different, reading)
     except (TypeError, ValueError) as error:
-        raise type(error)(
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind_of_error(
             f"column {name_column(number, frame.names)} of X, of type {dtype}, cannot be read: "
             f"{error}. X takes numbers, text, categories, truth values, dates, times and "
             "durations; convert the column, or leave it out."
         ) from error
+    name = frame.names[number]
+    if kind == "empty":
+        return Column(name, described, kind, None, None, n_missing)
     if kind == "category":
-        return Column(name, described, kind, None, _categories(series, present), n_missing)
-    if isinstance(described, dict) and "categories" in described:
-        described = described["of"]  # The categories are numbers, and are read as such.
-    cell = _type_of_cells(series.dtype, kind, present)
-    return Column(name, described, kind, cell, None, n_missing)
+        return Column(name, described, kind, None, _categories(described, different), n_missing)
+    cell = _type_of_cells(series.dtype, different)
+    return Column(name, dtype_of_categories(described), kind, cell, None, n_missing)
 
 
-def _kind_of(dtype, array, present, reading):
+def _described(dtype, library):
+    """Describe a dtype; raises TypeError if no column of it could be made again."""
+    description = describe_dtype(dtype, library)
+    try:
+        restore_dtype(description, library)
+    except ValueError as error:
+        raise TypeError("its type is nested, or not known here") from error
+    return description
+
+
+def _different(array):
+    """Return the different cells of a column that are there, and how many are not."""
+    if array.ndim != 1:
+        raise TypeError("its cells are arrays")
+    if array.dtype.kind in "biufMm":
+        is_missing_there = np.isnat(array) if array.dtype.kind in "Mm" else np.isnan(array)
+        return np.unique(array[~is_missing_there]).tolist(), int(is_missing_there.sum())
+    cells = array.tolist()
+    try:
+        different = set(cells)
+    except TypeError:  # There are lists or dicts among them, which the kinds of cells tell.
+        return [cell for cell in cells if not is_missing(cell)], sum(map(is_missing, cells))
+    missing = {cell for cell in different if is_missing(cell)}
+    n_missing = sum(cell in missing for cell in cells) if missing else 0
+    return list(different - missing), n_missing
+
+
+def _kind_of(dtype, array, different, reading):
     """Return the kind of a column of a dtype of narwhals, whose cells are an array."""
     import narwhals.stable.v2 as nw
 
-    if not present:
+    if not different:
         return "empty"
-    are_names = dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum)
-    if reading == "categories":
-        return "number" if array.dtype.kind in "iuf" and _are_whole(array) else "category"
-    if are_names:
-        return "category" if reading is None else "number"
     by_dtype = {nw.Datetime: "datetime", nw.Date: "datetime", nw.Duration: "duration"}
     for known, kind in {**by_dtype, nw.Time: "time"}.items():
         if dtype == known:
             return kind
+    if reading == "categories":
+        set(different)  # A TypeError names what cannot be a category.
+        return "number" if array.dtype.kind in "iuf" and _are_whole(array) else "category"
+    if dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum):
+        return "category" if reading is None else _kind_of_objects(different, reading)
     if dtype.is_numeric() or array.dtype.kind in "biuf":
         return "number"
-    return _kind_of_objects(array, present, reading)
+    return _kind_of_objects(different, reading)
 
 
 def _are_whole(numbers):
     return bool((np.isnan(numbers) | (numbers == np.rint(numbers))).all())
 
 
-def _kind_of_objects(array, present, reading):
-    kinds = {type(cell) for cell in present}
-    if reading is None and (kinds == {bool} or kinds & {str, bytes}):
+def _kind_of_objects(different, reading):
+    kinds = set(map(type, different))
+    if reading is None and (kinds <= {bool, np.bool_} or kinds & {str, bytes}):
         return "category"
+    cells = np.empty(len(different), dtype=object)
+    cells[:] = different
     try:
-        return _KINDS[meaning_of(array)]
+        return _KINDS[meaning_of(cells)]
+    except TextError:
+        return "number"  # `encode` names all columns of text.
     except TypeError:
         if reading == "numbers" or any(kind.__hash__ is None for kind in kinds):
             raise
         return "category"
 
 
-def _type_of_cells(dtype, kind, present):
-    """Say what Python's type of the cells is, where the dtype of the column does not."""
+def _type_of_cells(dtype, different):
+    """Name Python's type of the cells, where the dtype of the column does not tell it."""
     import narwhals.stable.v2 as nw
 
     if dtype.is_integer():
         return "int"
-    if kind == "number" and dtype == nw.Boolean:
-        return "bool"
-    if kind == "number" and dtype in (nw.String, nw.Categorical, nw.Enum):
-        return "str"
-    kinds = {type(cell).__name__ for cell in present} if dtype == nw.Object else set()
-    return kinds.pop() if len(kinds) == 1 and kinds <= _CELLS else None
+    if dtype not in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+        return None
+    found = {
+        next((name for name, kind in _PYTHON.items() if isinstance(cell, kind)), None)
+        for cell in different
+    }
+    if found == {"datetime"} and any(cell.tzinfo is not None for cell in different):
+        return "datetime in UTC"
+    return found.pop() if len(found) == 1 else None
 
 
-def _categories(series, present):
+def _categories(described, different):
     """Return the different values of a column: in the order of its dtype, or sorted."""
-    import narwhals.stable.v2 as nw
-
-    different = set(present)
-    if series.dtype == nw.Enum:
-        declared = series.dtype.categories
-        return tuple(category for category in declared if category in different)
+    different = [cell.item() if isinstance(cell, np.generic) else cell for cell in different]
+    if isinstance(described, dict) and "categories" in described:
+        different = set(different)
+        return tuple(category for category in described["categories"] if category in different)
     try:
         return tuple(sorted(different))
     except TypeError:
@@ -317,9 +359,10 @@ def _categories(series, present):
 
 
 def _are_of_other_kind(cells, categories):
-    """Tell whether cells are numbers where the categories are text."""
-    are_text = all(isinstance(category, str) for category in categories)
-    return are_text and not any(isinstance(cell, str) for cell in cells)
+    """Tell whether cells are numbers where the categories are text, or the other way round."""
+    is_text = [isinstance(cell, str) for cell in cells]
+    was_text = [isinstance(category, str) for category in categories]
+    return not any(is_text) if all(was_text) else all(is_text) and not any(was_text)
 
 
 def _unknown_found(strange, column, name):
@@ -339,7 +382,8 @@ def _cells_of(column, numbers):
     if column.kind == "empty":
         return [None] * len(numbers)
     if column.kind == "category":
-        return _map(numbers, is_missing, lambda code: column.categories[int(code)])
+        names = (*column.categories, None)  # The last one is missing.
+        return [names[code] for code in np.where(is_missing, -1, numbers).astype(int).tolist()]
     if column.kind == "time":
         return _map(numbers, is_missing, _time_of_day)
     if column.kind in _TIMES:
@@ -363,7 +407,11 @@ def _time_of_day(seconds):
 
 def _objects_of_times(times, cell):
     objects = times.tolist()
-    return [time and time.date() for time in objects] if cell == "date" else objects
+    if cell == "date":
+        return [time and time.date() for time in objects]
+    if cell == "datetime in UTC":
+        return [time and time.replace(tzinfo=datetime.UTC) for time in objects]
+    return objects
 
 
 _KINDS = {
@@ -378,4 +426,14 @@ _FROM_NUMBER = {
     "str": lambda number: f"{number:.15g}",
     "Decimal": lambda number: decimal.Decimal(f"{number:.15g}"),
 }
-_CELLS = {*_FROM_NUMBER, "date", "datetime", "timedelta"}
+# Python's types of cells; the first that a cell is of counts.
+_PYTHON = {
+    "bool": (bool, np.bool_),
+    "int": Integral,
+    "str": str,
+    "Decimal": decimal.Decimal,
+    "datetime": datetime.datetime,
+    "date": datetime.date,
+    "timedelta": datetime.timedelta,
+}
+_CELLS = {*_PYTHON, "datetime in UTC"}

@@ -10,10 +10,10 @@ from sklearn.model_selection import check_cv, cross_val_score
 
 from sk_hvae._data.devices import module_device, resolve_autocast
 from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.parameters import draw_seed
 from sk_hvae._fit.plane_survey import PlaneSurvey
 from sk_hvae._sklearn.inner_fits import k_means
 from sk_hvae.metrics import generation_score
-from sk_hvae.metrics._checks import dense_rows
 from sk_hvae.metrics._downstream import CLASSIFIERS, make_classifier
 from sk_hvae.metrics._reconstruction import psnr_of_error
 from sk_hvae.nn.units import LN2
@@ -73,6 +73,7 @@ class MapTask:
         self.X = X
         self.y = y
         self.cv = cv
+        self._classifier = None
 
     @property
     def is_survey(self):
@@ -102,7 +103,10 @@ class MapTask:
         measured = survey.measure(single.module_)
         generated = None
         if set(self.metrics.values()) & set(_GENERATION):
-            generated = generation_score(single.sample(_N_GENERATED, mean=True), self._classifier)
+            model = model_of(single)
+            noise = model.noise(draw_seed(single.random_state))
+            samples = model.sample(_N_GENERATED, noise, mean=True)
+            generated = generation_score(samples, self._classifier_of(single))
         values = [
             getattr(generated, metric)
             if metric in _GENERATION
@@ -128,20 +132,22 @@ class MapTask:
         """Split the rows in the same way for all points and classifiers."""
         return list(check_cv(self.cv, self.y, classifier=True).split(self.X, self.y))
 
-    @cached_property
-    def _classifier(self):
-        """A classifier fitted to the rows themselves, which judges samples."""
-        from sklearn.impute import SimpleImputer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
+    def _classifier_of(self, single):
+        """Return a classifier fitted to the rows themselves, as numbers, which judges samples."""
+        if self._classifier is None:
+            from sklearn.impute import SimpleImputer
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.pipeline import make_pipeline
+            from sklearn.preprocessing import StandardScaler
 
-        classifier = make_pipeline(
-            SimpleImputer(keep_empty_features=True),
-            StandardScaler(),
-            LogisticRegression(max_iter=1000),
-        )
-        return classifier.fit(dense_rows(self.X, "X"), self.y)
+            classifier = make_pipeline(
+                SimpleImputer(keep_empty_features=True),
+                StandardScaler(),
+                LogisticRegression(max_iter=1000),
+            )
+            rows = check_new_rows(single, self.X).every(1).double().numpy()
+            self._classifier = classifier.fit(rows, self.y)
+        return self._classifier
 
 
 def _surveyed(metric, survey, measured):

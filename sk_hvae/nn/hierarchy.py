@@ -161,8 +161,12 @@ class HierarchicalVAE(nn.Module):
 
         If cells may be missing, they are filled in, and columns follow that mark them.
         """
-        linked = self.likelihood.link(self._with_training_constants(x))
+        linked = self.link(x)
         return linked if self.missing is None else self.missing.mark(linked)
+
+    def link(self, x):
+        """Map raw data (b, n_features) to the scale of the likelihood's link, (b, n_linked)."""
+        return self.likelihood.link(self._with_training_constants(x))
 
     def _with_training_constants(self, x):
         return x if self.constants is None else self.constants.restore(x)
@@ -328,7 +332,7 @@ class HierarchicalVAE(nn.Module):
         """
         x = self._with_training_constants(x)
         complete = x if self.missing is None else self.missing.complete(x)
-        cells = self.likelihood.log_prob(complete, parameters)
+        cells = self.likelihood.log_prob(complete, self._exposed(x, parameters))
         if self.missing is not None:
             cells = cells.masked_fill(x.isnan(), 0.0)
         if self.constants is not None:
@@ -337,10 +341,20 @@ class HierarchicalVAE(nn.Module):
 
     def fit_scale(self, x, parameters):
         """Let the likelihood fit its scale to raw data (b, n_features) and decoder output."""
+        parameters = self._exposed(x, parameters)
         if self.constants is None:
             self.likelihood.fit_scale(x, parameters)
         elif (self.likelihood.summary.std > 0).any():
             self.likelihood.fit_scale(self.constants.hide(x), parameters)
+
+    def _exposed(self, x, parameters):
+        """Bring decoder output (b, n_outputs) to the exposure of raw data."""
+        offset = self.likelihood.offset(x)
+        return parameters if offset is None else parameters + offset
+
+    def at_exposure(self, decoded, x):
+        """Bring decoded means (b, n_features) from the typical exposure to that of raw data."""
+        return self._with_constants(self.likelihood.at_exposure(decoded, x))
 
     def mean(self, parameters):
         """Map decoder output (b, n_outputs) to the mean of the data, (b, n_features)."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sk_hvae._sklearn.fitted_state import schema_of
 from sk_hvae.plotting._figures import column_names
 
 
@@ -20,10 +21,29 @@ def holds_numbers(categories, n_features):
     return ~np.isin(np.arange(n_features), categories[:, 0])
 
 
-def category_names(categories, feature_names, n_features):
-    """Name categories by column and code, such as "colour = 2"."""
+def labels_in_schema(estimator):
+    """Return what codes of categories stand for, if the model was fitted to a frame, else None."""
+    schema = schema_of(estimator)
+    if schema is None:
+        return None
+    columns = [schema.columns[column] for column in categories_of(estimator)[:, 0].astype(int)]
+    return [
+        f"{code:g}" if column.categories is None else str(column.categories[int(code)])
+        for column, (_, code) in zip(columns, categories_of(estimator), strict=True)
+    ]
+
+
+def category_labels(categories, labels=None):
+    """Return what codes stand for: the codes themselves if nothing is known."""
+    return [f"{code:g}" for _, code in categories] if labels is None else list(labels)
+
+
+def category_names(categories, feature_names, n_features, labels=None):
+    """Name categories by column and label, such as "colour = 2"."""
     names = column_names(feature_names, n_features)
-    return [f"{names[int(column)]} = {code:g}" for column, code in categories]
+    labels = category_labels(categories, labels)
+    pairs = zip(categories, labels, strict=True)
+    return [f"{names[int(column)]} = {label}" for (column, _), label in pairs]
 
 
 def indicators(X, categories):

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.model import check_new_rows
-from sk_hvae._estimators.parameters import check_count
+from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.parameters import check_count, draw_seed
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
 from sk_hvae.plotting._display import Display
@@ -134,11 +134,12 @@ class SampleDisplay(Display):
                 "samples of a table are drawn over data: pass X; or pass image_shape for images."
             )
         check_count("n_samples", n_samples, 2)
-        data = None
+        model, data = model_of(estimator), None
+        noise = model.noise(draw_seed(estimator.random_state))
         if X is not None:
             data = check_new_rows(estimator, X).every(1).to(torch.float64, copy=True).numpy()
         return cls(
-            samples=estimator.sample(n_samples, mean=image_shape is not None),
+            samples=model.sample(n_samples, noise, mean=image_shape is not None),
             X=data,
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),

@@ -24,10 +24,13 @@ from sk_hvae.plotting._figures import (
     mosaic,
     split,
 )
+from sk_hvae.plotting._meanings import ColumnChange, in_words, ranked
 from sk_hvae.plotting._nominal import (
     categories_of,
+    category_labels,
     category_names,
     holds_numbers,
+    labels_in_schema,
     no_categories,
 )
 
@@ -62,6 +65,8 @@ class TraversalDisplay(Display):
     categories : ndarray of shape (n_categories, 2), default=None
         Column number and code of every category, of columns whose codes are names; None if all
         columns hold numbers.
+    labels : sequence of str, default=None
+        What the code of every category stands for; None takes the codes themselves.
     probabilities : ndarray of shape (n_units, n_steps, n_categories), default=None
         Probability of every category along the way of every unit.
 
@@ -83,6 +88,9 @@ class TraversalDisplay(Display):
     >>> display = TraversalDisplay.from_estimator(hvae, X, n_units=2).plot()
     >>> len(display.ax_)
     2
+    >>> first = display.changes()[0]  # what z2_1 changes most
+    >>> first.unit == display.units[0], first.strength > 0.5
+    (True, True)
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class TraversalDisplay(Display):
         image_shape: ImageShape | None = None,
         feature_names: Sequence[str] | None = None,
         categories: NDArray[Any] | None = None,
+        labels: Sequence[str] | None = None,
         probabilities: NDArray[Any] | None = None,
     ) -> None:
         self.decoded = decoded
@@ -104,6 +113,7 @@ class TraversalDisplay(Display):
         self.image_shape = image_shape
         self.feature_names = feature_names
         self.categories = no_categories() if categories is None else categories
+        self.labels = labels
         self.probabilities: Any = probabilities
 
     @classmethod
@@ -181,8 +191,60 @@ class TraversalDisplay(Display):
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),
             categories=categories_of(estimator),
+            labels=labels_in_schema(estimator),
             probabilities=_probabilities(model, flat, number).reshape(table),
         )
+
+    def changes(self) -> list[ColumnChange]:
+        """List what every unit does to every column.
+
+        Returns
+        -------
+        list of ColumnChange
+            Unit by unit, in the order of ``units``, with the columns that change most first. A
+            column of categories has an entry for each category.
+        """
+        names = column_names(self.feature_names, self.decoded.shape[2])
+        numbers = np.flatnonzero(holds_numbers(self.categories, len(names)))
+        labels = category_labels(self.categories, self.labels)
+        targets = [(names[column], None) for column in numbers]
+        targets += [
+            (names[int(c)], label) for (c, _), label in zip(self.categories, labels, strict=True)
+        ]
+        # Two standard deviations to either side of a unit that a column follows exactly move the
+        # column by four of its own. A probability moves by 1 at most.
+        ways = self.decoded[..., numbers]
+        spans = 2 * _REACH * np.where(self.scale > 0, self.scale, 1)[numbers]
+        if len(self.categories):
+            ways = np.concatenate([ways, self.probabilities], axis=2)
+            spans = np.concatenate([spans, np.ones(len(self.categories))])
+        return [
+            change
+            for unit, way in zip(self.units, ways, strict=True)
+            for change in ranked(unit, targets, way, spans)
+        ]
+
+    def describe(self, n_columns: int = 5) -> str:
+        """Say in words what every unit does to the columns that it changes most.
+
+        Parameters
+        ----------
+        n_columns : int, default=5
+            Number of columns for every unit. Those that change with a strength of less than .1 are
+            left out. Of the categories of a column, the one that changes most is named.
+
+        Returns
+        -------
+        str
+            A few lines for every unit, to be printed.
+
+        Raises
+        ------
+        ValueError
+            If ``n_columns`` is less than 1.
+        """
+        check_count("n_columns", n_columns)
+        return in_words(self.units, self.changes(), n_columns)
 
     def _draw(self, ax):
         if self.image_shape is not None:
@@ -215,7 +277,9 @@ class TraversalDisplay(Display):
 
     def _draw_probabilities(self, panels, shown):
         """Draw how the probabilities of categories change, in a panel for every unit."""
-        names = category_names(self.categories, self.feature_names, self.decoded.shape[2])
+        names = category_names(
+            self.categories, self.feature_names, self.decoded.shape[2], self.labels
+        )
         self._draw_ways(panels, self.probabilities[..., shown], ".")
         for panel in panels:
             panel.set(xlabel="probability", xlim=(-0.05, 1.05))

@@ -33,7 +33,10 @@ KINDS = {
     "warm start": {"warm_start": True},
     "partial_fit": {},
     "multi-rate": {"kind": MultiRateHVAETransformer, "rate_range": (0.5, 4)},
-    "clusterer": {"kind": HVAEClusterer, "n_clusters": 3, "n_init": 2, "layer_rates": (1, 1)},
+    "clusterer": {
+        **{"kind": HVAEClusterer, "n_clusters": 3, "n_init": 2, "layer_rates": (1, 1)},
+        "likelihood": "gaussian",
+    },
 }
 CONTINUED = ("warm start", "partial_fit")
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -84,6 +87,8 @@ def frozen(value):
         return {**weights, "training": value.training, "repr": repr(value)}
     if isinstance(value, torch.Tensor):
         return value.numpy().copy()
+    if isinstance(value, pd.DataFrame):
+        return {"dtypes": value.dtypes.astype(str).to_dict(), **value.to_dict("list")}
     if isinstance(value, dict):
         return {name: frozen(item) for name, item in value.items()}
     if hasattr(value, "_asdict"):
@@ -115,7 +120,7 @@ def answers(model, X):
     if isinstance(model, HVAEClusterer):
         found["predict_proba"] = model.predict_proba(X)
         found["sample of a cluster"] = model.sample(3, cluster=0)
-    return found
+    return frozen(found)
 
 
 def everything(model, X):
@@ -350,7 +355,8 @@ def with_cell(value):
 
 REFUSED_ROWS = {
     "infinity": with_cell(np.inf),
-    "words": with_cell("three"),
+    "words": with_cell("three").to_numpy(),
+    "lists": OTHER[["a", "c"]].assign(d=[[1]] * len(OTHER)),
     "too few": OTHER[["a", "c", "d"]][:1],
     "none": OTHER[["a", "c", "d"]][:0],
     "one axis": OTHER["a"],
@@ -378,7 +384,8 @@ REFUSED_PARAMS = {
 def test_rows_that_are_refused_leave_all(fitted, kind):
     cases = dict(REFUSED_ROWS)
     # Where cells may be missing, a column still needs a value.
-    cases["NaN"] = with_cell(np.nan) if kind != "missing cells" else with_cell(1).assign(c=np.nan)
+    holey = with_cell(np.nan) if kind != "missing cells" else with_cell(1).assign(c=np.nan)
+    cases["NaN"] = holey.to_numpy()
     model = fitted(kind)
     before, wrong = everything(model, FIRST), {}
     for case, X in cases.items():

@@ -47,10 +47,26 @@ def test_all_that_comes_out_are_codes_that_were_seen(kind, missing, tmp_path):
     again = pickle.loads(pickle.dumps(model))  # noqa: S301
     for same in (model, type(model).load(tmp_path / "model"), again):
         for codes in (same.sample(300), same.reconstruct(X)):
-            for column, known in enumerate(CODES.values()):
-                assert np.isin(codes[:, column], known).all()
+            for column, known in CODES.items():
+                assert np.isin(codes[column], known).all()
         np.testing.assert_array_equal(same.reconstruct(X), model.reconstruct(X))
         np.testing.assert_array_equal(same.score_samples(X), model.score_samples(X))
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.CategoryWarning")
+@each_kind
+def test_rare_codes_keep_their_counts(kind, tmp_path):
+    X = table(220).assign(shop=np.maximum(np.arange(220.0) - 20, 0) * 3)
+    model = make(kind).fit(X)
+    model.save(tmp_path / "model")
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301
+    for same in (model, type(model).load(tmp_path / "model"), again):
+        np.testing.assert_array_equal(same.score_samples(X), model.score_samples(X))
+        np.testing.assert_array_equal(same.sample(2000), model.sample(2000))
+    drawn = model.sample(2000)[:, 1]
+    assert np.isin(drawn, X["shop"]).all()
+    assert len(np.unique(drawn)) > 100
+    assert (drawn == 0).mean() == pytest.approx(21 / 220, abs=0.08)
 
 
 def test_samples_have_the_frequencies_of_the_codes():

@@ -122,7 +122,8 @@ def test_params_round_trip():
 
 def test_column_transformer(small, iris):
     frame = pd.DataFrame(iris, columns=list("abcd"))
-    columns = ColumnTransformer([("h", small(), ["a", "b", "c"]), ("keep", "passthrough", ["d"])])
+    hvae = small(likelihood="gaussian", missing="error")
+    columns = ColumnTransformer([("h", hvae, ["a", "b", "c"]), ("keep", "passthrough", ["d"])])
     Z = columns.fit_transform(frame)
     assert columns.get_feature_names_out().tolist() == [*(f"h__{f}" for f in FEATURES), "keep__d"]
     np.testing.assert_allclose(Z[:, :4], small().fit_transform(iris[:, :3]), rtol=1e-6)
@@ -138,14 +139,14 @@ def test_feature_union(small, iris):
 
 @pytest.mark.parametrize(("library", "frame"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
 def test_set_output(small, iris, library, frame):
-    model = small().set_output(transform=library)
+    model = small(likelihood="gaussian", missing="error").set_output(transform=library)
     X = frame(iris, ["a", "b", "c", "d"]) if library == "polars" else frame(iris, columns=[*"abcd"])
     Z = model.fit_transform(X)
     assert isinstance(Z, frame)
     assert list(Z.columns) == FEATURES
     np.testing.assert_array_equal(Z.to_numpy(), small().fit_transform(iris))
-    # What is not transform stays an array.
-    assert isinstance(model.reconstruct(X), np.ndarray)
+    # What is not transform stays an array, or a frame as that of fit was.
+    assert isinstance(model.reconstruct(X), frame)
     assert isinstance(model.latents(X)[0], np.ndarray)
     np.testing.assert_allclose(model.inverse_transform(Z), model.reconstruct(X), rtol=1e-4)
 

@@ -243,15 +243,17 @@ CODES = {
     "of one column": lambda codes: codes[:, :1],
     "that are floats": lambda codes: codes.astype(float),
     "of narrow numbers": lambda codes: codes.astype(np.int32),
-    "of a column that is not there": lambda codes: np.add(codes, [99, 0]),
-    "of a negative column": lambda codes: np.subtract(codes, [1, 0]),
+    "of a column that is not there": lambda codes: np.add(codes, [99, 0, 0]),
+    "of a negative column": lambda codes: np.subtract(codes, [1, 0, 0]),
     "in disorder": lambda codes: codes[::-1],
     "that are repeated": lambda codes: np.repeat(codes, 2, axis=0),
-    "other than they were": lambda codes: np.add(codes, [0, 1]),
+    "other than they were": lambda codes: np.add(codes, [0, 1, 0]),
     "too few": lambda codes: codes[:-1],
     "none": lambda codes: codes[:0],
     "left out": lambda codes: None,
     "too many": lambda codes: np.stack((np.zeros(20_000, int), np.arange(20_000)), 1),
+    "with negative counts": lambda codes: np.subtract(codes, [0, 0, 99]),
+    "with more than counts": lambda codes: np.pad(codes, ((0, 0), (0, 1))),
 }
 
 

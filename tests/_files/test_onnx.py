@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 import sk_hvae
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae._files import onnx as exporting
-from sk_hvae.nn import DiscretizedLogisticMixture
+from sk_hvae.nn import Categorical, DiscretizedLogisticMixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -130,6 +130,10 @@ KINDS = {
     "codes with gaps, own networks": (
         {"likelihood": "categorical", "network": (OwnEncoder, own_decoder)},
         lambda: np.array([-5.0, 2.0**40])[binary(4).astype(int)],
+    ),
+    "rare codes": (
+        {"likelihood": Categorical(max_categories=3)},
+        lambda: np.random.default_rng(0).geometric(0.3, (60, 2)).astype(float),
     ),
     "one layer, large offset": (
         {"layer_rates": 2, "hidden_layer_sizes": ()},

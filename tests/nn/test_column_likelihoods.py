@@ -174,7 +174,8 @@ class TestArguments:
     def test_its_repr_is_complete_before_and_after_it_sees_data(self):
         likelihood = PerColumn([(NegativeBinomial("shared"), [1]), ("gaussian", 0)])
         expected = (
-            "PerColumn(parts=[(NegativeBinomial(dispersion='shared'), [1]), ('gaussian', [0])])"
+            "PerColumn(parts=[(NegativeBinomial(dispersion='shared', exposure=None), [1]), "
+            "('gaussian', [0])])"
         )
         assert repr(likelihood) == expected
         assert repr(likelihood.adapt(DataSummary.of([torch.ones(2, 2)]))) == expected

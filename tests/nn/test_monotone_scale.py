@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ class TestGridSearch:
     )
     @pytest.mark.parametrize("size", [1, 2, 100])
     def test_steps_are_those_of_decimals(self, values, step, size):
-        search = GridSearch()
+        search = GridSearch(1)
         for part in torch.tensor(values, dtype=torch.float64)[:, None].split(size):
             search.add(part)
         found, units = search.steps.flatten().tolist()
@@ -67,7 +68,7 @@ class TestGridSearch:
     def test_decimals_in_float32_are_recognised(self):
         rng = np.random.default_rng(0)
         x = np.column_stack([np.round(rng.random(500) * 100, 1), rng.random(500)])
-        search = GridSearch()
+        search = GridSearch(2)
         search.add(torch.tensor(x).float().double())
         steps, units = search.steps
         assert (steps / units).tolist() == [0.1, 0.0]
@@ -76,7 +77,7 @@ class TestGridSearch:
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_numbers_of_full_precision_have_no_grid(self, scale, dtype):
         x = scale * torch.randn(300, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
-        search = GridSearch()
+        search = GridSearch(5)
         search.add(x.double())
         assert not search.steps[0].any()
 
@@ -98,7 +99,7 @@ class TestLogAverageDensity:
         known = width * np.maximum(np.abs(centre), 1) > 1e-2
         result = log_average_density(torch.tensor(centre).float(), torch.tensor(width).float())
         expected = self.truth(centre, width)
-        np.testing.assert_allclose(result[known], expected[known], rtol=1e-6, atol=2e-6)
+        np.testing.assert_allclose(result[known], expected[known], rtol=2e-6, atol=2e-6)
 
     def test_narrow_cells_have_the_density(self):
         centre = torch.tensor(self.CENTRES)
@@ -156,10 +157,7 @@ class TestQuantileScaling:
             knots = scale.knots[column]
             knots = knots[: int((scale.scores[column] < 9).sum())].tolist()
             edges = [2 * knots[0] - knots[-1], *knots]
-            total = sum(
-                quad(density, a, b, (column,), limit=20)[0]
-                for a, b in zip(edges[:-1], edges[1:], strict=True)
-            )
+            total = sum(quad(density, a, b, (column,), limit=20)[0] for a, b in pairwise(edges))
             assert total == pytest.approx(1, abs=1e-3)
 
     def test_whole_numbers_have_the_probability_of_their_cell(self):

@@ -13,6 +13,7 @@ from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.plotting import (
     AccuracyBoundDisplay,
+    MapDisplay,
     RateHistoryDisplay,
     ReconstructionDisplay,
     SampleDisplay,
@@ -42,6 +43,7 @@ DISPLAYS = {
     "reconstructions": lambda model, X: ReconstructionDisplay.from_estimator(model, X),
     "traversal": lambda model, X: TraversalDisplay.from_estimator(model, X, n_units=2),
     "samples": lambda model, X: SampleDisplay.from_estimator(model, X),
+    "map": lambda model, X: MapDisplay.from_estimator(model, X),
     "bound": lambda model, X: AccuracyBoundDisplay.from_estimator(
         model, X, np.arange(len(X)) % 2, classifier="knn"
     ),

@@ -67,7 +67,7 @@ class TestReconstructions:
         display = ReconstructionDisplay.from_estimator(mixed, X).plot()
         heights = np.reshape([bar.get_height() for bar in display.ax_.patches], (2, 5))
         for layer, found in zip((1, 2), heights, strict=True):
-            decoded = mixed.reconstruct(X, layer)
+            decoded = mixed.reconstruct(X, layer).to_numpy()
             for column, name in enumerate(NAMES):
                 cells = X[name].to_numpy()
                 if column in NOMINAL:
@@ -114,7 +114,7 @@ class TestReconstructions:
         X = table()
         small = {"hidden_layer_sizes": (8,), "n_components": 2, "max_epochs": 5}
         clusterer = HVAEClusterer(3, likelihood=BY_COLUMN, random_state=0, **small).fit(X)
-        decoded = clusterer.reconstruct(X, "top")
+        decoded = clusterer.reconstruct(X, "top").to_numpy()
         for column in NOMINAL:
             assert set(decoded[:, column]) <= set(X.iloc[:, column])
         # The mixture of the clusters, whose probabilities are known, by hand.

@@ -114,6 +114,7 @@ def test_nothing_is_forgotten():
         "sk_hvae.metrics.psnr",
         "sk_hvae.metrics.rate_bounds",
         "sk_hvae.plotting.AccuracyBoundDisplay",
+        "sk_hvae.plotting.MapDisplay",
         "sk_hvae.plotting.RateHistoryDisplay",
         "sk_hvae.plotting.RateMapDisplay",
         "sk_hvae.plotting.ReconstructionDisplay",

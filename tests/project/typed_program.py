@@ -37,6 +37,7 @@ from sk_hvae.metrics import (
 from sk_hvae.nn import Gaussian, HierarchicalVAE
 from sk_hvae.plotting import (
     AccuracyBoundDisplay,
+    MapDisplay,
     RateHistoryDisplay,
     RateMapDisplay,
     ReconstructionDisplay,
@@ -138,6 +139,7 @@ def draw(
 
     assert_type(RateHistoryDisplay.from_estimator(hvae).plot().figure_, Figure)
     assert_type(AccuracyBoundDisplay.from_estimator(multi, X, y), AccuracyBoundDisplay)
+    assert_type(MapDisplay.from_estimator(hvae, X, y).place(X), npt.NDArray[np.float64])
     assert_type(SampleDisplay.from_estimator(hvae, X).plot(), SampleDisplay)
     assert_type(ReconstructionDisplay.from_estimator(hvae, X), ReconstructionDisplay)
     assert_type(TraversalDisplay.from_estimator(hvae, X, layer=1), TraversalDisplay)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.likelihoods.codes import distinct_codes, merge_codes, no_codes
+from sk_hvae.nn.likelihoods.codes import CodeCounts, merge_codes
 from sk_hvae.nn.likelihoods.marginals import MarginalCollector, Marginals
 from sk_hvae.nn.likelihoods.pixels import EvenSample, look_like_pixels
 from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
@@ -34,9 +34,10 @@ class DataSummary(NamedTuple):
     rows : Tensor of shape (m, n_features), float64, or None
         At most 1,000 of the rows, at even distances, to see how columns go together. What
         `Likelihood.adapt` keeps has none.
-    codes : Tensor of shape (n, 2), int64, or None
-        The different whole numbers of the columns that were asked for: pairs of a column's
-        number and a code, sorted. None if they are not known.
+    codes : Tensor of shape (n, 3), int64, or None
+        The different whole numbers of the columns that were asked for: a column's number, a
+        code, and how often it occurs, or 0 if that is not known; sorted. None if the codes are
+        not known.
     marginals : Marginals or None
         The distributions of the columns that were asked for. What `Likelihood.adapt` keeps has
         none.
@@ -91,13 +92,13 @@ class DataSummary(NamedTuple):
         """
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         minimum, maximum = mean + math.inf, mean - math.inf
-        sample, codes, collector = EvenSample(), no_codes(), MarginalCollector(distributed)
+        sample, codes = EvenSample(), CodeCounts(coded)
+        collector = MarginalCollector(distributed)
         for chunk in chunks:
             chunk = chunk.cpu()
             sample.add(chunk)
             chunk = chunk.double()
-            wanted = range(chunk.shape[1]) if coded is None else coded
-            codes = merge_codes(codes, distinct_codes(chunk, wanted))
+            codes.add(chunk)
             collector.add(chunk)
             missing = chunk.isnan()
             n_seen = (~missing).sum(0)
@@ -118,7 +119,7 @@ class DataSummary(NamedTuple):
         constant = (minimum == maximum) | (std <= ROUNDING * mean.abs())
         std = std.masked_fill(constant, 0.0)
         found = cls(
-            *(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes),
+            *(mean, std, minimum, maximum, n_channels, are_pixels, sample.rows, codes.table()),
             collector.marginals,
         )
         return found if known is None else known.with_columns(found, count > 0)
@@ -195,8 +196,8 @@ def _codes_of(codes, columns, n_features):
     """Restrict codes to some columns, which get new numbers, of all ``n_features``."""
     place = torch.full((n_features,), -1)
     place[columns] = torch.arange(len(columns))
-    codes = torch.stack((place[codes[:, 0]], codes[:, 1]), 1)
-    return merge_codes(no_codes(), codes[codes[:, 0] >= 0])
+    codes = torch.column_stack((place[codes[:, 0]], codes[:, 1:]))
+    return merge_codes(codes[codes[:, 0] >= 0])
 
 
 class Likelihood(nn.Module, ABC):
@@ -344,6 +345,18 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, x, parameters):
         """Return ln p(x | parameters) of every cell, or ln P for discrete data: (b, n_features)."""
 
+    def offset(self, x):
+        """Return what the exposure of raw rows adds to their parameters, (b, n_outputs).
+
+        None, the default, if rows have no exposure. `log_prob` and `fit_scale` are then to be
+        given parameters to which it was added. Where the rows are not known, as in `mean` and
+        `sample`, parameters stand for the typical exposure.
+        """
+
+    def at_exposure(self, mean, x):  # noqa: ARG002 for those that have one
+        """Bring `mean` from the typical exposure to that of raw rows x, (b, n_features)."""
+        return mean
+
     @abstractmethod
     def mean(self, parameters):
         """Map parameters to the mean of the data, (b, n_features), on the data's own scale.
@@ -356,6 +369,10 @@ class Likelihood(nn.Module, ABC):
         means = self.mean(parameters)
         # Relative to one of them: weights in float32 do not add up to exactly 1.
         return means[0] + weights.to(means.dtype) @ (means - means[0])
+
+    def expected_link(self, parameters):
+        """Return the expectation of `link` given parameters, (b, n_linked); their location here."""
+        return parameters[:, : self.n_linked]
 
     def probabilities(self, parameters):
         """Return the probabilities of the `nominal_categories`, (b, n_categories)."""

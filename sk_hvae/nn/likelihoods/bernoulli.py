@@ -60,5 +60,10 @@ class Bernoulli(Likelihood):
     def mean(self, parameters):
         return (parameters + self.location).sigmoid()
 
+    def expected_link(self, parameters):
+        # That of binary data; the link has one value for each of the two.
+        least, most = self._soft_logit(torch.tensor([0.0, 1.0])).tolist()
+        return least - self.location + (most - least) * self.mean(parameters)
+
     def sample(self, parameters, noise):
         return (uniform(noise(parameters)) < self.mean(parameters)).float()

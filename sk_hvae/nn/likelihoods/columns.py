@@ -155,6 +155,23 @@ class PerColumn(Likelihood):
             for likelihood, part, of_part in self._aligned(x, parameters)
         )
 
+    def offset(self, x):
+        pairs = zip(self.likelihoods, self._split(x), strict=True)
+        offsets = [likelihood.offset(part) for likelihood, part in pairs]
+        if all(offset is None for offset in offsets):
+            return None
+        locations, extras = [], []
+        for likelihood, offset in zip(self.likelihoods, offsets, strict=True):
+            if offset is None:
+                offset = torch.zeros(len(x), likelihood.n_outputs, device=x.device)
+            locations.append(offset[:, : likelihood.n_linked])
+            extras.append(offset[:, likelihood.n_linked :])
+        return torch.cat(locations + extras, 1)
+
+    def at_exposure(self, mean, x):
+        triples = zip(self.likelihoods, self._split(mean), self._split(x), strict=True)
+        return self._join(likelihood.at_exposure(part, of_x) for likelihood, part, of_x in triples)
+
     def mean(self, parameters):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return self._join(likelihood.mean(of_part) for likelihood, of_part in pairs)
@@ -162,6 +179,10 @@ class PerColumn(Likelihood):
     def mixed_mean(self, weights, parameters):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return self._join(likelihood.mixed_mean(weights, of_part) for likelihood, of_part in pairs)
+
+    def expected_link(self, parameters):
+        pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
+        return torch.cat([likelihood.expected_link(of_part) for likelihood, of_part in pairs], 1)
 
     def probabilities(self, parameters):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)

@@ -1,16 +1,20 @@
 """Likelihoods for counts."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import Likelihood, check_range, check_whole
+from sk_hvae.nn.likelihoods.exposure import check_exposure, exposure_columns
 from sk_hvae.nn.likelihoods.numerics import fit_parameter, quantile
 from sk_hvae.nn.noise import uniform
 
 # The constant for which ln(x + c) is unbiased to first order, see `Poisson`.
 _PSEUDOCOUNT = 0.5
+# e to the power of minus Euler's constant, see the notes of `Poisson`.
+_ZERO = 0.5615
 # Mean of a column of zeros, whose logarithm is needed.
 _MIN_MEAN = 1e-6
 # Beyond that float64 does not tell a count from the next.
@@ -23,39 +27,115 @@ _SERIES_FROM = 8.0
 # Inverse dispersions: at the largest the distribution is practically Poisson, below the smallest
 # nearly all counts of a column are 0.
 _MIN_LOG_R, _MAX_LOG_R = math.log(1e-3), math.log(1e5)
+# Rows without any count had less exposure than can be told; the logarithm of that must be finite.
+_LEAST_EXPOSURE = 1e-6
 # -ln of the smallest probability that `uniform` leaves in a tail.
 _TAIL = 17.0
 
 
 class _Counts(Likelihood):
-    """What the likelihoods of counts share: a log link and a bounded mean.
+    """What the likelihoods of counts share: a log link, a bounded mean, and exposures.
 
-    The mean is exp(parameter) times the column's mean; beyond ten times the largest training
-    value it goes on linearly, so that nothing overflows and the gradient does not vanish.
+    At the typical exposure, the mean is exp(parameter) times the column's mean; beyond ten times
+    the largest training value it goes on linearly, so that nothing overflows and the gradient
+    does not vanish.
     """
 
     column_mean: Tensor
     log_limit: Tensor
+    typical_exposure: Tensor
 
     _NAME: str
 
+    def __init__(self, exposure: int | str | None = None) -> None:
+        super().__init__()
+        self.exposure = exposure
+
     def learn(self, summary):
+        exposed_by = exposure_columns(self.exposure, len(summary.mean))
         self.check(torch.stack((summary.minimum, summary.maximum)))
         self.register_buffer("column_mean", summary.mean.float())
         limit = _HEADROOM * summary.maximum.clamp(min=1)
         self.register_buffer("log_limit", limit.log().float())
+        if self.exposure is not None:
+            # A column that is the same in all rows says nothing of the exposure of any.
+            is_exposure = exposed_by & (summary.std > 0)
+            typical = summary.mean.masked_fill(~is_exposure, 0.0)
+            self.register_buffer("typical_exposure", typical.float())
 
     def check(self, x):
+        if self._column is not None:
+            check_exposure(x, self._column)
+            x = self._without_exposure(x, 0)
         advice = "Pass raw counts, not scaled or averaged, or use likelihood='gaussian'."
         check_range(x, 0.0, math.inf, self._NAME, advice)
         check_whole(x, self._NAME, advice)
         check_range(x, 0.0, _LARGEST, self._NAME, advice)
 
     def link(self, x):
-        return ((x.float() + _PSEUDOCOUNT) / (self.column_mean + _PSEUDOCOUNT)).log()
+        x = x.float()
+        if self.exposure is None:
+            return ((x + _PSEUDOCOUNT) / (self.column_mean + _PSEUDOCOUNT)).log()
+        linked = ((x + _ZERO) / (self._relative_exposure(x) * self.column_mean + 1)).log()
+        return self._without_exposure(linked, 0.0)
+
+    def offset(self, x):
+        if self.exposure is None:
+            return None
+        return self._relative_exposure(x).log().expand(-1, self.n_outputs)
+
+    def at_exposure(self, mean, x):
+        if self.exposure is None:
+            return mean
+        # The column that holds the exposure becomes the row's own, too.
+        return mean * self._relative_exposure(x)
 
     def mean(self, parameters):
-        return self._log_mean(parameters).exp()
+        return self._with_typical_exposure(self._log_mean(parameters).exp())
+
+    @abstractmethod
+    def _log_prob(self, x, log_mean):
+        """Return ln P of counts, float32, given the logarithm of their mean."""
+
+    def log_prob(self, x, parameters):
+        cells = self._log_prob(x.float(), self._log_mean(parameters))
+        return self._without_exposure(cells, 0.0)
+
+    @abstractmethod
+    def _sample(self, mean, noise):
+        """Draw counts of a given mean."""
+
+    def sample(self, parameters, noise):
+        return self._with_typical_exposure(self._sample(self._log_mean(parameters).exp(), noise))
+
+    @property
+    def _column(self):
+        """Number of the column that holds the exposure; None if there is none."""
+        return None if self.exposure in (None, "total") else self.exposure
+
+    def _relative_exposure(self, x):
+        """Return how many times the typical exposure each row of raw data had, (b, 1).
+
+        It is the sum of the columns that tell the exposure, over what the typical row has in the
+        same cells. A row of which none is known is taken to be typical.
+        """
+        tells = (self.typical_exposure > 0) & ~x.isnan()
+        found = x.float().where(tells, 0.0).sum(1, keepdim=True)
+        typical = self.typical_exposure.where(tells, 0.0).sum(1, keepdim=True)
+        return torch.where(typical > 0, found / typical, 1.0).clamp(min=_LEAST_EXPOSURE)
+
+    def _without_exposure(self, cells, value):
+        """Put a value for the column that holds the exposure, if there is one."""
+        if self._column is None:
+            return cells
+        return cells.index_fill(1, torch.tensor(self._column, device=cells.device), value)
+
+    def _with_typical_exposure(self, decoded):
+        """Put the mean exposure into the column that holds it, if there is one."""
+        if self._column is None:
+            return decoded
+        is_exposure = torch.arange(decoded.shape[1], device=decoded.device) == self._column
+        return torch.where(is_exposure, self.column_mean, decoded)
 
     def _log_mean(self, parameters):
         log_mean = parameters + self.column_mean.clamp(min=_MIN_MEAN).log()
@@ -69,12 +149,35 @@ class Poisson(_Counts):
     For whole numbers from 0 to 1e15 whose variance is about their mean given the latents. Log
     probabilities are in nats.
 
+    Parameters
+    ----------
+    exposure : "total", int or None, default=None
+        What the counts of a row are in proportion to, besides what the latents say: the time for
+        which it was watched, the people who live there, or how deep a cell was sequenced.
+        "total" takes the sum of the row's counts. An int is the number of the column that holds
+        the exposure, in any unit; it must be positive, need not be whole, and is not modelled. In
+        `HierarchicalVAETransformer` and its like, it is the number or the name of a column of X.
+
     Notes
     -----
     The linear paths work on ln((x + 1/2) / (column's mean + 1/2)): finite for zeros, and 1/2 is
     the constant for which E ln(x + c) = ln(mean) + (c - 1/2) / mean + ... is unbiased to first
     order. Means above ten times the largest training value grow linearly with the output
     rather than exponentially. A column of zeros is taken to have the mean 1e-6.
+
+    With an ``exposure``, the mean of a row's counts is multiplied by s, its exposure over the mean
+    exposure of the training rows. The link is ln((x + 0.56) / (s * column's mean + 1)), which is,
+    up to 0.03, the expectation of ln(rate / column's mean) given x, for a rate that is
+    exponentially distributed about the column's mean. Rows of little exposure are therefore drawn
+    towards the typical row, instead of having their noise enlarged. Whatever knows only latents,
+    such as `mean` and `sample`, gives counts at the mean exposure, and the mean exposure as the
+    exposure's column. If cells are missing, the total of the others is compared with the mean
+    total of the same columns. Columns that are constant in training do not count in a total. A row
+    whose exposure is missing is taken to have the mean exposure.
+
+    With ``exposure="total"``, log probabilities are those of independent counts whose expectation
+    the exposure scales. This is a lower bound on ln P(x | total, latents), which a multinomial
+    distribution gives: the difference is -ln P(total | latents), about ln(2 pi total) / 2.
 
     Samples invert the distribution function, an incomplete gamma function, in float64 on the
     CPU; they are float32.
@@ -87,18 +190,24 @@ class Poisson(_Counts):
     >>> x = torch.tensor([[0.0, 3.0], [4.0, 5.0]])
     >>> Poisson().adapt(DataSummary.of([x])).mean(torch.zeros(1, 2)).round(decimals=3)
     tensor([[2., 4.]])
+
+    The second row has three times as many counts as the first one. Their mean total is 6:
+
+    >>> deep = Poisson(exposure="total").adapt(DataSummary.of([x]))
+    >>> deep.offset(x).exp()[:, :1]
+    tensor([[0.5000],
+            [1.5000]])
     """
 
     _NAME = "poisson"
 
-    def log_prob(self, x, parameters):
-        x, log_mean = x.float(), self._log_mean(parameters)
+    def _log_prob(self, x, log_mean):
         log_ratio = log_mean - x.clamp(min=1).log()
         some = x * (log_ratio - log_ratio.expm1()) - _stirling_rest(x)
         return torch.where(x > 0, some, -log_mean.exp())
 
-    def sample(self, parameters, noise):
-        return _sample_poisson(self.mean(parameters), noise(parameters))
+    def _sample(self, mean, noise):
+        return _sample_poisson(mean, noise(mean))
 
 
 class NegativeBinomial(_Counts):
@@ -113,12 +222,14 @@ class NegativeBinomial(_Counts):
     dispersion : {"per_feature", "shared"}, default="per_feature"
         Whether every column learns its own r, as columns of counts differ in how bursty they
         are, or all share one, which needs less data.
+    exposure : "total", int or None, default=None
+        What the counts of a row are in proportion to, as for `Poisson`.
 
     Notes
     -----
-    Link and mean are those of `Poisson`. Log probabilities are sums of ratios near 1 and of
-    Stirling's series in place of differences of ln Gamma, so that float32 suffices for large
-    counts and large r [1]_. Samples draw the rate, then the count, both by inverting
+    Link, mean and exposure are those of `Poisson`. Log probabilities are sums of ratios near 1
+    and of Stirling's series in place of differences of ln Gamma, so that float32 suffices for
+    large counts and large r [1]_. Samples draw the rate, then the count, both by inverting
     incomplete gamma functions in float64 on the CPU.
 
     References
@@ -141,8 +252,8 @@ class NegativeBinomial(_Counts):
 
     _NAME = "negative_binomial"
 
-    def __init__(self, dispersion: str = "per_feature") -> None:
-        super().__init__()
+    def __init__(self, dispersion: str = "per_feature", exposure: int | str | None = None) -> None:
+        super().__init__(exposure)
         self.dispersion = dispersion
 
     def learn(self, summary):
@@ -160,18 +271,17 @@ class NegativeBinomial(_Counts):
             self.log_r,
             _MIN_LOG_R,
             _MAX_LOG_R,
-            lambda x, log_r: _log_negative_binomial(x.float(), log_mean, log_r),
-            x,
+            lambda x, log_r: _log_negative_binomial(x, log_mean, log_r),
+            self._without_exposure(x.float(), math.nan),
         )
 
-    def log_prob(self, x, parameters):
-        return _log_negative_binomial(x.float(), self._log_mean(parameters), self._bounded_log_r())
+    def _log_prob(self, x, log_mean):
+        return _log_negative_binomial(x, log_mean, self._bounded_log_r())
 
-    def sample(self, parameters, noise):
-        mean = self.mean(parameters)
+    def _sample(self, mean, noise):
         r = self._bounded_log_r().exp().expand_as(mean)
-        rate = mean * (_sample_gamma(r, noise(parameters)) / r)
-        return _sample_poisson(rate, noise(parameters))
+        rate = mean * (_sample_gamma(r, noise(mean)) / r)
+        return _sample_poisson(rate, noise(mean))
 
     def _bounded_log_r(self):
         return self.log_r.clamp(_MIN_LOG_R, _MAX_LOG_R)

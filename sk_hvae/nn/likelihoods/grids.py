@@ -22,27 +22,30 @@ class GridSearch:
     Values are taken as decimals of up to 9 digits after the point, as they are written, in
     spite of what float64 rounds; or float32, if the values are those of a float32 column.
 
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns.
+
     Examples
     --------
     >>> import torch
     >>> from sk_hvae.nn.likelihoods.grids import GridSearch
-    >>> search = GridSearch()
+    >>> search = GridSearch(2)
     >>> search.add(torch.tensor([[3e3, 0.25], [8e3, 0.1 + 0.2]], dtype=torch.float64))
     >>> step, units = search.steps
     >>> step / units
     tensor([5.0000e+03, 5.0000e-02], dtype=torch.float64)
     """
 
-    def __init__(self):
-        self._n_decimals = self._first = self._step = self._largest = None
+    def __init__(self, n_columns):
+        self._n_decimals = torch.zeros(n_columns, dtype=torch.int64, device="cpu")
+        self._first = torch.full((n_columns,), torch.nan, dtype=torch.float64, device="cpu")
+        self._step = torch.zeros_like(self._n_decimals)
+        self._largest = torch.zeros_like(self._first)
 
     def add(self, x):
         """Take the next rows (m, n_columns), float64 on the CPU; NaN marks a missing cell."""
-        if self._n_decimals is None:
-            self._n_decimals = torch.zeros(x.shape[1], dtype=torch.int64)
-            self._first = torch.full((x.shape[1],), torch.nan, dtype=torch.float64)
-            self._step = torch.zeros(x.shape[1], dtype=torch.int64)
-            self._largest = torch.zeros(x.shape[1], dtype=torch.float64)
         before = self._n_decimals
         for part in (x[:_FIRST_ROWS], x):
             self._n_decimals = _count_decimals(part, self._n_decimals)

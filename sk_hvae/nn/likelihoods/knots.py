@@ -20,8 +20,8 @@ _FEWEST_IN_TAIL = 4
 _OWN_SHARE, _DEVIATIONS, _EXTRA = 0.5, 3.0, 2.0
 # In values: the mass beyond either end of the data, and that of all gaps between values together.
 _UNSEEN = 0.5
-# Of cells in columns without a grid, in units of the largest number: float64 still tells their edges
-# from their middle.
+# Of cells in columns without a grid, in units of the largest number: float64 still tells their
+# edges from their middle.
 _SMALLEST_CELL = 2.0**-40
 
 
@@ -68,10 +68,11 @@ def find_knots(values, grid, lowest, highest):
         # In steps from the lowest on, which are whole numbers.
         origin = (lowest * units).round()
         places = (((values * units).round() - origin) / step).round()
-        edges, *scores = _with_scores(*_segments(places, 1.0))
-        return Knots((origin + edges * step) / units, *scores, step / units)
+        knots, scores, middles = _with_scores(*_segments(places, 1.0))
+        return Knots((origin + knots * step) / units, scores, middles, step / units)
     cell = _cell_without_grid(values)
-    return Knots(*_with_scores(*_segments(values, cell)), cell)
+    knots, scores, middles = _with_scores(*_segments(values, cell))
+    return Knots(knots, scores, middles, cell)
 
 
 def _cell_without_grid(values):

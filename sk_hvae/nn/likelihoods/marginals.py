@@ -44,7 +44,7 @@ class MarginalCollector:
 
     Parameters
     ----------
-    columns : sequence of int, or None
+    columns : sequence of int, default=None
         Numbers of the columns; None for all.
 
     Examples
@@ -58,23 +58,27 @@ class MarginalCollector:
             [2.0000]], dtype=torch.float64)
     """
 
-    def __init__(self, columns):
-        self._columns = columns
-        self._sample, self._grids = EvenSample(_MOST_ROWS, _MOST_ELEMENTS), GridSearch()
+    def __init__(self, columns=None):
+        self._columns = columns if columns is None else list(columns)
+        self._sample = EvenSample(_MOST_ROWS, _MOST_ELEMENTS)
+        self._grids = None
 
     def add(self, chunk):
         """Take the next rows of the data (m, n_features), float64 on the CPU."""
         if self._columns is None:
-            self._columns = range(chunk.shape[1])
-        if len(self._columns):
-            part = chunk[:, list(self._columns)]
-            self._sample.add(part)
-            self._grids.add(part)
+            self._columns = list(range(chunk.shape[1]))
+        if not self._columns:
+            return
+        if self._grids is None:
+            self._grids = GridSearch(len(self._columns))
+        part = chunk[:, self._columns]
+        self._sample.add(part)
+        self._grids.add(part)
 
     @property
     def marginals(self):
         """The marginals of all rows so far; None if no columns were asked for."""
-        if not self._columns:
+        if self._grids is None:
             return None
         columns = torch.tensor(self._columns, device="cpu")
         return Marginals(columns, self._sample.rows, self._grids.steps)

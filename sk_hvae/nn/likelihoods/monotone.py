@@ -60,17 +60,14 @@ class MonotoneScale(nn.Module):
                 )
                 cell[column] = found.cell
                 step[column], units[column] = marginals.steps[:, i]
-        for name, tensor in (
-            ("knots", knots),
-            ("scores", scores),
-            ("middles", middles),
-            ("cell", cell),
-            ("step", step),
-            ("units", units),
-            ("lowest", summary.minimum.clone()),
-            ("highest", summary.maximum.clone()),
-        ):
-            self.register_buffer(name, tensor)
+        self.register_buffer("knots", knots)
+        self.register_buffer("scores", scores)
+        self.register_buffer("middles", middles)
+        self.register_buffer("cell", cell)
+        self.register_buffer("step", step)
+        self.register_buffer("units", units)
+        self.register_buffer("lowest", summary.minimum.clone())
+        self.register_buffer("highest", summary.maximum.clone())
 
     def _slopes(self):
         return self.scores.diff() / self.knots.diff()

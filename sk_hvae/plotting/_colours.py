@@ -1,0 +1,106 @@
+"""Points that are coloured by what is known of them: labels, numbers or dates."""
+
+import numpy as np
+
+from sk_hvae._input.cells import is_missing
+from sk_hvae._input.tables import as_numbers
+
+# More colours could not be told apart.
+_MOST_COLOURS = 20
+# Areas of dots, in square points: all dots together, and the least and most of each.
+_TOTAL_AREA, _AREAS = 2e4, (2.0, 25.0)
+# Of the numbers on either side, those that share the colour at the end of the bar, in percent: a
+# few numbers that are far out leave all colours to the others.
+_OUTER = 2
+_GREY = (0.8, 0.8, 0.8)
+_MISSING, _OTHER = "missing", "other"
+
+
+def scatter_by(ax, points, values=None, name=None):
+    """Draw points and explain their colours by a legend or a colour bar.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    points : ndarray of shape (n, 2)
+        Points.
+    values : ndarray of shape (n,), default=None
+        Labels, numbers or dates; some may be missing, which is grey. None is one colour for all.
+    name : str, default=None
+        Title of the legend or name of the colour bar.
+    """
+    for old in list(ax.child_axes):
+        old.remove()
+    style = {"s": np.clip(_TOTAL_AREA / len(points), *_AREAS), "linewidths": 0, "alpha": 0.8}
+    # In the order of a table that is sorted, the points of the last label could hide all others.
+    order = np.random.RandomState(0).permutation(len(points))
+    points = points[order]
+    if values is None:
+        ax.scatter(*points.T, **style)
+        return
+    values = values[order]
+    numbers = _quantities(values)
+    if numbers is None:
+        _scatter_labels(ax, points, _texts(values), name, style)
+    else:
+        _scatter_numbers(ax, points, numbers, name, style, are_dates=values.dtype.kind == "M")
+
+
+def _quantities(values):
+    """Return values as numbers, (n,), or None if they are better told as labels."""
+    if any(isinstance(value, str) for value in values.tolist()):
+        return None
+    numbers = np.asarray(as_numbers(values[:, None]), dtype=float)[:, 0]
+    known = numbers[np.isfinite(numbers)]
+    few = len(np.unique(known)) <= _MOST_COLOURS and (known == known.round()).all()
+    return None if few else numbers
+
+
+def _texts(values):
+    """Write labels as text, (n,)."""
+    return np.array([_text(value) for value in values.tolist()])
+
+
+def _text(value):
+    if is_missing(value):
+        return _MISSING
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _scatter_numbers(ax, points, numbers, name, style, are_dates):
+    known = np.isfinite(numbers)
+    ax.scatter(*points[~known].T, color=[_GREY], **style)
+    low, high = np.percentile(numbers[known], [_OUTER, 100 - _OUTER])
+    colours = ax.scatter(*points[known].T, c=numbers[known], vmin=low, vmax=high, **style)
+    place = ax.inset_axes([1.03, 0, 0.04, 1])
+    dates = (lambda seconds, _: str(np.datetime64(round(seconds), "s"))[:10]) if are_dates else None
+    ax.figure.colorbar(colours, cax=place, label=name or "", extend="both", format=dates)
+
+
+def _scatter_labels(ax, points, texts, name, style):
+    """Draw points by label: the most frequent labels have colours, in the order of their names."""
+    from matplotlib import colormaps
+
+    labels, member, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    counts = np.where(labels == _MISSING, 0, counts)
+    n_colours = _MOST_COLOURS - 1 if np.count_nonzero(counts) > _MOST_COLOURS else _MOST_COLOURS
+    most = np.argsort(-counts, kind="stable")[:n_colours]
+    shown = _in_order(labels, most[counts[most] > 0])
+    palette = colormaps["tab10" if len(shown) <= 10 else "tab20"].colors
+    colours = np.tile(_GREY, (len(labels), 1))
+    colours[shown] = palette[: len(shown)]
+    ax.scatter(*points.T, c=colours[member], **style)
+    rest = _MISSING if np.count_nonzero(counts) == len(shown) else _OTHER
+    entries = [(labels[number], colours[number]) for number in shown]
+    entries += [(rest, _GREY)] * (len(shown) < len(labels))
+    dots = [ax.scatter([], [], color=[colour], label=label) for label, colour in entries]
+    ax.legend(handles=dots, title=name, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _in_order(labels, numbers):
+    """Sort the numbers of labels by name, or by value if all are numbers."""
+    try:
+        return sorted(numbers, key=lambda number: float(labels[number]))
+    except ValueError:
+        return sorted(numbers)
