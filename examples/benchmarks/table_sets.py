@@ -181,9 +181,9 @@ class Prepared:
     A column of categories has a column for each of its 100 most frequent ones; a cell of any other
     is zero in all of them. With ``holes="fill"``, the holes of a column of numbers are filled with
     the mean, and a further column says where they were; holes of other columns are a category. With
-    ``holes="keep"``, for imputers, all cells of a hole are NaN, and the most frequent category has no
-    column: if each column were one less the sum of others, IterativeImputer would impute the
-    category by the mean that it starts from.
+    ``holes="keep"``, for imputers, all cells of a hole are NaN, and the most frequent category has
+    no column: if each column were 1 less the sum of the others, IterativeImputer would never leave
+    the means from which it starts.
     """
 
     def __init__(self, frame, holes="fill"):
