@@ -133,16 +133,16 @@ def impute_mean(holed, seed):
 
 
 def impute_neighbours(holed, seed):
-    return _impute(KNNImputer(keep_empty_features=True), holed)
+    return _impute(KNNImputer(keep_empty_features=True), Prepared(holed, "keep"), holed)
 
 
 def impute_iterative(holed, seed):
-    return _impute(IterativeImputer(random_state=seed, keep_empty_features=True), holed)
+    imputer = IterativeImputer(random_state=seed, keep_empty_features=True)
+    return _impute(imputer, Prepared(holed, "keep", baseline=True), holed)
 
 
-def _impute(imputer, holed):
+def _impute(imputer, prepared, holed):
     """Impute standardised numbers and one-hot categories, of which the largest is taken."""
-    prepared = Prepared(holed, holes="keep")
     return prepared.frame(imputer.fit_transform(prepared(holed)))
 
 

@@ -181,13 +181,13 @@ class Prepared:
     A column of categories has a column for each of its 100 most frequent ones; a cell of any other
     is zero in all of them. With ``holes="fill"``, the holes of a column of numbers are filled with
     the mean, and a further column says where they were; holes of other columns are a category. With
-    ``holes="keep"``, for imputers, all cells of a hole are NaN, and the most frequent category has
-    no column: if each column were 1 less the sum of the others, IterativeImputer would never leave
-    the means from which it starts.
+    ``holes="keep"``, for imputers, all cells of a hole are NaN. With ``baseline=True``, the most
+    frequent category has no column, for linear models that would predict each column as 1 less the
+    sum of the others: IterativeImputer would never leave the means from which it starts.
     """
 
-    def __init__(self, frame, holes="fill"):
-        self.keep = holes == "keep"
+    def __init__(self, frame, holes="fill", baseline=False):
+        self.keep, self.baseline = holes == "keep", baseline
         self.columns = {name: self._learn(column) for name, column in frame.items()}
 
     def _learn(self, column):
@@ -215,20 +215,22 @@ class Prepared:
         one_hot = (text[:, None] == levels).astype(float)
         if self.keep:
             one_hot[hole] = np.nan
-            return one_hot[:, 1:]
-        return np.column_stack([one_hot, hole][: 1 + has_holes])
+        return np.column_stack([one_hot[:, self.baseline :], hole][: 1 + has_holes])
 
     def frame(self, matrix):
-        """Return the frame of a matrix: categories are the largest of their columns."""
+        """Return the frame of a matrix: categories are the largest of their columns.
+
+        A category without a column is 1 less the sum of the others.
+        """
         columns, start = {}, 0
         for name, (dtype, has_holes, mean, scale, levels) in self.columns.items():
-            width = (1 if levels is None else len(levels) - self.keep) + has_holes
+            width = (1 if levels is None else len(levels) - self.baseline) + has_holes
             block, start = matrix[:, start : start + width], start + width
             if levels is None:
                 hole = block[:, -1] > 0.5 if has_holes else np.zeros(len(block), bool)
                 columns[name] = as_dtype(np.where(hole, np.nan, block[:, 0] * scale + mean), dtype)
             else:
-                if self.keep:
+                if self.baseline:
                     block = np.column_stack([1 - block.sum(axis=1), block])
                 cells = np.array([*levels, None], dtype=object)
                 columns[name] = as_dtype(cells[block.argmax(axis=1)], dtype)
