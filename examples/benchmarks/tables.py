@@ -475,6 +475,9 @@ def main():
             frame = read(table, 1000 if options.quick else MAX_ROWS)
             if part == "speed" and not is_for_speed(frame):
                 continue
+            print(
+                f"{part} {table.name}, {len(frame)} x {frame.shape[1]}: {table.notes}", flush=True
+            )
             for method in methods:
                 for seed in range(options.seeds):
                     key = (part, table.name, method, seed)
