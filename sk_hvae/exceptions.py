@@ -43,6 +43,14 @@ class TrainingDivergedError(ValueError):
     """Training led to numbers that are not finite; the estimator has the last finite weights."""
 
 
+class UnsuitableParameterError(ValueError, AttributeError):
+    """A parameter that was set after ``fit`` does not suit the fitted model.
+
+    It is an AttributeError too, as scikit-learn's NotFittedError is: attributes that depend on such
+    a parameter do not exist until it is set anew, and ``hasattr`` says so.
+    """
+
+
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, or this fit cannot go on from the one that is there."""
 

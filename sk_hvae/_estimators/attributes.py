@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.column_table import column_table
-from sk_hvae._estimators.model import model_of
+from sk_hvae._estimators.model import frame_attribute, model_of
 from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import Likelihood
@@ -73,13 +73,12 @@ class FittedAttributes:
     @property
     def columns_(self) -> Any:
         """What the columns of the frame of ``fit`` were taken for, a frame of the same library."""
-        schema = schema_of(self)
-        if schema is None:
-            raise AttributeError("columns_ exists only if fit was given a frame.")
-        import narwhals.stable.v2 as nw
+        with frame_attribute(self, "columns_"):
+            import narwhals.stable.v2 as nw
 
-        table = column_table(schema, fitted_of(self).likelihood)
-        return nw.from_dict(table, backend=schema.library).to_native()
+            schema = schema_of(self)
+            table = column_table(schema, fitted_of(self).likelihood)
+            return nw.from_dict(table, backend=schema.library).to_native()
 
     @property
     def device_(self) -> str:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
 from sklearn.base import BaseEstimator
-from sklearn.utils import estimator_html_repr
 
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
@@ -42,6 +41,7 @@ from sk_hvae._sklearn.fitted_state import (
     schema_of,
     set_fitted,
 )
+from sk_hvae._sklearn.notebooks import NotebookMixin
 from sk_hvae.exceptions import RateTargetWarning, TrainingInterruptedWarning, warn_caller
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.likelihoods import resolve as new_likelihood
@@ -58,6 +58,7 @@ class BaseHierarchicalVAE(
     FittedAttributes,
     CallbackSupportMixin,
     DocumentationLinkMixin,
+    NotebookMixin,
     BaseEstimator,
     ABC,
 ):
@@ -243,12 +244,15 @@ class BaseHierarchicalVAE(
             super()._validate_params()
 
     @final
-    def _html_repr(self):
-        """Show what the columns of a frame were taken for, below scikit-learn's diagram."""
-        diagram, schema = estimator_html_repr(self), schema_of(self)
+    def _html_below_diagram(self):
+        """Show what the columns of a frame were taken for."""
+        schema = schema_of(self)
         if schema is None or not is_fitted(self):
-            return diagram
-        return diagram + as_html(column_table(schema, fitted_of(self).likelihood))
+            return ""
+        try:
+            return as_html(column_table(schema, fitted_of(self).likelihood))
+        except ImportError:  # The library of the frame is not installed where the model was loaded.
+            return ""
 
     @final
     def __getstate__(self):

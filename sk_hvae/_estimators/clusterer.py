@@ -18,7 +18,7 @@ from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.inspection import inspect_first_rows
-from sk_hvae._estimators.model import as_in_fit, check_new_rows
+from sk_hvae._estimators.model import as_in_fit, check_new_rows, frame_attribute
 from sk_hvae._estimators.parameters import (
     check_layer_values,
     draw_seed,
@@ -48,7 +48,7 @@ from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._input.repeats import Repeats
 from sk_hvae._sklearn.callbacks import with_callbacks
-from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
+from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
 from sk_hvae.exceptions import (
     CategoryWarning,
@@ -443,9 +443,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
     @property
     def cluster_centers_frame_(self) -> Any:
         """``cluster_centers_`` as a frame like the X of ``fit``, if that was one."""
-        if schema_of(self) is None:
-            raise AttributeError("cluster_centers_frame_ exists only if fit was given a frame.")
-        return as_in_fit(self, self.cluster_centers_)
+        with frame_attribute(self, "cluster_centers_frame_"):
+            return as_in_fit(self, self.cluster_centers_)
 
     @property
     def cluster_tree_(self) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ from sk_hvae.nn.likelihoods import PerColumn
 
 # Categories that a line of the table lists.
 _LISTED = 5
+# Lines that a notebook shows: of thousands, it would hold megabytes in every output.
+_MOST_LINES = 200
 
 
 def column_table(schema, likelihood):
@@ -40,13 +42,17 @@ def column_table(schema, likelihood):
 
 
 def as_html(table):
-    """Write a table of `column_table` as HTML, to be opened by a click."""
+    """Write a table of `column_table` as HTML, to be opened by a click; a long one scrolls."""
+    n_columns = len(table["column"])
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table)
-    rows = zip(*table.values(), strict=True)
+    rows = zip(*(values[:_MOST_LINES] for values in table.values()), strict=True)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    n_more = n_columns - _MOST_LINES
+    more = f"<p>and {n_more} more, see <code>columns_</code></p>" if n_more > 0 else ""
     return (
-        f"<details><summary>{len(table['column'])} columns, as they were taken in fit</summary>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></details>"
+        f"<details><summary>{n_columns} columns, as they were taken in fit</summary>"
+        '<div style="max-height: 30em; overflow: auto">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}</div></details>"
     )
 
 

@@ -19,6 +19,7 @@ from sk_hvae._estimators.parameters import (
     draw_seed,
     resolve_layer,
     resolve_output_layers,
+    set_after_fit,
 )
 from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
@@ -581,7 +582,9 @@ class LatentsMixin(TransformerMixin):
 
     @final
     def _output_numbers(self):
-        return resolve_output_layers(self.output_layers, fitted_of(self).n_layers)
+        n_layers = fitted_of(self).n_layers
+        with set_after_fit():
+            return resolve_output_layers(self.output_layers, n_layers)
 
     @final
     def _draw(self, n_samples, given, random_state, top=None, mean=False, missing=True):

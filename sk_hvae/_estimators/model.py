@@ -1,5 +1,7 @@
 """The model behind a fitted estimator, and the rows that are for it."""
 
+from contextlib import contextmanager
+
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._input.checks import check_rows
 from sk_hvae._sklearn.fitted_state import schema_of
@@ -33,6 +35,20 @@ def as_in_fit(estimator, numbers, index=None):
     """
     schema = schema_of(estimator)
     return numbers if schema is None else schema.decode(numbers, index)
+
+
+@contextmanager
+def frame_attribute(estimator, name):
+    """Raise AttributeError, as ``hasattr`` expects, where an attribute that is a frame cannot be.
+
+    ``fit`` was given no frame, or a model was loaded where its frame's library is not installed.
+    """
+    if schema_of(estimator) is None:
+        raise AttributeError(f"{name} exists only if fit was given a frame.")
+    try:
+        yield
+    except ImportError as error:
+        raise AttributeError(f"there is no {name}: {error}") from error
 
 
 def check_new_rows(estimator, X):

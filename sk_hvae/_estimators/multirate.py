@@ -16,6 +16,7 @@ from sk_hvae._estimators.parameters import (
     resolve_output_layers,
     resolve_rate_range,
     resolve_sizes,
+    set_after_fit,
 )
 from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
@@ -476,11 +477,11 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         return fitted_of(self).calibration
 
     def __hvae_model__(self) -> Fitted:
-        plane = fitted_of(self)
-        rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
-        known = self._at_current
+        plane, known = fitted_of(self), self._at_current
+        with set_after_fit():
+            rates = self._check_rates(self.layer_rates)
         if known is None or known[0] is not plane or known[1] != rates:
-            known = plane, rates, self._reach(plane, self._check_rates(rates))
+            known = plane, rates, self._reach(plane, rates)
             self._at_current = known
         return known[2]
 

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from sk_hvae._input.tables import looks_channels_last
 from sk_hvae._sklearn.privates import InvalidParameterError, StrOptions
-from sk_hvae.exceptions import ImageShapeWarning, warn_caller
+from sk_hvae.exceptions import ImageShapeWarning, UnsuitableParameterError, warn_caller
 from sk_hvae.nn.likelihoods import LIKELIHOOD_SYNONYMS
 from sk_hvae.nn.networks.hit import PRESETS
 from sk_hvae.nn.networks.skip import Networks
@@ -48,6 +48,15 @@ def hints(constraints, parameters):
         ]
         hint = did_you_mean(parameters[name], sorted(known), _SYNONYMS.get(name, {}))
         raise InvalidParameterError(f"{message}{hint}{_EXPLAINED.get(name, '')}") from None
+
+
+@contextmanager
+def set_after_fit():
+    """Say of a parameter that is not as it should be that it does not suit the fitted model."""
+    try:
+        yield
+    except ValueError as error:
+        raise UnsuitableParameterError(str(error)) from None
 
 
 def check_layer_values(name, values, unit):

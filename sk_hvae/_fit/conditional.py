@@ -1,8 +1,11 @@
 """Rows drawn under conditions on some of their columns, by sampling importance resampling."""
 
 import math
+from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +19,8 @@ _LEAST_EFFECTIVE = 100
 # Draws that are made at once, in the processor's cache, and draws after which a condition counts as
 # too rare: some seven seconds on one core with the default networks.
 _DRAWS_AT_ONCE, _MOST_DRAWS = 2**13, 2**21
+# What decimals may be off by, in shares of themselves: sums of them are, by a few last digits.
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
 
 
 class Condition(NamedTuple):
@@ -29,12 +34,15 @@ class Condition(NamedTuple):
         The values that are allowed; None for a range.
     low, high : float, default=-inf and inf
         Ends of the range, which belong to it.
+    shown : callable, default="{:.12g}".format
+        Writes a number of the column as readers of a message know it.
     """
 
     column: int
     values: tuple[float, ...] | None = None
     low: float = -math.inf
     high: float = math.inf
+    shown: Callable[[float], str] = "{:.12g}".format
 
     def resolve(self, likelihood):
         """Check the condition; a range of categories, or of one number, becomes a list of values.
@@ -53,11 +61,11 @@ class Condition(NamedTuple):
         ColumnError
             If no value that the column can have meets the condition.
         """
+        for number in (self.low, self.high, *(self.values or ())):
+            if math.isnan(number):
+                self._refuse("a missing cell cannot be asked for; give a value.")
         if self.values is None and not self.low <= self.high:
-            raise ColumnError(
-                f"the range from {self.low:g} to {self.high:g} is empty; give its lower end first.",
-                self.column,
-            )
+            self._refuse(f"the range {self._asked} is empty; give its lower end first.")
         of_column = likelihood.nominal_categories[:, 0] == self.column
         codes = likelihood.nominal_categories[of_column, 1].tolist()
         values = self.values
@@ -66,35 +74,84 @@ class Condition(NamedTuple):
         elif values is None and self.low == self.high:
             values = (self.low,)
         if values is None:
-            _check_span(self.column, self.low, self.high, likelihood.summary)
+            self._check_span(likelihood)
             return self
-        _check_values(self.column, values, likelihood)
-        return self._replace(values=tuple(dict.fromkeys(values)))
-
-
-def _check_values(column, values, likelihood):
-    """Raise ColumnError unless a column can have each of some values."""
-    if not values:
-        raise ColumnError("the condition allows none of its values.", column)
-    for value in values:
-        if not math.isfinite(value):
-            raise ColumnError(f"a condition on {value} has no meaning.", column)
-        _check_span(column, value, value, likelihood.summary)
-    rows = torch.full((len(values), len(likelihood.summary.mean)), math.nan, dtype=torch.float64)
-    rows[:, column] = torch.tensor(values, dtype=torch.float64)
-    likelihood.check(rows)
-
-
-def _check_span(column, low, high, summary):
-    """Raise ColumnError unless a range meets that of a column in training."""
-    least, most = float(summary.minimum[column]), float(summary.maximum[column])
-    if high < least or low > most:
-        asked = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
-        raise ColumnError(
-            f"a condition asks for {asked}, but the rows of fit have values from {least:g} to "
-            f"{most:g}.",
-            column,
+        if not values:
+            self._refuse("the condition allows none of its values.")
+        return self._replace(
+            values=tuple(dict.fromkeys(self._checked(v, codes, likelihood) for v in values))
         )
+
+    @property
+    def _asked(self):
+        return f"from {self.shown(self.low)} to {self.shown(self.high)}"
+
+    def _checked(self, value, codes, likelihood):
+        """Return a value as the column has it; raises ColumnError if it cannot have it."""
+        self._check_overlap(value, value, likelihood.summary)
+        likelihood.check(_row_with(likelihood, self.column, value))
+        if codes:
+            return value
+        nearest = self._nearest(likelihood, value)
+        if not _is_rounded(value, nearest):
+            self._refuse(
+                f"a condition asks for {self.shown(value)}, which is between two values that the "
+                f"column can have; the nearest is {self.shown(nearest)}."
+            )
+        return nearest
+
+    def _check_span(self, likelihood):
+        """Raise ColumnError unless the column can have a value in the range."""
+        summary = likelihood.summary
+        self._check_overlap(self.low, self.high, summary)
+        low = max(self.low, float(summary.minimum[self.column]))
+        high = min(self.high, float(summary.maximum[self.column]))
+        nearest = self._nearest(likelihood, (low + high) / 2)
+        if not low <= nearest <= high:
+            self._refuse(
+                f"a condition asks for values {self._asked}, but the column has none there; the "
+                f"nearest is {self.shown(nearest)}."
+            )
+
+    def _check_overlap(self, low, high, summary):
+        """Raise ColumnError unless a range meets that of the column in training."""
+        least, most = float(summary.minimum[self.column]), float(summary.maximum[self.column])
+        if high < least or low > most:
+            asked = self.shown(low) if low == high else f"values {self._asked}"
+            self._refuse(
+                f"a condition asks for {asked}, but the rows of fit have values from "
+                f"{self.shown(least)} to {self.shown(most)}."
+            )
+
+    def _nearest(self, likelihood, value):
+        """Return the nearest value that the column can have."""
+        row = _row_with(likelihood, self.column, value)
+        learned = chain(likelihood.parameters(), likelihood.buffers(), [row])
+        row = to_device(row, next(learned).device)
+        nearest = float(likelihood.nearest(row)[0, self.column])
+        if math.isnan(nearest):
+            self._refuse(
+                "it holds the exposure of counts, which the model does not draw: all samples are "
+                "at the mean exposure. Multiply the counts instead."
+            )
+        return nearest
+
+    def _refuse(self, problem):
+        raise ColumnError(problem, self.column)
+
+
+def _row_with(likelihood, column, value):
+    """Return a row of raw data of which one cell is known, (1, n_features)."""
+    row = torch.full((1, len(likelihood.summary.mean)), math.nan, dtype=torch.float64)
+    row[0, column] = value
+    return row
+
+
+def _is_rounded(value, nearest):
+    """Tell whether two numbers are the same, but for what float64 or float32 round."""
+    if abs(value - nearest) <= _ROUNDING * abs(value):
+        return True
+    return value == float(np.float32(value)) == float(np.float32(nearest))
 
 
 class Pool(NamedTuple):

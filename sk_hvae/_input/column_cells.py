@@ -9,7 +9,7 @@ import numpy as np
 from sk_hvae._extras import import_extra
 from sk_hvae._input.dtypes import range_of
 
-TIMES = {"datetime": "M8[us]", "duration": "m8[us]"}
+_TIMES = {"datetime": "M8[us]", "duration": "m8[us]"}
 """Kinds of columns of times, and how their numbers turn into cells again.
 
 Microseconds are what float64 still tells apart in seconds since 1970.
@@ -33,9 +33,9 @@ def cells_of(column, numbers):
     if column.kind == "category":
         names = (*column.categories, hole)  # The last one is missing.
         return [names[code] for code in np.where(is_missing, -1, numbers).astype(int).tolist()]
-    if column.kind in TIMES and column.cell is None:
+    if column.kind in _TIMES and column.cell is None:
         return _times_of(column.kind, numbers)
-    if column.kind in TIMES:
+    if column.kind in _TIMES:
         cells = _objects_of_times(_times_of(column.kind, numbers), column.cell)
         return [hole if cell is None else cell for cell in cells]
     is_plain = column.cell is None and column.hole is None and column.dtype != "object"
@@ -67,7 +67,7 @@ def _restored_hole(name):
 def _times_of(kind, numbers):
     """Turn seconds into datetimes or durations of NumPy."""
     is_missing = np.isnan(numbers)
-    times = np.full(len(numbers), "NaT", TIMES[kind])
+    times = np.full(len(numbers), "NaT", _TIMES[kind])
     ticks = np.rint(numbers[~is_missing].astype(float) * _MICROSECONDS).astype("i8")
     times[~is_missing] = ticks.astype(times.dtype)
     return times

@@ -8,7 +8,7 @@ from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_d
 from sk_hvae._input.frames import array_of, dtype_of
 from sk_hvae._input.tables import name_column
 
-_KINDS = {
+KIND_OF_MEANING = {
     "numbers": "number",
     "datetimes": "datetime",
     "durations": "duration",
@@ -111,7 +111,7 @@ def _kind_of_objects(different, reading):
     cells = np.empty(len(different), dtype=object)
     cells[:] = different
     try:
-        return _KINDS[meaning_of(cells)]
+        return KIND_OF_MEANING[meaning_of(cells)]
     except TextError:
         return "number"  # `encode` names all columns of text.
     except TypeError:

@@ -1,14 +1,16 @@
 """What the columns of a frame are: learned at fit, and used to read and to make such frames."""
 
 import importlib.util
+import math
+from datetime import datetime, time
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_hvae._input.cells import is_missing
+from sk_hvae._input.cells import is_missing, meaning_of, numbers_of
 from sk_hvae._input.column import Column, check_column
-from sk_hvae._input.column_cells import TIMES, cells_of
-from sk_hvae._input.column_kinds import learn_column
+from sk_hvae._input.column_cells import cells_of
+from sk_hvae._input.column_kinds import KIND_OF_MEANING, learn_column
 from sk_hvae._input.dtypes import restore_dtype
 from sk_hvae._input.frames import LIBRARIES, make_frame
 from sk_hvae._input.missing_patterns import MissingPatterns
@@ -172,13 +174,27 @@ class Schema(NamedTuple):
             If the column cannot have such a value.
         """
         column = self.columns[number]
+        if is_missing(value):
+            return float("nan")
+        if column.kind == "empty":
+            raise ValueError("in fit it had no values")
         if column.kind == "category":
-            return float(_code_of(value, column.categories))
-        if column.kind in TIMES and isinstance(value, str):
-            value = (np.datetime64 if column.kind == "datetime" else np.timedelta64)(value)
-        cells = np.empty(1, object)
-        cells[0] = value
-        return float(columns_as_numbers({number: cells}, self.names)[number][0])
+            return _code_of(value, column.categories)
+        if isinstance(value, str) and column.kind in _FROM_TEXT:
+            value = _FROM_TEXT[column.kind](value)
+        cell = np.empty(1, object)
+        cell[0] = value
+        if KIND_OF_MEANING[meaning_of(cell)] not in (column.kind, "number"):
+            raise TypeError(f"in fit it held {column.kind}s")
+        return float(numbers_of(cell)[0])
+
+    def shown(self, number, value):
+        """Write a number of a column, given by its number, as people read it."""
+        column = self.columns[number]
+        if column.kind == "number" or not math.isfinite(value):
+            return f"{value:.12g}"
+        cell = cells_of(column, np.array([value]))[0]
+        return str(cell.item() if isinstance(cell, np.generic) else cell)
 
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
@@ -218,17 +234,24 @@ def _are_of_other_kind(cells, categories):
 
 def _code_of(value, categories):
     """Return the code of a category; raises ValueError if there is no such category."""
-    if value not in categories:
-        known = [category for category in categories if isinstance(category, str)]
-        hint = did_you_mean(value, known)
-        raise ValueError(f"in fit it had the categories {_listed(categories)}.{hint}")
-    return categories.index(value)
+    if value in categories:
+        return float(categories.index(value))
+    known = [category for category in categories if isinstance(category, str)]
+    hint = did_you_mean(value, known)
+    raise ValueError(f"in fit it had the categories {_listed(categories)}.{hint}")
 
 
 def _listed(categories):
     n_more = len(categories) - _LISTED
     more = f" and {n_more} more" if n_more > 0 else ""
     return ", ".join(map(repr, categories[:_LISTED])) + more
+
+
+def _datetime_of(text):
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return np.datetime64(text)  # also reads "2021-03"
 
 
 def _unknown_found(strange, column, name):
@@ -238,3 +261,7 @@ def _unknown_found(strange, column, name):
         f"{_listed(column.categories)}. handle_unknown='missing' takes unknown categories as "
         "missing cells."
     )
+
+
+# How text tells a time, where one is asked for.
+_FROM_TEXT = {"datetime": _datetime_of, "time": time.fromisoformat}

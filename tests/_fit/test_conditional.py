@@ -10,7 +10,16 @@ from scipy.stats import chisquare, kstest, norm, truncnorm
 
 from sk_hvae._fit.conditional import Condition, Conditioner
 from sk_hvae._sklearn.fitted_state import fitted_of
-from sk_hvae.nn import Architecture, Categorical, DataSummary, Gaussian, Poisson, build_hierarchy
+from sk_hvae.nn import (
+    Architecture,
+    Categorical,
+    DataSummary,
+    DiscretizedLogistic,
+    Gaussian,
+    PerColumn,
+    Poisson,
+    build_hierarchy,
+)
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 from sk_hvae.nn.noise import GeneratorNoise
 
@@ -180,7 +189,7 @@ def test_a_column_that_was_constant_has_its_constant():
         ([Condition(2, (8,))], "column 2 of X.*4, 7, 9"),
         ([Condition(2, None, 5, 6)], "column 2 of X.*none"),
         ([Condition(1, ())], "column 1 of X.*none"),
-        ([Condition(1, (math.nan,))], "column 1 of X.*nan"),
+        ([Condition(1, (math.nan,))], "column 1 of X.*missing"),
         ([Condition(1, None, 2, 1)], "column 1 of X.*empty"),
         ([Condition(1, (1,)), Condition(1, (2,))], "column 1 of X.*several"),
     ],
@@ -191,8 +200,19 @@ def test_what_no_value_can_meet_is_refused(categorical, conditions, message):
 
 
 def test_a_range_beside_the_training_data_is_refused(gaussian):
-    with pytest.raises(ColumnError, match=r"column 3 of X.*1e\+06"):
+    with pytest.raises(ColumnError, match=r"column 3 of X.*1000000"):
         draw(gaussian[0], [Condition(3, None, 1e6)])
+
+
+def test_what_is_between_levels_is_refused_in_the_column_that_has_them():
+    x = torch.tensor([[0.0, 0.5], [0.5, 0.1], [1.0, 0.8]], dtype=torch.float64)
+    mixed = PerColumn([(Gaussian(), [1]), (DiscretizedLogistic(5, maximum=1.0), [0])])
+    module = build_hierarchy(Architecture((1,), (4,)), mixed.adapt(DataSummary.of([x]))).eval()
+    assert (draw(module, [Condition(1, (0.3,))], 10)[:, 1] == 0.3).all()
+    assert set(draw(module, [Condition(0, None, 0.2, 0.6)], 50)[:, 0]) <= {0.25, 0.5}
+    for condition in (Condition(0, (0.3,)), Condition(0, None, 0.3, 0.4)):
+        with pytest.raises(ColumnError, match="column 0 of X"):
+            draw(module, [condition])
 
 
 def test_conditions_that_are_too_rare_say_how_rare(gaussian, monkeypatch):

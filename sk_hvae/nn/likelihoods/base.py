@@ -335,6 +335,13 @@ class Likelihood(nn.Module, ABC):
     def check(self, x):
         """Raise ``ColumnError`` if raw data has values that the likelihood cannot produce."""
 
+    def nearest(self, x):
+        """Return the values nearest to raw data x, (b, n_features), that columns can have.
+
+        NaN in a column that is not modelled, as that of an exposure is not.
+        """
+        return x
+
     @abstractmethod
     def link(self, x):
         """Map raw data to the float32 scale on which the linear paths work, (b, n_linked)."""

@@ -143,6 +143,10 @@ class PerColumn(Likelihood):
             with _naming(part.tolist()):
                 likelihood.check(x[:, part])
 
+    def nearest(self, x):
+        pairs = zip(self.likelihoods, self._split(x), strict=True)
+        return self._join(likelihood.nearest(part) for likelihood, part in pairs)
+
     def link(self, x):
         pairs = zip(self.likelihoods, self._split(x), strict=True)
         return torch.cat([likelihood.link(part) for likelihood, part in pairs], 1)

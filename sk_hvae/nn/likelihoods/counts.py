@@ -72,6 +72,9 @@ class _Counts(Likelihood):
         check_whole(x, self._NAME, advice)
         check_range(x, 0.0, _LARGEST, self._NAME, advice)
 
+    def nearest(self, x):
+        return self._without_exposure(x.round(), math.nan)
+
     def link(self, x):
         x = x.float()
         if self.exposure is None:

@@ -67,6 +67,10 @@ class _Levels(Likelihood):
         in_range = (levels >= -_TOLERANCE) & (levels <= self._top + _TOLERANCE)
         refuse(x, ~(on_grid & in_range | x.isnan()), self._off_grid)
 
+    def nearest(self, x):
+        unit = self.largest.to(x) / self._top
+        return (x / unit).round().clamp(0, self._top) * unit
+
     def _off_grid(self, value, _):
         largest = float(self.largest)
         return (

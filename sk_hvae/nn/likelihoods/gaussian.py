@@ -212,6 +212,9 @@ class Gaussian(Likelihood):
                 column,
             )
 
+    def nearest(self, x):
+        return x if self.monotone is None else self.monotone.nearest(x)
+
     def link(self, x):
         if self.monotone is not None:
             return self.monotone.link(x)

@@ -108,15 +108,16 @@ class MonotoneScale(nn.Module):
         offset = (scores - self.scores.gather(1, place)) / self._slopes().gather(1, place)
         x = left.gather(1, place) + offset
         x = torch.where(self._is_cell().gather(1, place), ((left + right) / 2).gather(1, place), x)
-        return self._on_grid(x.T).clamp(self.lowest, self.highest)
+        return self.nearest(x.T)
 
-    def _on_grid(self, x):
-        """Round to the decimals of the grid, exactly as they are written."""
+    def nearest(self, x):
+        """Round to the decimals of the grid, exactly as they are written, between the ends."""
         has_grid = self.step > 0
         step = torch.where(has_grid, self.step, 1.0)
         origin = (self.lowest * self.units).round()
         whole = ((x * self.units - origin) / step).round()
-        return torch.where(has_grid, (origin + whole * step) / self.units.clamp(min=1.0), x)
+        x = torch.where(has_grid, (origin + whole * step) / self.units.clamp(min=1.0), x)
+        return x.clamp(self.lowest, self.highest)
 
     def mean(self, scores, sigma):
         """Mean of `values` of normal variables, given their means (b, n_features) and sigma.
