@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
-from sk_hvae.nn.likelihoods.cell_mass import log_average_density
+from sk_hvae.nn.likelihoods.bin_mass import log_average_density
 from sk_hvae.nn.likelihoods.monotone import MonotoneScale
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
@@ -62,16 +62,16 @@ class Gaussian(Likelihood):
     With ``scaling="quantile"``, the score of a value is Phi^-1 of the share of the training data
     below it, as in a Gaussian copula [2]_. Between about sqrt(n) knots, at most 126, scores are
     linear in the values. Knots are quantiles and, for frequent values, the edges of their
-    *cells*. The grid of a column is the largest step of which all differences between its
+    *bins*. The grid of a column is the largest step of which all differences between its
     values are multiples, as decimals of up to nine digits. A value of a column with a grid of
-    step r stands for its cell, r / 2 to either side, and its density is the probability of the
-    cell over r: in columns of whole numbers it is the probability of the value. A column
-    without a grid in which values occur repeatedly has cells of the smallest distance between
+    step r stands for its bin, r / 2 to either side, and its density is the probability of the
+    bin over r: in columns of whole numbers it is the probability of the value. A column
+    without a grid in which values occur repeatedly has bins of the smallest distance between
     two of its values; in all others the density is that of the value itself, the slope of the
     scale included. The density integrates to 1 over all numbers, of which those beyond the
     training data, where scores go on linearly, share two rows' worth at first. They count in
     the log-density, while samples and means put them at the ends of the data. Means are exact
-    for this distribution, up to rounding within a cell: that of a flag of 0 and 1 is the
+    for this distribution, up to rounding within a bin: that of a flag of 0 and 1 is the
     probability of 1.
 
     The scale is learned from at most 10,000 rows at even distances, the ends and the grid from
@@ -238,7 +238,7 @@ class Gaussian(Likelihood):
     def log_prob(self, x, parameters):
         log_sigma = self._bounded_log_sigma()
         if self.monotone is not None:
-            centre, width, slope = self.monotone.cells(x)
+            centre, width, slope = self.monotone.bins(x)
             per_sigma = (-log_sigma).exp()
             average = log_average_density((centre - parameters) * per_sigma, width * per_sigma)
             return average - log_sigma + slope.log()
@@ -260,7 +260,7 @@ class Gaussian(Likelihood):
     def noise_limits(self, x, parameters):
         if self.monotone is None:
             return super().noise_limits(x, parameters)
-        centre, width, _ = self.monotone.cells(x)
+        centre, width, _ = self.monotone.bins(x)
         sigma = self._bounded_log_sigma().exp()
         low = ((centre - width / 2 - parameters) / sigma).double()
         high = ((centre + width / 2 - parameters) / sigma).double()
