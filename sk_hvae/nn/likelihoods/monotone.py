@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING
+from sk_hvae.nn.likelihoods.bin_mass import log_average_density
 from sk_hvae.nn.likelihoods.knots import N_KNOTS, find_knots
 
 # A segment is one bin if it is no wider, up to what float64 rounds.
@@ -87,7 +88,12 @@ class MonotoneScale(nn.Module):
         offset = values - self.knots.gather(1, place)
         return (start.gather(1, place) + slope.gather(1, place) * offset).T.float()
 
-    def bins(self, x):
+    @property
+    def unit(self):
+        """What a standard deviation of 1 after scaling is, if users name it: 1 of a score."""
+        return torch.ones_like(self.lowest)
+
+    def _bins(self, x):
         """Map raw data (b, n_features) to where their bins are on the scale of scores.
 
         Returns
@@ -100,6 +106,21 @@ class MonotoneScale(nn.Module):
         centre = self.scores.gather(1, place) + slope * (values - self.knots.gather(1, place))
         width = slope * self.bin_width[:, None]
         return centre.T.float(), width.T.float(), slope.T.float()
+
+    def log_density(self, x, means, log_sigma):
+        """Return ln of the average density in the bins of raw data, given normal scores."""
+        centre, width, slope = self._bins(x)
+        per_sigma = (-log_sigma).exp()
+        average = log_average_density((centre - means) * per_sigma, width * per_sigma)
+        return average - log_sigma + slope.log()
+
+    def noise_limits(self, x, means, log_sigma):
+        """Return the noise at both ends of the bins of raw data, (b, n_features), float64."""
+        centre, width, _ = self._bins(x)
+        sigma = log_sigma.exp()
+        low = ((centre - width / 2 - means) / sigma).double()
+        high = ((centre + width / 2 - means) / sigma).double()
+        return low.nan_to_num(-math.inf), high.masked_fill(high.isnan(), math.inf)
 
     def values(self, scores):
         """Map scores (b, n_features) to values that the data have, between the ends of these."""
@@ -118,8 +139,8 @@ class MonotoneScale(nn.Module):
         whole = ((x * self.units - origin) / step).round()
         return torch.where(has_grid, (origin + whole * step) / self.units.clamp(min=1.0), x)
 
-    def mean(self, scores, sigma):
-        """Mean of `values` of normal variables, given their means (b, n_features) and sigma.
+    def mean(self, means, log_sigma):
+        """Mean of `values` of normal variables, given their means (b, n_features) and ln sigma.
 
         Within a segment values go linearly from the middle of its first bin to that of its
         last, and from one segment to the next by a bin.
@@ -129,12 +150,12 @@ class MonotoneScale(nn.Module):
         first = (self.knots[:, :-1] + half).clamp(*ends)
         last = (self.knots[:, 1:] - half).clamp(*ends)
         last = torch.maximum(first, last)
-        sigma = sigma.to(self.scores.dtype)
+        sigma = log_sigma.exp().to(self.scores.dtype)
         width = self.scores.diff() / (sigma[:, None] if sigma.dim() else sigma)
         total, before = first[:, 0], None
-        scores = scores.to(self.scores.dtype)
+        means = means.to(self.scores.dtype)
         for k in range(N_KNOTS):
-            t = (scores - self.scores[:, k]) / sigma
+            t = (means - self.scores[:, k]) / sigma
             above = _normal_cdf(t)
             excess = t * above + (-0.5 * t.square()).exp() / math.sqrt(2 * math.pi)
             if before is not None:
