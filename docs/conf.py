@@ -63,9 +63,12 @@ plot_apply_rcparams = True
 _STORY = [
     "plot_quickstart.py",
     "plot_table.py",
+    "plot_picture.py",
     "plot_synthetic_rows.py",
     "plot_missing_values.py",
     "plot_anomaly_scores.py",
+    "plot_latents.py",
+    "plot_counts.py",
     "plot_pipeline.py",
     "plot_rate_search.py",
     "plot_optuna.py",

@@ -59,8 +59,8 @@ figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside upper center
 # are which. An AUC of 0.5 means that it cannot tell, and 1 that it is always right. Rows whose
 # columns were shuffled independently of each other are a yardstick: each of their columns is
 # perfect, but they do not belong together. So few rows give an AUC only to within some .05. The
-# model has learned from 172 penguins, and what goes with what is blurred: in the pictures above, the
-# species of synthetic rows overlap more than those of real ones. Boosting sees this too.
+# model has learned from 172 penguins, and what goes with what is blurred: in the pictures above,
+# the species of synthetic rows overlap more than those of real ones. Boosting sees this too.
 
 
 def as_categories(table):
@@ -88,8 +88,8 @@ print(f"shuffled rows   AUC {told_apart(test, shuffled):.3f}")
 # Do they do the job?
 # -------------------
 # A classifier is to tell the sex of a penguin. It learns from the real rows, or from ten times as
-# many synthetic ones, and is tested on the same real rows. It does nearly as well: what tells females
-# from males has been learned.
+# many synthetic ones, and is tested on the same real rows. It does nearly as well: what tells
+# females from males has been learned.
 known = test.dropna(subset="sex")
 for name, table in [("real", train), ("synthetic", hvae.sample(10 * len(train), random_state=2))]:
     table = table.dropna(subset="sex")

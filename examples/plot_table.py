@@ -19,7 +19,9 @@ from sk_hvae import HierarchicalVAETransformer
 # 344 rows and 8 columns. Eleven penguins have no sex, and two have no measurements at all.
 penguins = load_penguins()
 print(penguins.head(4).to_string())
-print("missing cells:", penguins.isna().sum().sum(), "in", penguins.isna().any(axis=1).sum(), "rows")
+print(
+    "missing cells:", penguins.isna().sum().sum(), "in", penguins.isna().any(axis=1).sum(), "rows"
+)
 
 # %%
 # One call
@@ -73,12 +75,11 @@ print("same dtypes:", (drawn.dtypes == penguins.dtypes).all())
 
 # %%
 # On the left, the table, the two penguins whose measurements were filled in, and the five most
-# unusual ones. On the right, as many new rows.
+# unusual ones. On the right, as many new rows. They follow the table, but their species overlap
+# more than they really do: 344 rows are few to learn from.
 species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C4", "C0"), strict=True))
 pair = ["flipper_length_mm", "body_mass_g"]
-figure, axes = plt.subplots(
-    1, 2, figsize=(10, 4.6), sharex=True, sharey=True, layout="constrained"
-)
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharex=True, sharey=True, layout="constrained")
 for ax, table in zip(axes, (penguins, drawn), strict=True):
     for name, color in species.items():
         ax.scatter(*table.loc[table["species"] == name, pair].to_numpy().T, 16, color, alpha=0.6)
@@ -87,8 +88,10 @@ for ax, table in zip(axes, (penguins, drawn), strict=True):
 axes[0].scatter(*odd[pair].to_numpy().T, 110, "none", edgecolors="k", label="unusual")
 for name, color in species.items():
     is_filled = without & (penguins["species"] == name)
-    axes[0].scatter(*filled.loc[is_filled, pair].to_numpy().T, 220, color, "*", edgecolors="k")
-axes[0].scatter([], [], 160, "w", "*", edgecolors="k", label="filled in")
+    axes[0].scatter(
+        *filled.loc[is_filled, pair].to_numpy().T, 220, color, marker="*", edgecolors="k"
+    )
+axes[0].scatter([], [], 160, "w", marker="*", edgecolors="k", label="filled in")
 axes[0].legend(loc="upper left", frameon=False)
 for name, color in species.items():
     axes[1].scatter([], [], 30, color, label=name)

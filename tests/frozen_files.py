@@ -6,7 +6,6 @@ folder once, and never again:
     python tests/frozen_files.py tests/data/format_3
 """
 
-import datetime
 import sys
 import warnings
 from pathlib import Path
@@ -17,6 +16,7 @@ import polars as pl
 from sklearn.datasets import load_iris
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
+from sk_hvae._estimators.model import check_new_rows
 from sk_hvae.exceptions import ClusterWarning, RateTargetWarning
 from sk_hvae.nn import DiscretizedLogistic, Gaussian
 
@@ -46,21 +46,25 @@ ESTIMATORS = {
     ),
     "seconds": HierarchicalVAETransformer((4, 2), **GAUSSIAN),
     "float32": HVAEClusterer(2, n_init=2, **GAUSSIAN),
-    "pandas": HierarchicalVAETransformer((1, 2), handle_unknown="missing", **TINY),
-    "polars": HVAEClusterer(2, n_init=2, **TINY),
-    "frame_plane": MultiRateHVAETransformer(
-        (0.5, 2), layer_rates=(1, 1), likelihood={"petals": "poisson"}, **TINY
+    "frame": HierarchicalVAETransformer((1, 2), **TINY),
+    "frame of polars": HVAEClusterer(2, n_init=2, **TINY),
+    "frame by name": MultiRateHVAETransformer(
+        (0.5, 2),
+        layer_rates=(1, 1),
+        likelihood={"width": "poisson"},
+        handle_unknown="error",
+        **TINY,
     ),
 }
-FRAMES = {"pandas", "polars", "frame_plane"}
-NOT_IN_FORMAT = {1: {"gaps", "seconds", "float32"} | FRAMES, 2: FRAMES}
+NEW_IN_FORMAT = {1: set(), 2: {"gaps", "seconds", "float32"}}
+NEW_IN_FORMAT[3] = {name for name in ESTIMATORS if name.startswith("frame")}
 
 
 def rows(name):
     """Return 30 rows that an estimator can read: whole numbers, or what its name says."""
     X = load_iris().data[::5].round()
-    if name in FRAMES:
-        return frame(X, name)
+    if name.startswith("frame"):
+        return pl.DataFrame(table(X)) if "polars" in name else pd.DataFrame(table(X))
     if name == "gaps":
         X[:, :2] = 2.0 ** (5 * X[:, :2]) - 5000
     if name == "seconds":
@@ -68,54 +72,28 @@ def rows(name):
     return X.astype(np.float32) if name == "float32" else X
 
 
-def frame(X, name):
-    """Return a frame with text, whole numbers, dates, truth values and categories, and holes."""
-    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=7 * int(x)) for x in X[:, 2]]
-    columns = {
-        "kind": [f"kind {x:g}" for x in X[:, 0]],
-        "petals": X[:, 1].astype(int).tolist(),
-        "seen": days,
-        "wide": (X[:, 3] > 1).tolist(),
-        "length": (X[:, 2] / 10).tolist(),
-        "size": [("small", "large")[int(x > 5)] for x in X[:, 0]],
-    }
-    for number, column in enumerate(("kind", "seen", "length")):
-        columns[column][number] = None
-    sizes = ["small", "large", "huge"]
-    if name == "polars":
-        return pl.DataFrame(columns).with_columns(pl.col("size").cast(pl.Enum(sizes)))
-    return pd.DataFrame(columns).astype({"size": pd.CategoricalDtype(sizes, ordered=True)})
-
-
-def cells(table, what):
-    """Return the columns of a frame as arrays of numbers or text, by name."""
-    found = {}
-    for column in table.columns:
-        values = table[column].to_numpy()
-        is_time = values.dtype.kind == "M"
-        values = values.astype("M8[s]").astype(float) if is_time else values
-        found[f"{what}, {column}"] = values.astype(str) if values.dtype.kind == "O" else values
-    return found
+def table(X):
+    """Return columns of many kinds, with missing cells, by name."""
+    columns = {"length": X[:, 0], "width": X[:, 1].astype("i2"), "is_long": X[:, 2] > 4}
+    columns["kind"] = [["setosa", "other", None][int(width)] for width in X[:, 3]]
+    columns["at"] = np.datetime64("2024-01-01", "us") + X[:, 2].astype("m8[D]")
+    columns["at"][3] = np.datetime64("NaT")
+    return columns
 
 
 def answers(estimator, X):
     """Return what an estimator says of rows, as arrays by name."""
-    decoded = estimator.reconstruct(X)
-    if isinstance(decoded, np.ndarray):
-        found = {"reconstruction": decoded}
-    else:
-        found = {
-            **cells(decoded, "reconstruction"),
-            **cells(estimator.impute(X), "imputed"),
-            **cells(estimator.columns_[["column", "kind", "values"]], "columns"),
-        }
-    found |= {
+    numbers = estimator.__hvae_model__().reconstruct(check_new_rows(estimator, X), 1)
+    found = {
         "latents": estimator.transform(X),
+        "reconstruction": numbers,
         "rates": estimator.rates_,
         "betas": estimator.betas_,
         "distortion": np.asarray(estimator.distortion_),
         "train_rates": estimator.history_["train_rates"],
     }
+    if hasattr(estimator, "columns_"):
+        found["categories"] = np.asarray(estimator.reconstruct(X)["kind"]).astype(str)
     if hasattr(estimator, "labels_"):
         found |= {"labels": estimator.labels_, "predicted": estimator.predict(X)}
     return found

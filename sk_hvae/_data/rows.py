@@ -14,6 +14,7 @@ from scipy import sparse
 from torch.utils.data import Dataset
 
 from sk_hvae._data.memmap import MappedPages, memory_map
+from sk_hvae.nn.even_rows import EVEN_ROWS
 
 # Rows are read and measured in parts of this many numbers, 8 MB of float32: larger parts take more
 # memory at a time, smaller ones more calls.
@@ -27,8 +28,6 @@ _READ_AT_ONCE_ELEMENTS = 2**24
 # Rows that take up to this share of a GPU's free memory go there as a whole; the rest is for the
 # model, its gradients and the batches. gpu.py in examples/benchmarks times rows on either side.
 _SHARE_OF_GPU = 0.5
-# Matrix products round a row's result in the same way in any batch of a multiple of this many rows.
-EVEN_ROWS = 32
 # Enough rows to tell data sets apart, and few enough that reading them from a file costs little.
 _DIGESTED_ROWS = 1000
 _CPU = torch.device("cpu")

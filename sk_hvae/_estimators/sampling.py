@@ -21,6 +21,12 @@ class SamplesMixin(LatentsMixin):
     ) -> Any:
         """Draw data from the model: latents from the top down, then the likelihood.
 
+        The decoder says how each column is distributed given the latents. Columns of a table have
+        more in common than so few bits tell. Those with ``Gaussian(scaling="quantile")`` or
+        "categorical" are therefore drawn by noise that is correlated as in the rows of ``fit``, by
+        a Gaussian copula, which leaves each column its distribution given the latents. Estimators
+        of a `MultiRateHVAETransformer` have none.
+
         Parameters
         ----------
         n_samples : int, default=1

@@ -64,6 +64,7 @@ _MODEL = {
     "distortion_": SavedArray("f"),
     "lower_bound_": SavedArray("f"),
     "converged_": SavedArray("b"),
+    "copula_": SavedArray("f", ("n_noise", "n_noise"), optional=True),
 }
 SAVED: dict[type[Trained], dict[str, SavedArray]] = {
     Fitted: _MODEL,
@@ -93,6 +94,7 @@ _FIELDS = {
     "distortion_": "distortion",
     "lower_bound_": "lower_bound",
     "converged_": "converged",
+    "copula_": "copula",
     "cluster_sizes_": "sizes",
     "labels_": "labels",
     "cluster_centers_": "centers",
@@ -110,9 +112,8 @@ def to_arrays(fitted):
     if isinstance(fitted, Plane):
         own = fitted.calibration.arrays
         arrays |= {f"{_CALIBRATION}{name}": array for name, array in own.items()}
-    return arrays | {
-        name: getattr(fitted, _FIELDS[name]) for name in SAVED[type(fitted)] if name in _FIELDS
-    }
+    values = {name: getattr(fitted, _FIELDS[name]) for name in SAVED[type(fitted)].keys() & _FIELDS}
+    return arrays | {name: value for name, value in values.items() if value is not None}
 
 
 def from_arrays(arrays):

@@ -26,6 +26,7 @@ from sk_hvae._fit.plane import Plane
 from sk_hvae._input.likelihood_columns import has_plain_columns
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
 from sk_hvae.exceptions import UnsupportedFormatError
+from sk_hvae.nn.likelihoods import DataSummary
 
 # Format 1 knows no codes, which are then all from 0 to the largest, and no dtype; format 2 does not
 # know how often codes occur. Both know no frames.
@@ -208,7 +209,8 @@ def _from_parts(cls, kind, header, arrays):
         },
     }
     architecture, model = build_model(description, kind is Plane)
-    n_features = description["summary"].shape[1]
+    summary = DataSummary(*description["summary"])
+    n_features = len(summary.maximum)
     check_arrays(kind, arrays, architecture.layer_sizes, n_features)
     device = str(restore({"device": header["device"]}))
     values = {name: array if array.ndim else array.item() for name, array in arrays.items()}
@@ -218,7 +220,7 @@ def _from_parts(cls, kind, header, arrays):
         columns["feature_names_in_"] = _names(header["feature_names"], n_features)
     schema = restore(header["schema"]) if header["format"] > 2 else None
     if schema is not None:
-        schema.check(n_features)
+        schema.check(summary.maximum.tolist())
         columns["_schema"] = schema
     return set_fitted(estimator, fitted, columns)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sk_hvae._data.rows import chunk_rows, to_device
+from sk_hvae._fit.copula import correlated_given
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 from sk_hvae.nn.noise import gumbel, uniform
 
@@ -226,6 +227,9 @@ class Conditioner:
         Maps a tensor to standard normal noise of its shape.
     top : Tensor of shape (n_units,) or None
         Units or states of the top layer, if these are given.
+    copula : ndarray of shape (n, n) or None
+        Correlations of the noise by which rows are drawn. The noise of the other columns goes
+        along with that of the given cells; the weights do not know of it.
 
     Raises
     ------
@@ -233,7 +237,8 @@ class Conditioner:
         If no value that a column can have meets its condition, or a column has several.
     """
 
-    def __init__(self, module, conditions, dtype, noise, top=None):
+    def __init__(self, module, conditions, dtype, noise, top=None, copula=None):
+        self._copula = copula
         self._module, self._likelihood = module, module.likelihood
         self._dtype, self._noise, self._top = dtype, noise, top
         columns = [condition.column for condition in conditions]
@@ -253,12 +258,32 @@ class Conditioner:
         pool = self._fill_pool(n_samples)
         chosen = pool.resample(n_samples, self._noise)
         parameters = self._module.decoder(pool.z_1[chosen.to(pool.z_1.device)])
-        module = self._module
-        rows = module.mean(parameters) if mean else module.draw(parameters, self._noise)
+        if mean:
+            rows = self._module.mean(parameters)
+        else:
+            correlated = self._correlated(parameters, pool.cells[chosen])
+            rows = self._module.draw(parameters, self._noise, *correlated)
         rows = rows.cpu().to(self._dtype)
         for condition, cells in zip(self._conditions, pool.cells[chosen].T, strict=True):
             rows[:, condition.column] = cells.to(self._dtype)
         return rows
+
+    def _correlated(self, parameters, cells):
+        """Draw the noise of rows that have these cells, if it is correlated: none or one tensor."""
+        if self._copula is None:
+            return []
+        x = torch.full((len(cells), len(self._likelihood.summary.mean)), math.nan)
+        x = x.double()
+        for condition, cell in zip(self._conditions, cells.T, strict=True):
+            x[:, condition.column] = cell
+
+        def draw(like):
+            return self._noise(like.to(parameters)).cpu()
+
+        found = correlated_given(
+            self._module, x.to(parameters.device), parameters, self._copula, draw
+        )
+        return [found.to(parameters)]
 
     def _fill_pool(self, n_samples):
         """Make draws until enough different rows can be resampled; returns a `Pool`."""

@@ -12,6 +12,7 @@ from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.rows import ResidentRows, as_tensor
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._fit.conditional import Conditioner
+from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.imputation import impute
 from sk_hvae._fit.measurement import map_rows, measure
@@ -84,6 +85,8 @@ class Fitted(Trained):
         Lower bound on the mean ln p(x), nats.
     converged : bool
         Whether the rates are on target, and training was not cut short.
+    copula : ndarray of shape (n, n) or None
+        Correlations of the noise by which rows are drawn, see `noise_correlations`.
     """
 
     module: HierarchicalVAE
@@ -92,6 +95,7 @@ class Fitted(Trained):
     distortion: float
     lower_bound: float
     converged: bool
+    copula: NDArray[np.float64] | None = None
 
     @property
     def likelihood(self) -> Likelihood:
@@ -192,8 +196,13 @@ class Fitted(Trained):
         module = self.in_place()
         with FixedThreads(), torch.inference_mode():
             top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            drawn = module.sample(n_samples, noise, top, mean).cpu().numpy()
-        return drawn.astype(self.data_dtype, copy=False)
+            if mean or self.copula is None:
+                drawn = module.sample(n_samples, noise, top, mean)
+            else:
+                parameters = module.decoder(module.sample_z_1(n_samples, noise, top))
+                own = noise(parameters.new_zeros(n_samples, len(self.copula)))
+                drawn = module.draw(parameters, noise, correlated(own, self.copula))
+        return drawn.cpu().numpy().astype(self.data_dtype, copy=False)
 
     def sample_given(self, n_samples, noise, conditions, top=None, mean=False):
         """Draw rows that meet conditions, below the units or states ``top`` if these are given.
@@ -227,7 +236,7 @@ class Fitted(Trained):
         with FixedThreads(), torch.inference_mode():
             top = top if top is None else top.to(module_device(module))
             dtype = getattr(torch, self.data_dtype)
-            conditioner = Conditioner(module, conditions, dtype, noise, top)
+            conditioner = Conditioner(module, conditions, dtype, noise, top, self.copula)
             return conditioner.sample(n_samples, mean).numpy()
 
     def measure(self, rows):

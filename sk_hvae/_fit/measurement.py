@@ -7,8 +7,9 @@ import torch
 
 from sk_hvae._data.devices import module_device
 from sk_hvae._data.memmap import MappedPages
-from sk_hvae._data.rows import EVEN_ROWS, to_device
+from sk_hvae._data.rows import to_device
 from sk_hvae._data.threads import FixedThreads
+from sk_hvae.nn.even_rows import EVEN_ROWS
 from sk_hvae.nn.units import LN2
 
 # Draws of the latents per row: the noise of a row's value halves with four times as many, which

@@ -5,6 +5,7 @@ import torch
 from sk_hvae._data.batches import PlainRows
 from sk_hvae._data.devices import place
 from sk_hvae._fit.control import FixedMultipliers, RateController
+from sk_hvae._fit.copula import noise_correlations
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.measurement import measure
@@ -97,6 +98,7 @@ def measured(module, net, plan):
         "distortion": float(found.distortion.mean()),
         "lower_bound": float(found.lower_bound.mean()),
         "converged": not (net.interrupted_ or any(misses)),
+        "copula": noise_correlations(module, plan.training, plan.seed),
     }
 
 

@@ -40,7 +40,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
     readings : dict of int to {"categories", "numbers"}, default=None
         How some columns of a frame are to be read in ``fit``; the others as their dtypes say.
     unknown : {"error", "missing"}, default="error"
-        What categories are that were not there in ``fit``.
+        What categories are that were not there in ``fit``; if no cell may be missing, an error.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         On the CPU.
     """
     X = as_table(X)
-    frame = read_frame(X)
+    frame, unknown = read_frame(X), unknown if allow_nan else "error"
     if frame is not None:
         _refuse_repeated_names(frame.names)
     if reset and frame is not None:

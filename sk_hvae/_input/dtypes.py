@@ -1,5 +1,6 @@
 """Dtypes of pandas, polars and pyarrow as plain values, which files can hold, and back."""
 
+import re
 import sys
 
 import numpy as np
@@ -48,6 +49,28 @@ def dtype_of_categories(description):
     if "arrow" in description:
         return {"arrow": dtype_of_categories(description["arrow"])}
     return description.get("of", description.get("values", description))
+
+
+def range_of(description):
+    """Return the smallest and largest number of a dtype that was described, if they are near.
+
+    Returns
+    -------
+    tuple of two numbers or None
+        Of whole numbers and decimals; None for all others.
+    """
+    parts = description if isinstance(description, dict) else {}
+    if "arrow" in parts:
+        return range_of(parts["arrow"])
+    if "precision" in parts:
+        smallest = 10.0 ** -parts["scale"]
+        largest = 10.0 ** (parts["precision"] - parts["scale"]) - smallest
+        return -largest, largest
+    found = re.match(r"(u?)int(\d+)", str(parts.get("sparse", description)), re.IGNORECASE)
+    if not found:
+        return None
+    is_unsigned, n_bits = bool(found[1]), int(found[2])
+    return (0, 2**n_bits - 1) if is_unsigned else (-(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1)
 
 
 def restore_dtype(description, library):

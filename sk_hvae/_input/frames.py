@@ -104,12 +104,12 @@ def _filled(column, other, library):
         return column.to_native()
     others = _in_time_zone(other, column.dtype).to_list()
     known = is_there.to_numpy() | _is_there(other).to_numpy()
-    made = None
+    made = column
     for attempt in (_filled_in_place, _made_of_cells, _found_for_cells):
         # What libraries say of cells that a type cannot hold is as different as their names.
         with contextlib.suppress(Exception):
             made = attempt(column, is_there, others, library)
-        if made is not None and _is_there(made).to_numpy()[known].all():
+        if _is_there(made).to_numpy()[known].all():
             break
     native = made.to_native()
     return native.set_axis(column.to_native().index) if library == "pandas" else native
@@ -240,9 +240,11 @@ def _joined(library, names, made, index):
 def _pandas_column(pandas, cells, dtype):
     if isinstance(cells, list):
         return pandas.Series(cells, dtype=dtype)
+    if isinstance(dtype, pandas.ArrowDtype):
+        column = _pyarrow_column(sys.modules["pyarrow"], cells, dtype.pyarrow_dtype)
+        return pandas.Series(pandas.arrays.ArrowExtensionArray(column))
     column = pandas.Series(cells)
-    zone = getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
-    if zone is not None:
+    if getattr(dtype, "tz", None) is not None:
         column = column.dt.tz_localize("UTC")
     return column.astype(dtype)
 

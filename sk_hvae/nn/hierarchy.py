@@ -449,9 +449,12 @@ class HierarchicalVAE(nn.Module):
         z = self.layers[-1].prior(None, n_samples).sample(noise) if top is None else top
         return self._descend(z, len(self.layers), noise)
 
-    def draw(self, parameters, noise):
-        """Draw data given decoder output (b, n_outputs): (b, n_features), on their own scale."""
-        return self._with_constants(self.likelihood.sample(parameters, noise))
+    def draw(self, parameters, noise, *correlated):
+        """Draw data given decoder output (b, n_outputs): (b, n_features), on their own scale.
+
+        Correlated noise for the likelihood's ``copula_columns`` may follow.
+        """
+        return self._with_constants(self.likelihood.sample(parameters, noise, *correlated))
 
     def _descend(self, z, layer, noise=None):
         """Go down from a layer to z_1 by samples of the priors, or by their means."""

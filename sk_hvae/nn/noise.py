@@ -24,6 +24,11 @@ def gumbel(noise):
     return -(-uniform(noise).log()).log()
 
 
+def normal_of_gumbel(noise):
+    """Turn standard Gumbel noise into the standard normal noise that `gumbel` makes it of."""
+    return torch.special.ndtri((-(-noise).exp()).exp().clamp(1e-7, 1 - 1e-7))
+
+
 def without_last_bits(rows):
     """Round rows (b, n) to 12 of the 24 bits of float32, which rounding errors seldom change.
 

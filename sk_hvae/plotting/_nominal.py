@@ -28,7 +28,7 @@ def labels_in_schema(estimator):
         return None
     columns = [schema.columns[column] for column in categories_of(estimator)[:, 0].astype(int)]
     return [
-        f"{code:g}" if column.categories is None else str(column.categories[int(code)])
+        f"{code:g}" if column.kind != "category" else str(column.categories[int(code)])
         for column, (_, code) in zip(columns, categories_of(estimator), strict=True)
     ]
 

@@ -54,7 +54,8 @@ class WaitsBetweenBatches(Callback):
 
 def assert_same(found, expected):
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+        # On the CPU, missing cells are filled in for other numbers of rows at a time.
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 # The stand-in itself.

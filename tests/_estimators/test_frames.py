@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import json
 import pickle
 
 import joblib
@@ -11,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
@@ -25,6 +27,7 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateSearchCV,
 )
+from sk_hvae.exceptions import UnsupportedFormatError
 from sk_hvae.nn import Gaussian
 
 pytestmark = [
@@ -450,6 +453,31 @@ def test_categories_of_pandas_that_no_row_has(fitted):
     )
 
 
+@every_kind
+def test_unknown_codes_of_numbers_that_are_categories(kind):
+    codes = pd.DataFrame({"region": [1, 2, 7] * 20, "n": range(60)})
+    new = codes.assign(region=codes["region"].replace(7, 5))
+    holey = codes.assign(region=codes["region"].where(codes["region"] != 7))
+    model = one_of(kind, likelihood={"region": "categorical"}).fit(codes)
+    np.testing.assert_array_equal(model.transform(new), model.transform(holey))
+    assert set(model.sample(30)["region"]) <= {1, 2, 7}
+    model.set_params(handle_unknown="error")
+    with pytest.raises(
+        ValueError, match=r"column 'region' of X: .*knows the codes 1, 2, 7; found 5"
+    ):
+        model.transform(new)
+
+
+def test_where_nothing_may_be_missing_unknown_categories_are_an_error():
+    whole = FRAME.dropna()
+    model = one_of("transformer", missing="error").fit(whole)
+    for use in (model.transform, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"column 'city' of X has the unknown categories 'Paris'"
+        ):
+            use(whole.assign(city="Paris"))
+
+
 def test_text_that_never_repeats():
     """Nothing can be learned of it, but it does no harm."""
     frame = FRAME[["age", "city"]].assign(note=[f"note {n}" for n in range(N_ROWS)])
@@ -750,6 +778,32 @@ def test_what_no_file_can_hold_is_said_by_name(column, tmp_path):
     np.testing.assert_array_equal(copy.transform(frame), model.transform(frame))
 
 
+BREAKS = {
+    "library": lambda schema: schema.__setitem__(0, "os"),
+    "a column less": lambda schema: schema[1].pop(),
+    "kind": lambda schema: schema[1][0].__setitem__(2, "code"),
+    "dtype": lambda schema: schema[1][1].__setitem__(1, "os.system"),
+    "dtype of another library": lambda schema: schema[1][1].__setitem__(1, {"name": "Enum"}),
+    "cell": lambda schema: schema[1][1].__setitem__(3, "eval"),
+    "repeated categories": lambda schema: schema[1][0].__setitem__(4, ["Rome", "Rome", "Oslo"]),
+    "categories that are lists": lambda schema: schema[1][0].__setitem__(4, [{}, "Rome", "Oslo"]),
+    "fewer categories than codes": lambda schema: schema[1][0].__setitem__(4, ["Rome"]),
+    "no list": lambda schema: schema.clear(),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_files_with_a_broken_schema_are_refused(fitted, name, tmp_path):
+    fitted("transformer").save(tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["sk_hvae"])
+    BREAKS[name](header["schema"]["schema"])
+    save_file(load_file(tmp_path / "model"), tmp_path / "bad", {"sk_hvae": json.dumps(header)})
+    with pytest.raises(UnsupportedFormatError):
+        HierarchicalVAETransformer.load(tmp_path / "bad")
+
+
 def test_onnx_files_refuse_text(fitted, tmp_path):
     with pytest.raises(ValueError, match="'city'"):
         fitted("transformer").export_onnx(tmp_path / "model.onnx")
@@ -776,3 +830,8 @@ def test_maps_and_metrics():
     assert len(mutual_information(model, FRAME, y, n_draws=2, random_state=0))
     for display in (ReconstructionDisplay, SampleDisplay, TraversalDisplay):
         display.from_estimator(model, FRAME).plot().figure_.canvas.draw()
+    nominal = one_of("transformer").fit(FRAME[["city", "paid"]])
+    display = SampleDisplay.from_estimator(nominal, FRAME[["city", "paid"]]).plot()
+    assert [label.get_text() for label in display.ax_.get_xticklabels()] == [
+        *("city = Bonn", "city = Oslo", "city = Rome", "paid = False", "paid = True")
+    ]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
+from sk_hvae._input.dtypes import range_of
 from sk_hvae._input.frames import array_of, fill_holes, make_frame, read_frame
 from sk_hvae._input.schema import Schema
 
@@ -485,6 +486,17 @@ def test_numbers_that_are_to_be_categories():
     pd.testing.assert_frame_equal(schema.decode(numbers), ratings)
 
 
+def test_whole_numbers_that_are_to_be_categories_stay_the_codes_that_they_are():
+    schema, numbers = encoded(pd.DataFrame({"c": [7, -2, 40]}), {0: "categories"})
+    np.testing.assert_array_equal(numbers[:, 0], [7, -2, 40])
+    later = pd.DataFrame({"c": [7, 8, None]})
+    np.testing.assert_array_equal(encoded(later, schema=schema)[1][:, 0], [7, 8, NAN])
+    _, numbers = encoded(later, schema=schema, unknown="missing")
+    np.testing.assert_array_equal(numbers[:, 0], [7, NAN, NAN])
+    again = Schema.from_plain(in_json(schema.to_plain()))
+    np.testing.assert_array_equal(encoded(later, schema=again, unknown="missing")[1], numbers)
+
+
 # What cannot be read.
 
 
@@ -542,6 +554,42 @@ def test_only_holes_are_filled(frame, kind):
     assert nw.from_native(found).schema == nw.from_native(frame).schema
 
 
+# Numbers that a model makes, and that no cell was.
+
+
+@pytest.mark.parametrize(("frame", "kind"), list(columns()))
+@pytest.mark.parametrize("change", [0.3712345, -1e4, 1e4, 43211.5])
+def test_numbers_that_a_dtype_cannot_hold_become_the_nearest_ones(frame, kind, change):
+    if kind in ("category", "empty", "time"):
+        return
+    schema, numbers = encoded(frame)
+    numbers = numbers.astype(float)
+    numbers[:, 1] += change
+    back = schema.decode(numbers, getattr(frame, "index", None))
+    assert nw.from_native(back).schema == nw.from_native(frame).schema
+    _, found = encoded(back, schema=schema)
+    # Of dates, seconds are lost; of some numbers, what is beyond their range and their digits.
+    steps = {"datetime": 86400, "duration": 1, "number": 1}
+    low, high = range_of(schema.columns[1].dtype) or (-np.inf, np.inf)
+    expected = np.clip(numbers[:, 1], low, high)
+    np.testing.assert_allclose(found[:, 1], expected, atol=steps[kind], rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_bits", [8, 16, 32, 64])
+def test_ranges_of_whole_numbers(n_bits):
+    for name in (f"int{n_bits}", f"uint{n_bits}"):
+        ends = np.iinfo(name).min, np.iinfo(name).max
+        capital = name.replace("u", "U").replace("i", "I")
+        for dtype in (name, capital, {"arrow": name}, {"sparse": name, "fill": 0}):
+            assert range_of(dtype) == ends
+        schema, _ = encoded(pd.DataFrame({"c": np.array([0, 1], name)}))
+        drawn = schema.decode(np.array([[-1e30], [1e30]]))
+        assert drawn["c"].dtype == name
+        np.testing.assert_allclose(drawn["c"].astype(float), ends)
+    for other in ("float64", "interval[int64, right]", {"name": "Enum", "categories": ["int8"]}):
+        assert range_of(other) is None
+
+
 # Schemas in files.
 
 
@@ -575,7 +623,7 @@ def test_schemas_come_back_from_files(frame, kind, request):
         return
     schema, numbers = encoded(frame)
     again = Schema.from_plain(in_json(schema.to_plain()))
-    again.check(2)
+    again.check(numbers.max(axis=0))
     _, same = encoded(frame, schema=again)
     np.testing.assert_array_equal(same, numbers)
     back, index = again.decode(numbers), getattr(frame, "index", None)
@@ -601,7 +649,8 @@ BROKEN = {
     "dtype": plain(dtype=3),
     "count": plain(n_missing=0.5),
     "no categories": plain(**NAMED),
-    "categories of numbers": plain(categories=("x",)),
+    "codes that are text": plain(categories=("x",)),
+    "codes of dates": plain(kind="datetime", categories=(1,)),
     "repeated categories": plain(**NAMED, categories=("x", "x")),
     "categories that are dicts": plain(**NAMED, categories=({}, "x")),
     "short column": ("pandas", (("a", "float64"),), 3, ((), ())),
@@ -612,7 +661,14 @@ BROKEN = {
 
 def test_what_is_not_broken_is_read():
     assert Schema.from_plain(plain()).names == ["a"]
-    Schema.from_plain(plain(**NAMED, categories=("x", "y"), hole="nan")).check(1)
+    Schema.from_plain(plain(**NAMED, categories=("x", "y"), hole="nan")).check([1])
+
+
+@pytest.mark.parametrize("largest", [[2], [1, 1], []])
+def test_schemas_are_checked_against_the_numbers_of_the_fit(largest):
+    schema = Schema.from_plain(plain(**NAMED, categories=("x", "y")))
+    with pytest.raises(ValueError, match=r"the code 2|1 columns, and X (2|0)"):
+        schema.check(largest)
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -641,4 +697,4 @@ def test_broken_schemas_are_refused(case):
 def test_dtypes_that_a_library_has_not_are_refused(library, dtype):
     schema = Schema.from_plain(plain(library, dtype=dtype))
     with pytest.raises(ValueError, match=f"{library} has no dtype"):
-        schema.check(1)
+        schema.check([1])

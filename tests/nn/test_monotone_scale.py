@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp, norm
 from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.exceptions import RateTargetWarning
 from sk_hvae.nn.likelihoods import DataSummary, Gaussian, PerColumn
-from sk_hvae.nn.likelihoods.cell_mass import log_average_density
+from sk_hvae.nn.likelihoods.bin_mass import log_average_density
 from sk_hvae.nn.likelihoods.grids import GridSearch
 
 
@@ -98,13 +98,13 @@ class TestLogAverageDensity:
 
     def test_it_is_the_difference_of_distribution_functions(self):
         centre, width = np.meshgrid(self.CENTRES, self.WIDTHS)
-        # The truth cancels where cells are narrow, far out: there, the density itself is nearer.
+        # The truth cancels where bins are narrow, far out: there, the density itself is nearer.
         known = width * np.maximum(np.abs(centre), 1) > 1e-2
         result = log_average_density(torch.tensor(centre).float(), torch.tensor(width).float())
         expected = self.truth(centre, width)
         np.testing.assert_allclose(result[known], expected[known], rtol=2e-6, atol=2e-6)
 
-    def test_narrow_cells_have_the_density(self):
+    def test_narrow_bins_have_the_density(self):
         centre = torch.tensor(self.CENTRES)
         for width in (0.0, 1e-6):
             result = log_average_density(centre, torch.full_like(centre, width))
@@ -163,7 +163,7 @@ class TestQuantileScaling:
             total = sum(quad(density, a, b, (column,), limit=20)[0] for a, b in pairwise(edges))
             assert total == pytest.approx(1, abs=1e-3)
 
-    def test_whole_numbers_have_the_probability_of_their_cell(self):
+    def test_whole_numbers_have_the_probability_of_their_bin(self):
         x = np.repeat([0.0, 1.0, 2.0, 3.0], [50, 30, 15, 5])[:, None]
         likelihood = adapted(x, 0.8)
         below = np.cumsum([1, 50, 30, 15, 5]) / 102
@@ -173,7 +173,7 @@ class TestQuantileScaling:
         result = likelihood.log_prob(points, torch.full((4, 1), 0.3)).exp()[:, 0]
         np.testing.assert_allclose(result, expected, rtol=1e-5)
 
-    def test_links_are_scores_of_the_middle_of_cells(self):
+    def test_links_are_scores_of_the_middle_of_bins(self):
         x = np.repeat([0.0, 1.0], [90, 10])[:, None]
         linked = adapted(x).link(torch.tensor([[0.0], [1.0], [math.nan]]))[:, 0]
         np.testing.assert_allclose(linked[:2], norm.ppf([46 / 102, 96 / 102]), rtol=1e-5)

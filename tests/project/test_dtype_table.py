@@ -44,8 +44,10 @@ def column_of(cells, library, dtype):
     if library == "pandas":
         return pd.DataFrame({"c": pd.Series(cells, dtype=dtype)})
     if library == "polars":
-        kind = pl.Decimal(10, 2) if dtype == "Decimal" else getattr(pl, dtype)
-        return pl.DataFrame({"c": pl.Series(cells, dtype=kind)})
+        kind = getattr(pl, dtype)
+        return pl.DataFrame(
+            {"c": pl.Series(cells, dtype=kind(10, 2) if dtype == "Decimal" else kind)}
+        )
     kind = pa.decimal128(10, 2) if dtype == "decimal128" else pa.type_for_alias(dtype)
     return pa.table({"c": pa.array(cells, type=kind)})
 

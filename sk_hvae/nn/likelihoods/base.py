@@ -391,7 +391,36 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, parameters, noise):
-        """Draw data given parameters; ``noise`` maps a tensor to standard normal noise."""
+        """Draw data given parameters; ``noise`` maps a tensor to standard normal noise.
+
+        A likelihood with ``copula_columns`` has a third parameter, ``correlated`` (b, n): noise
+        that is correlated between columns of the data, to take in place of independent noise.
+        """
+
+    @property
+    def copula_columns(self):
+        """Columns of the data whose noise in `sample` may be correlated, LongTensor (n,).
+
+        One for each column of noise, on the CPU; by default there is none.
+        """
+        return torch.empty(0, dtype=torch.long, device="cpu")
+
+    def noise_limits(self, x, parameters):
+        """Return what tells the limits of the noise by which `sample` would give raw data.
+
+        Parameters
+        ----------
+        x : Tensor of shape (b, n_features)
+            NaN marks a missing cell, whose noise has no limits.
+        parameters : Tensor of shape (b, n_outputs)
+
+        Returns
+        -------
+        callable
+            Maps noise (b, n) for the ``copula_columns`` to its lower and its upper limits, given
+            the other noise of the same column of the data: two tensors (b, n), float64.
+        """
+        raise NotImplementedError
 
     def __repr__(self):
         # Of the arguments alone: what was learned would fill pages.

@@ -15,7 +15,7 @@ from sk_hvae.nn.likelihoods.codes import (
 from sk_hvae.nn.likelihoods.known_codes import KnownCodes
 from sk_hvae.nn.likelihoods.rare_codes import RareCodes, are_rare, rank_by_count
 from sk_hvae.nn.likelihoods.refusal import ColumnError, refuse
-from sk_hvae.nn.noise import gumbel
+from sk_hvae.nn.noise import gumbel, normal_of_gumbel
 
 # Share of the probability that the link spreads over all categories, so that logits are finite;
 # with it, a column of two categories counts as much as one of a Bernoulli likelihood.
@@ -222,8 +222,28 @@ class Categorical(Likelihood):
     def probabilities(self, parameters):
         return self._of_outputs(parameters) * self.log_share.exp()
 
-    def sample(self, parameters, noise):
-        place = self._largest(parameters + self.bias + gumbel(noise(parameters)))
+    @property
+    def copula_columns(self):
+        return self.column.cpu()
+
+    def noise_limits(self, x, parameters):
+        logits = (parameters + self.bias).double()
+        is_there = ~x.isnan()[:, self.column]
+        is_drawn = self._hits(x)
+
+        def limits(noise):
+            utility = logits + gumbel(noise)
+            others = self._peak(utility.masked_fill(is_drawn, -math.inf))[:, self.column]
+            drawn = self._peak(utility.masked_fill(~is_drawn, -math.inf))[:, self.column]
+            low = torch.where(is_there & is_drawn, normal_of_gumbel(others - logits), -math.inf)
+            high = torch.where(is_there & ~is_drawn, normal_of_gumbel(drawn - logits), math.inf)
+            return low, high
+
+        return limits
+
+    def sample(self, parameters, noise, correlated=None):
+        main = noise(parameters) if correlated is None else correlated
+        place = self._largest(parameters + self.bias + gumbel(main))
         drawn = self.code[place]
         if self.rare is not None:
             columns = self.rare.columns
@@ -239,7 +259,7 @@ class Categorical(Likelihood):
 
     def _hits(self, x):
         """Tell which output each cell of raw data belongs to, (b, n_linked)."""
-        hits = _whole(x)[:, self.column] == self.code
+        hits = _whole(x).index_select(1, self.column) == self.code
         if self.rare is None:
             return hits
         is_none = self._sum(hits.float()) == 0
@@ -248,7 +268,8 @@ class Categorical(Likelihood):
     def _log_sum_exp(self, logits):
         """Reduce (b, n_linked) to (b, n_features)."""
         peak = self._peak(logits.detach())
-        return peak + self._sum((logits - peak[:, self.column]).exp()).log()
+        relative = logits - peak.index_select(1, self.column)
+        return peak + self._sum(relative.exp()).log()
 
     def _sum(self, values):
         """Sum (b, n_linked) over the categories of each column, (b, n_features)."""

@@ -45,6 +45,7 @@ class PerColumn(Likelihood):
 
     likelihoods: Any
     order: Tensor
+    place: Tensor
 
     def __init__(self, parts: Sequence[Any]) -> None:
         super().__init__()
@@ -76,6 +77,7 @@ class PerColumn(Likelihood):
         order = [column for part in columns for column in part]
         check_cover(order, len(summary.mean))
         self.register_buffer("order", torch.tensor(order))
+        self.register_buffer("place", self.order.argsort(), persistent=False)
         self._sizes = [len(part) for part in columns]
         self.likelihoods = nn.ModuleList(resolve(spec) for spec, _ in self.parts)
         for likelihood, part in zip(self.likelihoods, columns, strict=True):
@@ -192,15 +194,45 @@ class PerColumn(Likelihood):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
         return torch.cat([likelihood.probabilities(of_part) for likelihood, of_part in pairs], 1)
 
-    def sample(self, parameters, noise):
+    @property
+    def copula_columns(self):
+        pairs = self._with_columns()
+        return torch.cat([part[likelihood.copula_columns] for likelihood, part in pairs])
+
+    def noise_limits(self, x, parameters):
+        sizes = self._n_correlated()
+        parts = [
+            likelihood.noise_limits(part, of_part)
+            for likelihood, part, of_part in self._aligned(x, parameters)
+            if len(likelihood.copula_columns)
+        ]
+
+        def limits(noise):
+            pieces = noise.split([size for size in sizes if size], 1)
+            pairs = [of_part(piece) for of_part, piece in zip(parts, pieces, strict=True)]
+            low, high = (torch.cat(limit, 1) for limit in zip(*pairs, strict=True))
+            return low, high
+
+        return limits
+
+    def sample(self, parameters, noise, correlated=None):
         pairs = zip(self.likelihoods, self._split_parameters(parameters), strict=True)
-        return self._join(likelihood.sample(of_part, noise) for likelihood, of_part in pairs)
+        if correlated is None:
+            return self._join(likelihood.sample(of_part, noise) for likelihood, of_part in pairs)
+        pieces = correlated.split(self._n_correlated(), 1)
+        return self._join(
+            likelihood.sample(of_part, noise, *([piece] if piece.shape[1] else []))
+            for (likelihood, of_part), piece in zip(pairs, pieces, strict=True)
+        )
+
+    def _n_correlated(self):
+        return [len(likelihood.copula_columns) for likelihood in self.likelihoods]
 
     def _n_linked(self):
         return [likelihood.n_linked for likelihood in self.likelihoods]
 
     def _split(self, x):
-        return x[:, self.order].split(self._sizes, 1)
+        return x.index_select(1, self.order).split(self._sizes, 1)
 
     def _split_parameters(self, parameters):
         n_linked = self._n_linked()
@@ -215,7 +247,7 @@ class PerColumn(Likelihood):
         )
 
     def _join(self, parts):
-        return torch.cat(list(parts), 1)[:, self.order.argsort()]
+        return torch.cat(list(parts), 1).index_select(1, self.place)
 
 
 def resolve(spec):

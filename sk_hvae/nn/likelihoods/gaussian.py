@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING, Likelihood
-from sk_hvae.nn.likelihoods.cell_mass import log_average_density
+from sk_hvae.nn.likelihoods.linear_scale import LinearScale
 from sk_hvae.nn.likelihoods.monotone import MonotoneScale
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
@@ -62,16 +62,16 @@ class Gaussian(Likelihood):
     With ``scaling="quantile"``, the score of a value is Phi^-1 of the share of the training data
     below it, as in a Gaussian copula [2]_. Between about sqrt(n) knots, at most 126, scores are
     linear in the values. Knots are quantiles and, for frequent values, the edges of their
-    *cells*. The grid of a column is the largest step of which all differences between its
+    *bins*. The grid of a column is the largest step of which all differences between its
     values are multiples, as decimals of up to nine digits. A value of a column with a grid of
-    step r stands for its cell, r / 2 to either side, and its density is the probability of the
-    cell over r: in columns of whole numbers it is the probability of the value. A column
-    without a grid in which values occur repeatedly has cells of the smallest distance between
+    step r stands for its bin, r / 2 to either side, and its density is the probability of the
+    bin over r: in columns of whole numbers it is the probability of the value. A column
+    without a grid in which values occur repeatedly has bins of the smallest distance between
     two of its values; in all others the density is that of the value itself, the slope of the
     scale included. The density integrates to 1 over all numbers, of which those beyond the
     training data, where scores go on linearly, share two rows' worth at first. They count in
     the log-density, while samples and means put them at the ends of the data. Means are exact
-    for this distribution, up to rounding within a cell: that of a flag of 0 and 1 is the
+    for this distribution, up to rounding within a bin: that of a flag of 0 and 1 is the
     probability of 1.
 
     The scale is learned from at most 10,000 rows at even distances, the ends and the grid from
@@ -144,13 +144,18 @@ class Gaussian(Likelihood):
         self._scale_on_cpu = scale
         self._register_sigma()
 
+    @property
+    def _column_scale(self):
+        """What maps the data of columns to numbers around which the noise is normal, and back."""
+        return self.monotone or LinearScale(self.location, self.scale)
+
     def _load_from_state_dict(self, state_dict, prefix, *args):
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._scale_on_cpu = self.scale.cpu()
 
     @property
     def scaling_(self) -> str:
-        """How the data were standardised, "columns" or "shared"."""
+        """How the data were standardised, "columns", "shared" or "quantile"."""
         if self.scaling != "auto":
             return self.scaling
         varies = self.summary.std > 0
@@ -166,11 +171,11 @@ class Gaussian(Likelihood):
         varied = self.summary.std > 0
         if not varied.any():
             return super()._anew(summary)
-        if self.monotone is not None:
-            return super()._anew(summary)
-        if self.scaling_ == "shared":
-            summary = summary._replace(std=self._scale_on_cpu[varied][0].expand_as(summary.std))
-        return Gaussian(self.sigma, "columns").adapt(summary)
+        scaling = self.scaling_
+        if scaling == "shared":
+            known = self._scale_on_cpu[varied][0].expand_as(summary.std)
+            scaling, summary = "columns", summary._replace(std=known)
+        return Gaussian(self.sigma, scaling).adapt(summary)
 
     @property
     def spread(self):
@@ -185,8 +190,8 @@ class Gaussian(Likelihood):
         elif self.sigma == "optimal":
             self.register_buffer("log_sigma", torch.zeros(()))
         elif isinstance(self.sigma, SupportsFloat) and 0 < float(self.sigma) < math.inf:
-            unit = self.scale if self.monotone is None else torch.ones_like(self.scale)
-            self.register_buffer("log_sigma", (float(self.sigma) / unit).log().float())
+            log_sigma = (float(self.sigma) / self._column_scale.unit).log().float()
+            self.register_buffer("log_sigma", log_sigma)
         else:
             raise ValueError(
                 "sigma must be a positive number, 'learned', 'per_feature' or 'optimal'; got "
@@ -216,15 +221,15 @@ class Gaussian(Likelihood):
         return x if self.monotone is None else self.monotone.nearest(x)
 
     def link(self, x):
-        if self.monotone is not None:
-            return self.monotone.link(x)
-        # In double, so that equal numbers have equal links whatever their dtype.
-        return ((x.to(self.location.dtype) - self.location) / self.scale).float()
+        return self._column_scale.link(x)
 
     def scales(self, std):
-        if self.monotone is not None:
-            return super().scales(std)
-        return _root_mean_square(std) if self.scaling_ == "shared" else std
+        match self.scaling_:
+            case "columns":
+                return std
+            case "shared":
+                return _root_mean_square(std)
+        return super().scales(std)
 
     @property
     def fits_each_batch(self):
@@ -239,24 +244,23 @@ class Gaussian(Likelihood):
             self.log_sigma.copy_(torch.where(mse.isnan(), self.log_sigma, log_sigma))
 
     def log_prob(self, x, parameters):
-        log_sigma = self._bounded_log_sigma()
-        if self.monotone is not None:
-            centre, width, slope = self.monotone.cells(x)
-            per_sigma = (-log_sigma).exp()
-            average = log_average_density((centre - parameters) * per_sigma, width * per_sigma)
-            return average - log_sigma + slope.log()
-        error = (self.link(x) - parameters) * (-log_sigma).exp()
-        normaliser = log_sigma + (self.scale.log().float() + 0.5 * math.log(2 * math.pi))
-        return -0.5 * error.square() - normaliser
+        return self._column_scale.log_density(x, parameters, self._bounded_log_sigma())
 
     def mean(self, parameters):
-        if self.monotone is not None:
-            return self.monotone.mean(parameters, self._bounded_log_sigma().exp())
-        return parameters * self.scale + self.location
+        return self._column_scale.mean(parameters, self._bounded_log_sigma())
 
-    def sample(self, parameters, noise):
-        drawn = parameters + self._bounded_log_sigma().exp() * noise(parameters)
-        return self.mean(drawn) if self.monotone is None else self.monotone.values(drawn)
+    @property
+    def copula_columns(self):
+        # Those with normal scores, for which the distributions of columns are known.
+        return torch.arange(len(self.distributed_columns(self.n_linked)), device="cpu")
+
+    def noise_limits(self, x, parameters):
+        limits = self._column_scale.noise_limits(x, parameters, self._bounded_log_sigma())
+        return lambda _: limits
+
+    def sample(self, parameters, noise, correlated=None):
+        noise = noise(parameters) if correlated is None else correlated
+        return self._column_scale.values(parameters + self._bounded_log_sigma().exp() * noise)
 
     def _bounded_log_sigma(self):
         if self.sigma not in ("learned", "per_feature"):

@@ -7,23 +7,25 @@ import torch
 from torch import Tensor
 
 # Knots of a column, with those beyond the data: a fixed number, so that tables of equal width have
-# scales of equal shape. 50 bins and their tails, and 30 frequent values with two edges each.
+# scales of equal shape: 50 quantiles and those of the tails, and 30 frequent values with two edges
+# each.
 N_KNOTS = 128
 _MOST_EDGES = N_KNOTS - 2
-# Bins of equal mass, for n values the root of n: with more, knots follow what is chance, with less,
-# they smooth what is there. More than 50 would leave no knots for frequent values.
-_MOST_BINS = 50
-# The outermost bins are halved towards the tails while so many values are in them.
+# Quantiles, for n values the root of n: with more, knots follow what is chance, with less, they
+# smooth what is there. More than 50 would leave no knots for frequent values.
+_MOST_QUANTILES = 50
+# In the tails, the values beyond a quantile are halved again while they are so many.
 _FEWEST_IN_TAIL = 4
-# A value that is as frequent as half a bin has a cell of its own, and so has one that is more
-# frequent than its neighbours lead to expect: by three standard deviations, and two more.
+# A value that is half as frequent as all values between two quantiles has a segment of its own, and
+# so has one that is more frequent than its neighbours lead to expect: by three standard deviations,
+# and two more.
 _OWN_SHARE, _DEVIATIONS, _EXTRA = 0.5, 3.0, 2.0
 # In values: the mass beyond either end of the data, which is that of a value on average, and that
 # of all gaps between values together.
 _UNSEEN = 1.0
-# Of cells in columns without a grid, in units of the largest number: float64 still tells their
+# Width of bins in columns without a grid, in units of the largest number: float64 still tells their
 # edges from their middle.
-_SMALLEST_CELL = 2.0**-40
+_SMALLEST_BIN = 2.0**-40
 
 
 class Knots(NamedTuple):
@@ -35,14 +37,14 @@ class Knots(NamedTuple):
         Values, and normal scores; both increase.
     middles : Tensor of shape (N_KNOTS,), float64
         Score of the middle of the mass between a knot and the next.
-    cell : float
-        Width of the cells for which values stand; 0 if they stand for themselves.
+    bin_width : float
+        Width of the bins for which values stand; 0 if they stand for themselves.
     """
 
     knots: Tensor
     scores: Tensor
     middles: Tensor
-    cell: float
+    bin_width: float
 
 
 def find_knots(values, grid, lowest, highest):
@@ -71,12 +73,12 @@ def find_knots(values, grid, lowest, highest):
         places = (((values * units).round() - origin) / step).round()
         knots, scores, middles = _with_scores(*_segments(places, 1.0))
         return Knots((origin + knots * step) / units, scores, middles, step / units)
-    cell = _cell_without_grid(values)
-    knots, scores, middles = _with_scores(*_segments(values, cell))
-    return Knots(knots, scores, middles, cell)
+    bin_width = _bin_width_without_grid(values)
+    knots, scores, middles = _with_scores(*_segments(values, bin_width))
+    return Knots(knots, scores, middles, bin_width)
 
 
-def _cell_without_grid(values):
+def _bin_width_without_grid(values):
     """Return the distance of the nearest two values if some occur repeatedly, else 0.
 
     Rounded down to a power of 2, with which no edge is rounded.
@@ -84,40 +86,40 @@ def _cell_without_grid(values):
     different = values.unique()
     if len(different) == len(values):
         return 0.0
-    gap = max(float(different.diff().amin()), _SMALLEST_CELL * float(different.abs().amax()))
+    gap = max(float(different.diff().amin()), _SMALLEST_BIN * float(different.abs().amax()))
     return 2.0 ** math.floor(math.log2(gap))
 
 
-def _segments(values, cell):
+def _segments(values, bin_width):
     """Cut a column into segments; returns their edges, and how many values are in each."""
     different, counts = values.unique(return_counts=True)
-    left, right = different - cell / 2, different + cell / 2
-    if not cell:
+    left, right = different - bin_width / 2, different + bin_width / 2
+    if not bin_width:
         right[:-1] = (different[:-1] + different[1:]) / 2
     last = torch.searchsorted(counts.cumsum(0), _ranks(len(values)))
-    edges = _merged((left[:1], right[last], right[-1:]), cell)
-    if cell:
-        frequent = _frequent(counts, _places(different, edges), edges.diff() / cell)
-        edges = _with_cells(edges, left, right, frequent, cell)
+    edges = _merged((left[:1], right[last], right[-1:]), bin_width)
+    if bin_width:
+        frequent = _frequent(counts, _places(different, edges), edges.diff() / bin_width)
+        edges = _with_bins(edges, left, right, frequent, bin_width)
     places = _places(different, edges)
     return edges, counts.double().new_zeros(len(edges) - 1).index_add(0, places, counts.double())
 
 
 def _ranks(n):
-    """Ranks of n values at the upper ends of bins: of equal mass, and halved in the tails."""
-    n_bins = min(max(round(math.sqrt(n)), 1), _MOST_BINS)
-    mass = n / n_bins
+    """Ranks of the quantiles of n values: at equal distances, which are halved in the tails."""
+    n_quantiles = min(max(round(math.sqrt(n)), 1), _MOST_QUANTILES)
+    mass = n / n_quantiles
     halvings = max(0, math.floor(math.log2(mass / _FEWEST_IN_TAIL)))
     tail = mass * 0.5 ** torch.arange(halvings + 1, dtype=torch.float64)
-    bins = mass * torch.arange(1, n_bins, dtype=torch.float64)
-    return torch.cat((tail, bins, n - tail)).ceil().long()
+    inner = mass * torch.arange(1, n_quantiles, dtype=torch.float64)
+    return torch.cat((tail, inner, n - tail)).ceil().long()
 
 
-def _merged(parts, cell):
+def _merged(parts, bin_width):
     """Sort edges, and leave out those that only rounding tells from another one."""
     edges = torch.cat(parts).unique()
     is_new = torch.ones_like(edges, dtype=torch.bool)
-    is_new[1:] = edges.diff() > cell / 2
+    is_new[1:] = edges.diff() > bin_width / 2
     return edges[is_new]
 
 
@@ -126,11 +128,11 @@ def _places(different, edges):
     return (torch.searchsorted(edges, different, right=True) - 1).clamp(0, len(edges) - 2)
 
 
-def _frequent(counts, places, n_cells):
-    """Find the values that have a cell of their own, the most frequent first."""
-    rows = n_cells.new_zeros(len(n_cells)).index_add(0, places, counts.double())
-    expected = (rows / n_cells)[places]
-    share = counts.sum() / min(max(math.sqrt(counts.sum()), 1), _MOST_BINS)
+def _frequent(counts, places, n_bins):
+    """Find the values whose bins are segments of their own, the most frequent first."""
+    rows = n_bins.new_zeros(len(n_bins)).index_add(0, places, counts.double())
+    expected = (rows / n_bins)[places]
+    share = counts.sum() / min(max(math.sqrt(counts.sum()), 1), _MOST_QUANTILES)
     is_frequent = (counts >= _OWN_SHARE * share) | (
         counts > expected + _DEVIATIONS * expected.sqrt() + _EXTRA
     )
@@ -138,10 +140,10 @@ def _frequent(counts, places, n_cells):
     return order[is_frequent[order]]
 
 
-def _with_cells(edges, left, right, frequent, cell):
-    """Add the edges of the cells of frequent values, as many as there are knots for."""
+def _with_bins(edges, left, right, frequent, bin_width):
+    """Add the edges of the bins of frequent values, as many as there are knots for."""
     while True:
-        more = _merged((edges, left[frequent], right[frequent]), cell)
+        more = _merged((edges, left[frequent], right[frequent]), bin_width)
         excess = len(more) - _MOST_EDGES
         if excess <= 0:
             return more

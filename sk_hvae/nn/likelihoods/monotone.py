@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from sk_hvae.nn.likelihoods.base import ROUNDING
+from sk_hvae.nn.likelihoods.bin_mass import log_average_density
 from sk_hvae.nn.likelihoods.knots import N_KNOTS, find_knots
 
-# A segment is one cell if it is no wider, up to what float64 rounds.
-_ONE_CELL = 1 + 1e-6
+# A segment is one bin if it is no wider, up to what float64 rounds.
+_ONE_BIN = 1 + 1e-6
 # Of the error function, by Abramowitz and Stegun (1964), formula 7.1.26: to 2e-7.
 _ERF_SCALE = 0.3275911
 _ERF_WEIGHTS = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
@@ -20,7 +21,7 @@ class MonotoneScale(nn.Module):
 
     The function follows the distribution of the training data: the share of the data below a
     knot is that of a standard normal variable below the knot's score. A value of a column with
-    a grid, such as whole numbers or cents, stands for its *cell*: half a step to either side.
+    a grid, such as whole numbers or cents, stands for its *bin*: half a step to either side.
     Beyond the training data the function goes on linearly.
 
     Parameters
@@ -33,7 +34,7 @@ class MonotoneScale(nn.Module):
     knots: Tensor
     scores: Tensor
     middles: Tensor
-    cell: Tensor
+    bin_width: Tensor
     step: Tensor
     units: Tensor
     lowest: Tensor
@@ -49,7 +50,7 @@ class MonotoneScale(nn.Module):
         knots = low[:, None] + (high - low)[:, None] * ramp
         scores = (knots - summary.mean[:, None]) / scale[:, None]
         middles = scores.clone()
-        cell, step, units = torch.zeros(3, n_features, dtype=torch.float64)
+        bin_width, step, units = torch.zeros(3, n_features, dtype=torch.float64)
         marginals = summary.marginals
         for i, column in enumerate([] if marginals is None else marginals.columns.tolist()):
             if summary.std[column] > 0:
@@ -60,12 +61,12 @@ class MonotoneScale(nn.Module):
                     found.scores,
                     found.middles,
                 )
-                cell[column] = found.cell
+                bin_width[column] = found.bin_width
                 step[column], units[column] = marginals.steps[:, i]
         self.register_buffer("knots", knots)
         self.register_buffer("scores", scores)
         self.register_buffer("middles", middles)
-        self.register_buffer("cell", cell)
+        self.register_buffer("bin_width", bin_width)
         self.register_buffer("step", step)
         self.register_buffer("units", units)
         self.register_buffer("lowest", summary.minimum.clone())
@@ -74,32 +75,52 @@ class MonotoneScale(nn.Module):
     def _slopes(self):
         return self.scores.diff() / self.knots.diff()
 
-    def _is_cell(self):
-        """Tell which segments are the cell of a single value, (n_features, N_KNOTS - 1)."""
-        return self.knots.diff() <= _ONE_CELL * self.cell[:, None]
+    def _is_bin(self):
+        """Tell which segments are the bin of a single value, (n_features, N_KNOTS - 1)."""
+        return self.knots.diff() <= _ONE_BIN * self.bin_width[:, None]
 
     def link(self, x):
-        """Map raw data (b, n_features) to scores: of the middle of the mass of their cells."""
+        """Map raw data (b, n_features) to scores: of the middle of the mass of their bins."""
         values, place = self._find(x, self.knots)
-        is_cell = self._is_cell()
-        start = torch.where(is_cell, self.middles[:, :-1], self.scores[:, :-1])
-        slope = self._slopes().masked_fill(is_cell, 0.0)
+        is_bin = self._is_bin()
+        start = torch.where(is_bin, self.middles[:, :-1], self.scores[:, :-1])
+        slope = self._slopes().masked_fill(is_bin, 0.0)
         offset = values - self.knots.gather(1, place)
         return (start.gather(1, place) + slope.gather(1, place) * offset).T.float()
 
-    def cells(self, x):
-        """Map raw data (b, n_features) to where their cells are on the scale of scores.
+    @property
+    def unit(self):
+        """What a standard deviation of 1 after scaling is, if users name it: 1 of a score."""
+        return torch.ones_like(self.lowest)
+
+    def _bins(self, x):
+        """Map raw data (b, n_features) to where their bins are on the scale of scores.
 
         Returns
         -------
         tuple of Tensor of shape (b, n_features)
-            Centres and widths of the cells, and the slope of the scale there; float32.
+            Centres and widths of the bins, and the slope of the scale there; float32.
         """
         values, place = self._find(x, self.knots)
         slope = self._slopes().gather(1, place)
         centre = self.scores.gather(1, place) + slope * (values - self.knots.gather(1, place))
-        width = slope * self.cell[:, None]
+        width = slope * self.bin_width[:, None]
         return centre.T.float(), width.T.float(), slope.T.float()
+
+    def log_density(self, x, means, log_sigma):
+        """Return ln of the average density in the bins of raw data, given normal scores."""
+        centre, width, slope = self._bins(x)
+        per_sigma = (-log_sigma).exp()
+        average = log_average_density((centre - means) * per_sigma, width * per_sigma)
+        return average - log_sigma + slope.log()
+
+    def noise_limits(self, x, means, log_sigma):
+        """Return the noise at both ends of the bins of raw data, (b, n_features), float64."""
+        centre, width, _ = self._bins(x)
+        sigma = log_sigma.exp()
+        low = ((centre - width / 2 - means) / sigma).double()
+        high = ((centre + width / 2 - means) / sigma).double()
+        return low.nan_to_num(-math.inf), high.masked_fill(high.isnan(), math.inf)
 
     def values(self, scores):
         """Map scores (b, n_features) to values that the data have, between the ends of these."""
@@ -107,7 +128,7 @@ class MonotoneScale(nn.Module):
         left, right = self.knots[:, :-1], self.knots[:, 1:]
         offset = (scores - self.scores.gather(1, place)) / self._slopes().gather(1, place)
         x = left.gather(1, place) + offset
-        x = torch.where(self._is_cell().gather(1, place), ((left + right) / 2).gather(1, place), x)
+        x = torch.where(self._is_bin().gather(1, place), ((left + right) / 2).gather(1, place), x)
         return self.nearest(x.T)
 
     def nearest(self, x):
@@ -119,23 +140,23 @@ class MonotoneScale(nn.Module):
         x = torch.where(has_grid, (origin + whole * step) / self.units.clamp(min=1.0), x)
         return x.clamp(self.lowest, self.highest)
 
-    def mean(self, scores, sigma):
-        """Mean of `values` of normal variables, given their means (b, n_features) and sigma.
+    def mean(self, means, log_sigma):
+        """Mean of `values` of normal variables, given their means (b, n_features) and ln sigma.
 
-        Within a segment values go linearly from the middle of its first cell to that of its
-        last, and from one segment to the next by a cell.
+        Within a segment values go linearly from the middle of its first bin to that of its
+        last, and from one segment to the next by a bin.
         """
-        half = self.cell[:, None] / 2
+        half = self.bin_width[:, None] / 2
         ends = self.lowest[:, None], self.highest[:, None]
         first = (self.knots[:, :-1] + half).clamp(*ends)
         last = (self.knots[:, 1:] - half).clamp(*ends)
         last = torch.maximum(first, last)
-        sigma = sigma.to(self.scores.dtype)
+        sigma = log_sigma.exp().to(self.scores.dtype)
         width = self.scores.diff() / (sigma[:, None] if sigma.dim() else sigma)
         total, before = first[:, 0], None
-        scores = scores.to(self.scores.dtype)
+        means = means.to(self.scores.dtype)
         for k in range(N_KNOTS):
-            t = (scores - self.scores[:, k]) / sigma
+            t = (means - self.scores[:, k]) / sigma
             above = _normal_cdf(t)
             excess = t * above + (-0.5 * t.square()).exp() / math.sqrt(2 * math.pi)
             if before is not None:

@@ -1,4 +1,4 @@
-"""Average of the normal density over a cell, accurate for all widths and far into the tails."""
+"""Average of the normal density over a bin, accurate for all widths and far into the tails."""
 
 import math
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Cells that are narrower, times their distance from the mean where that is above 1, have their
+# Bins that are narrower, times their distance from the mean where that is above 1, have their
 # average from its series in the width, to 1e-6. Wider ones have it from a difference, in float32.
 _NARROW = 0.3
 # float32 holds the mass itself up to here. Farther out, its logarithm is known to 1e-4 from the
@@ -18,12 +18,12 @@ _ROOT_HALF = math.sqrt(0.5)
 
 
 def log_average_density(centre, width):
-    """Return ln of the average of the standard normal density over cells.
+    """Return ln of the average of the standard normal density over bins.
 
     Parameters
     ----------
     centre : Tensor
-        Middles of the cells, in standard deviations.
+        Middles of the bins, in standard deviations.
     width : Tensor, of the same shape
         Widths, at least 0; with 0 the average is the density itself.
 
@@ -35,7 +35,7 @@ def log_average_density(centre, width):
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae.nn.likelihoods.cell_mass import log_average_density
+    >>> from sk_hvae.nn.likelihoods.bin_mass import log_average_density
     >>> log_average_density(torch.zeros(2), torch.tensor([0.0, 2.0])).exp()
     tensor([0.3989, 0.3413])
     """
