@@ -51,9 +51,9 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``. Memory-mapped files, sparse matrices
-            and torch Datasets are read part by part.
+        X : frame, array-like, sparse matrix or Dataset of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds. Memory-mapped files,
+            sparse matrices and torch Datasets are read part by part.
         out : ndarray of shape (n_samples, n_columns), default=None
             Where to write the result, for example a memmap for data larger than memory. None
             makes a new array.
@@ -137,8 +137,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         sample : bool, default=False
             Whether to return samples of the posteriors instead of their means. The rates limit the
             information in samples only.
@@ -185,8 +185,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         layer : int or "top", default=1
             Number of the layer whose posterior mean is decoded. The layers below are predicted from
             it and do not use x. 1 decodes z_1, which contains the information of all layers.
@@ -277,8 +277,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -313,8 +313,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -349,8 +349,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -384,8 +384,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         y : None
             Ignored; here for scikit-learn's interface.
 
