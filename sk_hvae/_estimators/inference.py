@@ -379,8 +379,10 @@ class LatentsMixin(TransformerMixin):
     def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
         """Compute a lower bound on the mean log-likelihood per row.
 
-        It rises with the rates, so it cannot choose them. Choose rates by the score of an estimator
-        that uses the latents.
+        It says how probable the model makes rows. More bits raise it while the latents come to hold
+        what columns have in common. Beyond that they cost more than they explain, and on new rows
+        of a small table it may fall from few bits on. It does not say what the latents are worth
+        for a task: for that, choose rates by the score of an estimator that uses the latents.
 
         Parameters
         ----------
