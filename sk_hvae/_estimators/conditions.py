@@ -72,7 +72,9 @@ def _condition(number, name, wanted, schema):
         several = isinstance(wanted, (list, set, frozenset, tuple, np.ndarray))
         return Condition(number, tuple(map(read, wanted if several else [wanted])))
     except (TypeError, ValueError) as error:
+        reason = str(error)
+        stop = "" if reason.endswith((".", "?")) else "."
         raise ValueError(
-            f"given asks column {name!r} for {wanted!r}, which it cannot have: {error} Give a "
-            "value, a list of values, or for numbers and dates a range as a tuple (low, high)."
+            f"given asks column {name!r} for {wanted!r}, which it cannot have: {reason}{stop} Give "
+            "a value, a list of values, or for numbers and dates a range as a tuple (low, high)."
         ) from error

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_hvae._extras import import_extra
-from sk_hvae._input.cells import TextError, is_missing, meaning_of
+from sk_hvae._input.cells import TextError, is_missing, meaning_of, numbers_of
 from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, range_of, restore_dtype
 from sk_hvae._input.frames import LIBRARIES, array_of, dtype_of, make_frame
 from sk_hvae._input.missing_patterns import MissingPatterns
@@ -195,7 +195,13 @@ class Schema(NamedTuple):
         column = self.columns[number]
         codes = {category: code for code, category in enumerate(column.categories)}
         cells = array.tolist()
-        numbers = np.array([codes.get(cell, -1) for cell in cells], dtype=np.int32)
+        try:
+            numbers = np.array([codes.get(cell, -1) for cell in cells], dtype=np.int32)
+        except TypeError as error:
+            raise TypeError(
+                f"column {name_column(number, self.names)} of X, of type {array.dtype}, cannot be "
+                f"read as categories: {error}. In fit it had {_listed(column.categories)}."
+            ) from error
         is_strange = numbers < 0
         if not is_strange.any():
             return numbers.astype(np.int16) if len(codes) < 2**15 else numbers
@@ -220,7 +226,7 @@ class Schema(NamedTuple):
             value = (np.datetime64 if column.kind == "datetime" else np.timedelta64)(value)
         cells = np.empty(1, object)
         cells[0] = value
-        return float(columns_as_numbers({number: cells}, self.names)[number][0])
+        return float(numbers_of(cells)[0])
 
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
