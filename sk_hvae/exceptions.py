@@ -24,7 +24,7 @@ class ScaleWarning(UserWarning):
 
 
 class CategoryWarning(UserWarning):
-    """A categorical column has about as many different codes as the table has rows."""
+    """A categorical column has about as many categories as the table has rows."""
 
 
 class TrainingInterruptedWarning(UserWarning):

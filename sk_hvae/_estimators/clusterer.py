@@ -465,8 +465,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -497,8 +497,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------

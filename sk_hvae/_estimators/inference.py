@@ -52,9 +52,9 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like, sparse matrix or Dataset of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``. Memory-mapped files, sparse matrices
-            and torch Datasets are read part by part.
+        X : frame, array-like, sparse matrix or Dataset of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds. Memory-mapped files,
+            sparse matrices and torch Datasets are read part by part.
         out : ndarray of shape (n_samples, n_columns), default=None
             Where to write the result, for example a memmap for data larger than memory. None
             makes a new array.
@@ -138,8 +138,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         sample : bool, default=False
             Whether to return samples of the posteriors instead of their means. The rates limit the
             information in samples only.
@@ -186,8 +186,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         layer : int or "top", default=1
             Number of the layer whose posterior mean is decoded. The layers below are predicted from
             it and do not use x. 1 decodes z_1, which contains the information of all layers.
@@ -278,8 +278,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -314,8 +314,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -350,8 +350,8 @@ class LatentsMixin(TransformerMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
 
         Returns
         -------
@@ -380,13 +380,15 @@ class LatentsMixin(TransformerMixin):
     def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
         """Compute a lower bound on the mean log-likelihood per row.
 
-        It rises with the rates, so it cannot choose them. Choose rates by the score of an estimator
-        that uses the latents.
+        It says how probable the model makes rows. More bits raise it while the latents come to hold
+        what columns have in common. Beyond that they cost more than they explain, and on new rows
+        of a small table it may fall from few bits on. It does not say what the latents are worth
+        for a task: for that, choose rates by the score of an estimator that uses the latents.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, with the columns seen in ``fit``.
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
         y : None
             Ignored; here for scikit-learn's interface.
 

@@ -424,8 +424,8 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers, at least 2 rows in the first call.
+        X : frame or array-like of shape (n_samples, n_features)
+            As for ``fit``. At least 2 rows in the first call.
         y : None
             Ignored; here for scikit-learn's interface.
 

@@ -60,6 +60,8 @@ def numbers_of(column):
     ValueError, TypeError
         If cells hold something that no number can stand for.
     """
+    if column.ndim != 1:
+        raise TypeError("its cells are arrays")
     kind = column.dtype.kind
     if kind in "biuf":
         return column

@@ -31,9 +31,10 @@ def warn_of_many_codes(summary, n_rows, names):
     ]
     if found:
         warn_caller(
-            f"likelihood='categorical' on columns with nearly as many different codes as the "
-            f"{n_rows} rows: {', '.join(found)}. Most are seen once, so that nothing can be "
-            "learned of them but how frequent they are. Leave out columns that number the rows, "
-            "and use likelihood='gaussian' or 'poisson' for numbers.",
+            f"there are categorical columns with nearly as many categories as the {n_rows} rows: "
+            f"{', '.join(found)}. Most are seen once, so that nothing can be learned of them but "
+            "how frequent they are. Leave out columns that number or name the rows, and free text. "
+            "For columns of numbers, also if these are written as text, choose a likelihood of "
+            "numbers, such as 'gaussian' or 'poisson'.",
             CategoryWarning,
         )

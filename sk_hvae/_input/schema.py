@@ -155,7 +155,13 @@ class Schema(NamedTuple):
         column = self.columns[number]
         codes = {category: code for code, category in enumerate(column.categories)}
         cells = array.tolist()
-        numbers = np.array([codes.get(cell, -1) for cell in cells], dtype=np.int32)
+        try:
+            numbers = np.array([codes.get(cell, -1) for cell in cells], dtype=np.int32)
+        except TypeError as error:
+            raise TypeError(
+                f"column {name_column(number, self.names)} of X, of type {array.dtype}, cannot be "
+                f"read as categories: {error}. In fit it had {_listed(column.categories)}."
+            ) from error
         is_strange = numbers < 0
         if not is_strange.any():
             return numbers.astype(np.int16) if len(codes) < 2**15 else numbers

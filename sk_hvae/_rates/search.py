@@ -42,8 +42,8 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
         helps to write rates.
     scoring : str, callable, list, tuple or dict, default=None
         How to score. None takes the estimator's ``score``. For a pipeline that is the score of
-        its last step; for the transformer alone it is the lower bound, which rises with the
-        rates.
+        its last step; for the transformer alone it is the lower bound, which says how probable
+        the model makes rows, and not what the latents are worth for a task.
     n_jobs : int, default=None
         Number of fits at a time, for multi-rate fits as well. None is one.
     refit : bool, str or callable, default=True

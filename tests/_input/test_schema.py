@@ -411,6 +411,22 @@ def test_later_rows_may_be_of_another_library():
         np.testing.assert_array_equal(encoded(frame, schema=schema)[1], expected)
 
 
+@pytest.mark.parametrize("cells", [[{"x": 1, "y": 2}] * 3, [[1, 2]] * 3], ids=["structs", "lists"])
+@pytest.mark.parametrize("column", ["n", "city", "at"])
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pd", "pl", "pa"])
+def test_nested_cells_of_later_rows_are_refused_by_name(make, column, cells):
+    schema, _ = encoded(FIT)
+    frame = make({name: FIT[name].tolist() for name in FIT} | {column: cells})
+    with pytest.raises(TypeError, match=rf"^column '{column}' of X, .*cannot be read as"):
+        encoded(frame, schema=schema)
+
+
+def test_a_value_that_is_no_number_is_named():
+    schema, _ = encoded(FIT)
+    with pytest.raises(ValueError, match=r"^'many' is no number$"):
+        schema.number_of(0, "many")
+
+
 def test_categories_that_fit_had_not():
     schema, _ = encoded(FIT)
     new = FIT.assign(city=["Oslo", "Bonn", None])

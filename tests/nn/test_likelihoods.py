@@ -327,7 +327,7 @@ class TestBernoulli:
         Bernoulli(),
         Poisson(),
         NegativeBinomial("shared"),
-        Categorical(),
+        Categorical(max_categories=5),
         DiscretizedLogistic(16, 1.0),
         DiscretizedLogisticMixture(3, 16, 15),
         PerColumn([("gaussian", 0), (NegativeBinomial("shared"), [1, 2])]),

@@ -450,7 +450,5 @@ def check_whole(x, name, advice):
         refuse(
             x,
             (values - values.round()).abs() > _TOLERANCE,
-            lambda value, _: (
-                f"likelihood={name!r} needs whole numbers; found {value:.4g}. {advice}"
-            ),
+            lambda value, _: f"likelihood={name!r} needs whole numbers; found {value:g}. {advice}",
         )

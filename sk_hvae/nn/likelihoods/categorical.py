@@ -108,9 +108,6 @@ class Categorical(Likelihood):
         super().__init__()
         self.max_categories = max_categories
 
-    def __repr__(self):
-        return f"{type(self).__name__}({self.extra_repr()})"
-
     def coded_columns(self, n_features):
         return range(n_features)
 
