@@ -84,6 +84,9 @@ class Fitted(Trained):
         Lower bound on the mean ln p(x), nats.
     converged : bool
         Whether the rates are on target, and training was not cut short.
+    refinement : ndarray of shape (1 + n_features, n_features) or None
+        What `impute` corrects numbers by. None for models without missing cells, at rates of a
+        `Plane`, which knows no rows any more, and after training went on, perhaps on other rows.
     """
 
     module: HierarchicalVAE
@@ -92,6 +95,7 @@ class Fitted(Trained):
     distortion: float
     lower_bound: float
     converged: bool
+    refinement: NDArray[np.float64] | None = None
 
     @property
     def likelihood(self) -> Likelihood:
@@ -185,7 +189,7 @@ class Fitted(Trained):
         ndarray of shape (n, n_features)
             In the dtype of the data, or in float64 if the rows need it.
         """
-        return impute(self.in_place(), rows, self.data_dtype)
+        return impute(self.in_place(), rows, self.data_dtype, self.refinement)
 
     def sample(self, n_samples, noise, top=None, mean=False):
         """Draw rows, below the units or states ``top`` (n_units,) if these are given."""
