@@ -26,13 +26,16 @@ class SavedArray(NamedTuple):
     below : str or None
         Name of a length that whole numbers are below.
     optional : bool
-        Whether it may be missing, or not finite.
+        Whether it may be missing.
+    finite : bool
+        Whether all numbers have to be finite.
     """
 
     kind: str
     shape: tuple[str | int, ...] = ()
     below: str | None = None
     optional: bool = False
+    finite: bool = True
 
     def check(self, array, lengths):
         """Raise ValueError unless an array is of this kind; adds to the known ``lengths``."""
@@ -42,7 +45,7 @@ class SavedArray(NamedTuple):
             right = right and found == length
         if not right:
             raise ValueError(f"found {array.dtype} of shape {array.shape}")
-        if not (self.optional or np.isfinite(array).all()):
+        if self.finite and not np.isfinite(array).all():
             raise ValueError("found numbers that are not finite")
         if self.kind == "i" and array.size:
             most = lengths[self.below] if self.below else math.inf
@@ -53,7 +56,7 @@ class SavedArray(NamedTuple):
 _TRAINING = {
     "n_iter_": SavedArray("i"),
     **{
-        f"{_HISTORY}{name}": SavedArray("f", shape, optional=True)
+        f"{_HISTORY}{name}": SavedArray("f", shape, optional=True, finite=False)
         for name, shape in HISTORY.items()
     },
 }
@@ -65,6 +68,7 @@ _MODEL = {
     "lower_bound_": SavedArray("f"),
     "converged_": SavedArray("b"),
     "copula_": SavedArray("f", ("n_noise", "n_noise"), optional=True),
+    "_refinement": SavedArray("f", ("n_weights", "n_features"), optional=True),
 }
 SAVED: dict[type[Trained], dict[str, SavedArray]] = {
     Fitted: _MODEL,
@@ -95,6 +99,7 @@ _FIELDS = {
     "lower_bound_": "lower_bound",
     "converged_": "converged",
     "copula_": "copula",
+    "_refinement": "refinement",
     "cluster_sizes_": "sizes",
     "labels_": "labels",
     "cluster_centers_": "centers",
@@ -112,8 +117,10 @@ def to_arrays(fitted):
     if isinstance(fitted, Plane):
         own = fitted.calibration.arrays
         arrays |= {f"{_CALIBRATION}{name}": array for name, array in own.items()}
-    values = {name: getattr(fitted, _FIELDS[name]) for name in SAVED[type(fitted)].keys() & _FIELDS}
-    return arrays | {name: value for name, value in values.items() if value is not None}
+    fields = {
+        name: getattr(fitted, _FIELDS[name]) for name in SAVED[type(fitted)] if name in _FIELDS
+    }
+    return arrays | {name: value for name, value in fields.items() if value is not None}
 
 
 def from_arrays(arrays):
@@ -142,10 +149,11 @@ def check_arrays(kind, arrays, sizes, n_features):
         "n_features": n_features,
         "n_layers": len(sizes),
         "n_top": sizes[-1],
+        "n_weights": 1 + n_features,
         "n_measured": 2 * len(sizes) + 1 + sum(sizes),
     }
     recorded = {
-        name: SavedArray("fib", (name,), optional=True)
+        name: SavedArray("fib", (name,), optional=True, finite=False)
         for name in arrays
         if name.startswith(_HISTORY)
     }

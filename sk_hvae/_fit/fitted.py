@@ -87,6 +87,9 @@ class Fitted(Trained):
         Whether the rates are on target, and training was not cut short.
     copula : ndarray of shape (n, n) or None
         Correlations of the noise by which rows are drawn, see `noise_correlations`.
+    refinement : ndarray of shape (1 + n_features, n_features) or None
+        What `impute` corrects numbers by. None for models without missing cells, at rates of a
+        `Plane`, which knows no rows any more, and after training went on, perhaps on other rows.
     """
 
     module: HierarchicalVAE
@@ -96,6 +99,7 @@ class Fitted(Trained):
     lower_bound: float
     converged: bool
     copula: NDArray[np.float64] | None = None
+    refinement: NDArray[np.float64] | None = None
 
     @property
     def likelihood(self) -> Likelihood:
@@ -189,7 +193,7 @@ class Fitted(Trained):
         ndarray of shape (n, n_features)
             In the dtype of the data, or in float64 if the rows need it.
         """
-        return impute(self.in_place(), rows, self.data_dtype)
+        return impute(self.in_place(), rows, self.data_dtype, self.refinement)
 
     def sample(self, n_samples, noise, top=None, mean=False):
         """Draw rows, below the units or states ``top`` (n_units,) if these are given."""

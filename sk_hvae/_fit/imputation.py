@@ -5,6 +5,7 @@ import torch
 
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.measurement import map_rows
+from sk_hvae._fit.refinement import fit_refinement, refine
 from sk_hvae.nn.latents.gaussian import GaussianLatent
 
 # How much of its correction the factor analysis gets. It was fitted to the data, of which the
@@ -14,14 +15,20 @@ from sk_hvae.nn.latents.gaussian import GaussianLatent
 _SHARE_OF_CORRECTION = 0.5
 
 
-def impute(module, rows, data_dtype):
+def learn_to_impute(module, x, n_rows, generator):
+    """Learn from training rows what `impute` needs besides the module, see `fit_refinement`."""
+    return fit_refinement(module, x, n_rows, lambda x: _expect(module, x), generator)
+
+
+def impute(module, rows, data_dtype, refinement=None):
     """Fill in the missing cells of rows: numbers by their mean, and categories by the likeliest.
 
     The decoder says what it expects of a row, given the posterior mean of z_1. Latents of few
     bits leave much of what columns have in common unsaid, so that the cells that are there differ
     from what is expected of them. The factor analysis that fills in rows for the encoder, see
     ``sk_hvae.nn.missing``, says what these differences mean for the missing cells, and these are
-    corrected on the scale of the link.
+    corrected on the scale of the link. What cells that were hidden have taught then corrects
+    numbers on the scale of the data, see ``sk_hvae._fit.refinement``.
 
     Parameters
     ----------
@@ -31,6 +38,8 @@ def impute(module, rows, data_dtype):
         Checked; NaN where a cell is missing.
     data_dtype : str
         Name of the data's dtype.
+    refinement : ndarray of shape (1 + n_features, n_features), default=None
+        See `learn_to_impute`; None leaves numbers as the decoder expects them.
 
     Returns
     -------
@@ -39,6 +48,14 @@ def impute(module, rows, data_dtype):
         those of the rows, bit by bit, and a row's result depends on no other row.
     """
     out = np.empty(rows.shape, np.promote_types(data_dtype, rows.float_dtype))
+
+    def fill(x):
+        expected = _expect(module, x)
+        if refinement is None:
+            return expected
+        filled = torch.where(x.isnan(), expected.to(x.device), x).cpu().double()
+        return refine(filled, refinement, module.likelihood.summary)
+
     first = 0
     for chunk in rows.chunks():
         part = out[first : first + len(chunk)]
@@ -50,7 +67,7 @@ def impute(module, rows, data_dtype):
         if some.any():
             incomplete = ResidentRows(given[torch.from_numpy(some)])
             found = np.empty((len(incomplete), part.shape[1]), part.dtype)
-            map_rows(module, incomplete, lambda x: _expect(module, x), part.shape[1], found)
+            map_rows(module, incomplete, fill, part.shape[1], found)
             part[missing] = found[missing[some]]
     return out
 

@@ -107,9 +107,9 @@ def stream(seed, purpose):
     ----------
     seed : int
         Of the fit. Shuffling and noise in training have it to themselves.
-    purpose : {"split", "start", "plane"}
-        Which rows are held out, which rows the start is computed on, or at which rates a model of
-        all rates is started.
+    purpose : {"split", "start", "plane", "impute"}
+        Which rows are held out, which rows the start is computed on, at which rates a model of
+        all rates is started, or which cells are hidden to learn how to fill them in.
 
     Returns
     -------

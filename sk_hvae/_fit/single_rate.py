@@ -8,8 +8,10 @@ from sk_hvae._fit.control import FixedMultipliers, RateController
 from sk_hvae._fit.copula import noise_correlations
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.history import Epochs
+from sk_hvae._fit.imputation import learn_to_impute
 from sk_hvae._fit.measurement import measure
 from sk_hvae._fit.off_target import Reached
+from sk_hvae._fit.plan import stream
 from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.start import some_rows, start_model
@@ -90,6 +92,10 @@ def measured(module, net, plan):
     found = measure(module, plan.rows)
     betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
     misses = Reached(plan.goal.layer_rates, rates, betas).misses
+    refinement = None
+    if plan.known is None:
+        generator = stream(plan.seed, "impute")
+        refinement = learn_to_impute(module, some, len(plan.training), generator)
     return {
         **provenance(net, plan),
         "module": module,
@@ -99,6 +105,7 @@ def measured(module, net, plan):
         "lower_bound": float(found.lower_bound.mean()),
         "converged": not (net.interrupted_ or any(misses)),
         "copula": noise_correlations(module, plan.training, plan.seed),
+        "refinement": refinement,
     }
 
 
