@@ -376,7 +376,7 @@ def bars_synthetic(means):
             count([figures[rows] >= figures["real"] - 0.02 for figures in of])
             for rows in ("synthetic", "many")
         )
-        yield f"{method}: training on as many new rows within .02 of real ones: {few}, on 20,000: {many}"
+        yield f"{method} within .02 of training on real rows: {few}, with 20,000 new rows {many}"
 
 
 def bars_impute(means):
