@@ -552,9 +552,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
             rows.
         given : dict, default=None
             Conditions on columns: name or number of a column to the value that all rows are to
-            have, to a list of values, or, for numbers and dates, to a range as a tuple (low, high),
+            have, to a list of values, or, for numbers and times, to a range as a tuple (low, high),
             whose ends belong to it and are None if they are open:
-            ``{"region": "north", "age": (30, None)}``.
+            ``{"region": "north", "age": (30, None)}``. Times may be text, such as "2024-03-01".
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
@@ -578,6 +578,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
         ------
         NotFittedError
             Before ``fit``.
+        TypeError
+            If ``given`` is no dict.
         ValueError
             If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
             what the model hardly ever draws, there is no such cluster, or ``random_state`` is

@@ -4,11 +4,13 @@ import math
 import numbers
 import reprlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
 from sk_hvae._fit.conditional import Condition
 from sk_hvae._input.cells import numbers_of
+from sk_hvae._input.single_values import number_of, shown
 from sk_hvae.nn.spelling import did_you_mean
 
 _FORMS = "Give a value, a list of values, or for numbers and times a range as a tuple (low, high)."
@@ -63,22 +65,19 @@ def _number_of(column, names):
 
 
 def _condition(number, name, wanted, schema):
-    are_categories = schema is not None and schema.columns[number].kind == "category"
-
-    def read(value):
-        return _as_number(value) if schema is None else schema.number_of(number, value)
-
-    shown = "{:.12g}".format if schema is None else lambda value: schema.shown(number, value)
+    column = None if schema is None else schema.columns[number]
+    read = _as_number if column is None else partial(number_of, column)
+    write = "{:.12g}".format if column is None else partial(shown, column)
     try:
-        if isinstance(wanted, tuple) and not are_categories:
+        if isinstance(wanted, tuple) and (column is None or column.kind != "category"):
             low, high = _ends(wanted)
             return Condition(
                 number,
                 low=-math.inf if low is None else read(low),
                 high=math.inf if high is None else read(high),
-                shown=shown,
+                shown=write,
             )
-        return Condition(number, tuple(map(read, _values(wanted))), shown=shown)
+        return Condition(number, tuple(map(read, _values(wanted))), shown=write)
     except (TypeError, ValueError) as error:
         end = "" if str(error)[-1:] in (".", "?") else "."
         raise ValueError(

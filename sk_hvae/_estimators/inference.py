@@ -25,7 +25,7 @@ from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
 from sk_hvae._input.frames import fill_holes, index_of
-from sk_hvae._input.tables import name_columns
+from sk_hvae._input.tables import as_table, name_columns
 from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
 from sk_hvae._sklearn.privates import check_feature_names_in
 from sk_hvae.nn.likelihoods.refusal import told_by_name
@@ -267,7 +267,7 @@ class LatentsMixin(TransformerMixin):
         """
         rows, model = check_new_rows(self, X), model_of(self)
         imputed = as_in_fit(self, model.impute(rows), index_of(X))
-        return fill_holes(X, imputed)
+        return fill_holes(as_table(X), imputed)
 
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.

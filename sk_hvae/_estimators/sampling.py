@@ -33,9 +33,9 @@ class SamplesMixin(LatentsMixin):
             Number of rows.
         given : dict, default=None
             Conditions on columns: name or number of a column to the value that all rows are to
-            have, to a list of values, or, for numbers and dates, to a range as a tuple (low, high),
+            have, to a list of values, or, for numbers and times, to a range as a tuple (low, high),
             whose ends belong to it and are None if they are open:
-            ``{"region": "north", "age": (30, None)}``.
+            ``{"region": "north", "age": (30, None)}``. Times may be text, such as "2024-03-01".
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the noise of
             the likelihood. Pictures of samples usually show this mean.
@@ -59,6 +59,8 @@ class SamplesMixin(LatentsMixin):
         ------
         NotFittedError
             Before ``fit``.
+        TypeError
+            If ``given`` is no dict.
         ValueError
             If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
             what the model hardly ever draws, or ``random_state`` is no seed.

@@ -73,6 +73,13 @@ def range_of(description):
     return (0, 2**n_bits - 1) if is_unsigned else (-(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1)
 
 
+def zone_of(description):
+    """Name the time zone of a dtype of times that was described; None if it has none."""
+    if isinstance(description, str):
+        return description.partition(", ")[2].rstrip("]") or None
+    return zone_of(description["arrow"]) if "arrow" in description else description.get("time_zone")
+
+
 def restore_dtype(description, library):
     """Make a dtype of what `describe_dtype` returned; raises ValueError if it is none."""
     module = import_extra(library, "frames of the kind that fit was given", library)

@@ -94,7 +94,12 @@ def fill_holes(X, filled):
         return filled
     pairs = zip(holey.columns, whole.columns, strict=True)
     columns = [_filled(column, other, holey.library) for column, other in pairs]
-    return _joined(holey.library, holey.names, columns, holey.index)
+    frame = _joined(holey.library, holey.names, columns, holey.index)
+    if holey.library == "pandas":
+        return frame.set_axis(X.columns, axis=1)  # which may have names themselves
+    if is_frame_of(X, "pyarrow", "Table"):
+        return frame.replace_schema_metadata(X.schema.metadata)
+    return frame
 
 
 def _filled(column, other, library):

@@ -1,21 +1,19 @@
 """What the columns of a frame are: learned at fit, and used to read and to make such frames."""
 
 import importlib.util
-import math
-from datetime import datetime, time
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_hvae._input.cells import is_missing, meaning_of, numbers_of
+from sk_hvae._input.cells import is_missing
 from sk_hvae._input.column import Column, check_column
 from sk_hvae._input.column_cells import cells_of
-from sk_hvae._input.column_kinds import KIND_OF_MEANING, learn_column
+from sk_hvae._input.column_kinds import learn_column
 from sk_hvae._input.dtypes import restore_dtype
 from sk_hvae._input.frames import LIBRARIES, make_frame
 from sk_hvae._input.missing_patterns import MissingPatterns
+from sk_hvae._input.single_values import listed
 from sk_hvae._input.tables import columns_as_numbers, name_column
-from sk_hvae.nn.spelling import did_you_mean
 
 # A message stays readable if it lists no more than these.
 _LISTED = 5
@@ -171,37 +169,6 @@ class Schema(NamedTuple):
             raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
         return np.where(is_strange, np.nan, numbers)
 
-    def number_of(self, number, value):
-        """Turn one value of a column, given by its number, into a number.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the column cannot have such a value.
-        """
-        column = self.columns[number]
-        if is_missing(value):
-            return float("nan")
-        if column.kind == "empty":
-            raise ValueError("in fit it had no values")
-        if column.kind == "category":
-            return _code_of(value, column.categories)
-        if isinstance(value, str) and column.kind in _FROM_TEXT:
-            value = _FROM_TEXT[column.kind](value)
-        cell = np.empty(1, object)
-        cell[0] = value
-        if KIND_OF_MEANING[meaning_of(cell)] not in (column.kind, "number"):
-            raise TypeError(f"in fit it held {column.kind}s")
-        return float(numbers_of(cell)[0])
-
-    def shown(self, number, value):
-        """Write a number of a column, given by its number, as people read it."""
-        column = self.columns[number]
-        if column.kind == "number" or not math.isfinite(value):
-            return f"{value:.12g}"
-        cell = cells_of(column, np.array([value]))[0]
-        return str(cell.item() if isinstance(cell, np.generic) else cell)
-
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
 
@@ -238,36 +205,10 @@ def _are_of_other_kind(cells, categories):
     return not any(is_text) if all(was_text) else all(is_text) and not any(was_text)
 
 
-def _code_of(value, categories):
-    """Return the code of a category; raises ValueError if there is no such category."""
-    if value in categories:
-        return float(categories.index(value))
-    known = [category for category in categories if isinstance(category, str)]
-    hint = did_you_mean(value, known)
-    raise ValueError(f"in fit it had the categories {_listed(categories)}.{hint}")
-
-
-def _listed(categories):
-    n_more = len(categories) - _LISTED
-    more = f" and {n_more} more" if n_more > 0 else ""
-    return ", ".join(map(repr, categories[:_LISTED])) + more
-
-
-def _datetime_of(text):
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return np.datetime64(text)  # also reads "2021-03"
-
-
 def _unknown_found(strange, column, name):
-    listed = ", ".join(sorted(map(repr, strange))[:_LISTED])
+    found = ", ".join(sorted(map(repr, strange))[:_LISTED])
     return (
-        f"column {name} of X has the unknown categories {listed}; in fit it had "
-        f"{_listed(column.categories)}. handle_unknown='missing' takes unknown categories as "
+        f"column {name} of X has the unknown categories {found}; in fit it had "
+        f"{listed(column.categories)}. handle_unknown='missing' takes unknown categories as "
         "missing cells."
     )
-
-
-# How text tells a time, where one is asked for.
-_FROM_TEXT = {"datetime": _datetime_of, "time": time.fromisoformat}

@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from sk_hvae import HierarchicalVAETransformer
@@ -151,6 +152,25 @@ def test_arrays_have_their_conditions_in_their_own_precision(of_array):
     positive = of_array.sample(50, given={2: (0, None)})
     assert positive.dtype == np.float32
     assert (positive[:, 2] >= 0).all()
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow in pandas", "polars", "pyarrow"])
+def test_text_tells_a_time_in_the_zone_of_the_column(library):
+    days = pd.date_range("2021-06-01", periods=40, tz="Europe/Oslo", unit="us")
+    frame = pd.DataFrame({"day": days, "n": np.arange(40) % 7})
+    midnight = days[3].to_pydatetime()
+    if library == "pyarrow in pandas":
+        frame = frame.astype({"day": pd.ArrowDtype(pa.timestamp("us", "Europe/Oslo"))})
+    elif library == "polars":
+        frame = pl.from_pandas(frame)
+    elif library == "pyarrow":
+        frame = pa.Table.from_pandas(frame)
+    model = HierarchicalVAETransformer((1, 2), **TINY).fit(frame)
+    for wanted in ("2021-06-04", "2021-06-03T22:00+00:00", midnight):
+        (found,) = list(model.sample(1, given={"day": wanted})["day"])
+        assert (found.as_py() if library == "pyarrow" else found) == midnight
+    with pytest.raises(ValueError, match=r"day.* 2021-06-04 12:00:00\+02:00.*2021-06-0"):
+        model.sample(1, given={"day": "2021-06-04T12"})
 
 
 def test_given_is_a_dict(model):

@@ -181,9 +181,18 @@ def test_integers_with_holes_in_an_array():
 
 @pytest.mark.parametrize("names", [[0, 1], [("a", 1), ("a", 2)], ["a b", "a.b"]])
 def test_names_of_any_kind(names):
-    frame = whole()[["age", "weight"]].astype(float).set_axis(pd.Index(names), axis=1)
+    columns = pd.Index(names).set_names([f"level {n}" for n in range(pd.Index(names).nlevels)])
+    frame = whole()[["age", "weight"]].astype(float).set_axis(columns, axis=1)
     frame.iloc[0, 0] = np.nan
     found = HierarchicalVAETransformer((1, 2), **TINY).fit(frame).impute(frame)
     pd.testing.assert_index_equal(found.columns, frame.columns)
     assert found.notna().all().all()
     pd.testing.assert_frame_equal(found.iloc[1:], frame.iloc[1:])
+
+
+def test_what_a_table_of_pyarrow_says_of_itself_stays(models):
+    table = FRAMES["pyarrow"].replace_schema_metadata({"source": "here"})
+    found = models["pandas"].impute(table)
+    assert found.schema.equals(table.schema, check_metadata=True)
+    (batch,) = table.to_batches()
+    assert models["pandas"].impute(batch).equals(found)
