@@ -14,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import matplotlib as mpl
 
+# Examples use what is experimental; their links are looked up even where they are not run.
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+
 import sk_hvae
 import sk_hvae._sklearn.documentation
 

@@ -49,10 +49,12 @@ class FilesMixin(ABC):
         """Write the fitted estimator to a file.
 
         This is a safetensors file with the parameters as JSON in its header. It contains no code,
-        no training data and no state of the optimiser. ``callbacks``, ``checkpoint`` and the state
-        of a RandomState are not saved. Columns that ``likelihood`` gives by slices, masks or
-        functions are saved as the numbers that they had in ``fit``. An existing file is replaced
-        only when the new one is complete. Needs ``pip install 'sk-hvae[io]'``.
+        no rows of the training data and no state of the optimiser, but the categories of a frame,
+        and the smallest, the largest and some other values of each column. ``callbacks``,
+        ``checkpoint`` and the state of a RandomState are not saved. Columns that ``likelihood``
+        gives by slices, masks or functions are saved as the numbers that they had in ``fit``. An
+        existing file is replaced only when the new one is complete. Needs
+        ``pip install 'sk-hvae[io]'``.
 
         Parameters
         ----------
