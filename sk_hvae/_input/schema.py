@@ -158,7 +158,7 @@ class Schema(NamedTuple):
         except TypeError as error:
             raise TypeError(
                 f"column {name_column(number, self.names)} of X, of type {array.dtype}, cannot be "
-                f"read as categories: {error}. In fit it had {_listed(column.categories)}."
+                f"read as categories: {error}. In fit it had {listed(column.categories)}."
             ) from error
         is_strange = numbers < 0
         if not is_strange.any():
