@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from sk_hvae._input.dtypes import range_of
 from sk_hvae._input.frames import array_of, fill_holes, make_frame, read_frame
 from sk_hvae._input.schema import Schema
+from sk_hvae._input.single_values import number_of
 
 NOON = dt.datetime(2024, 2, 29, 12, 0, 0, 250000)
 SECOND = dt.timedelta(seconds=1)
@@ -424,7 +425,7 @@ def test_nested_cells_of_later_rows_are_refused_by_name(make, column, cells):
 def test_a_value_that_is_no_number_is_named():
     schema, _ = encoded(FIT)
     with pytest.raises(ValueError, match=r"^'many' is no number$"):
-        schema.number_of(0, "many")
+        number_of(schema.columns[0], "many")
 
 
 def test_categories_that_fit_had_not():
