@@ -413,6 +413,7 @@ class Likelihood(nn.Module, ABC):
         x : Tensor of shape (b, n_features)
             NaN marks a missing cell, whose noise has no limits.
         parameters : Tensor of shape (b, n_outputs)
+            Of the decoder.
 
         Returns
         -------
