@@ -10,6 +10,8 @@ from sk_hvae.nn.likelihoods import PerColumn
 
 # Categories that a line of the table lists.
 _LISTED = 5
+# Longer names of categories, such as free text, would make the table too wide to read.
+_LONGEST = 30
 # Lines that a notebook shows: of thousands, it would hold megabytes in every output.
 _MOST_LINES = 200
 
@@ -84,9 +86,15 @@ def _described(column, low, high):
         return "none"
     if column.kind != "category":
         return f"{_shown(low)} to {_shown(high)}"
-    names = [str(category) for category in column.categories]
-    more = ", ..." if len(names) > _LISTED else ""
-    return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"
+    names = [_short(category) for category in column.categories[:_LISTED]]
+    n_categories = len(column.categories)
+    more = ", ..." if n_categories > _LISTED else ""
+    return f"{n_categories}: {', '.join(names)}{more}"
+
+
+def _short(category):
+    text = str(category)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _shown(value):

@@ -69,7 +69,9 @@ def _condition(number, name, wanted, schema):
     read = _as_number if column is None else partial(number_of, column)
     write = "{:.12g}".format if column is None else partial(shown, column)
     try:
-        if isinstance(wanted, tuple) and (column is None or column.kind != "category"):
+        if isinstance(wanted, tuple):
+            if column is not None and column.kind == "category":
+                raise ValueError("it holds categories, which have no range; give a list")
             low, high = _ends(wanted)
             return Condition(
                 number,

@@ -115,7 +115,7 @@ def _encoded(estimator, X, frame, reset, min_rows, unknown):
         columns = [array_of(column) for column in frame.columns]
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    numbers = schema.encode(columns, unknown)
+    numbers = schema.encode(columns, unknown) if columns else np.empty((X.shape[0], 0))
     if reset:
         patterns = MissingPatterns.among(np.isnan(numbers))
         set_schema(estimator, schema._replace(patterns=patterns))

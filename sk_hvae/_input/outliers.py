@@ -132,7 +132,8 @@ def describe_wild_cells(cells, name_of):
     ]
     return (
         "a few cells of X are so many standard deviations of the other rows away from these that "
-        f"all differences between the other rows hardly count: {'; '.join(shown)}"
+        "they alone make the mean and the spread of their columns, and differences between the "
+        f"other rows may hardly count: {'; '.join(shown)}"
         f"{_and_more(len(by_row) - _SHOWN_ROWS, 'row')}. Correct them, leave these rows out, put "
         "NaN for the cells with missing='mask', or transform the column first, for example by "
         "QuantileTransformer or a logarithm."

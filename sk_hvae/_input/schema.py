@@ -1,6 +1,7 @@
 """What the columns of a frame are: learned at fit, and used to read and to make such frames."""
 
 import importlib.util
+import reprlib
 from typing import NamedTuple
 
 import numpy as np
@@ -206,9 +207,11 @@ def _are_of_other_kind(cells, categories):
 
 
 def _unknown_found(strange, column, name):
-    found = ", ".join(sorted(map(repr, strange))[:_LISTED])
+    found = ", ".join(sorted(map(reprlib.repr, strange))[:_LISTED])
+    advice = "handle_unknown='missing' takes unknown categories as missing cells."
+    if _are_of_other_kind(strange, column.categories):
+        advice = "These are of another type, as text and numbers are; convert the column as in fit."
     return (
         f"column {name} of X has the unknown categories {found}; in fit it had "
-        f"{listed(column.categories)}. handle_unknown='missing' takes unknown categories as "
-        "missing cells."
+        f"{listed(column.categories)}. {advice}"
     )

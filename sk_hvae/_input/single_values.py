@@ -1,6 +1,7 @@
 """Single values of a column of a frame, as people write and read them, and as numbers."""
 
 import math
+import reprlib
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -60,7 +61,7 @@ def listed(categories):
     """List categories in a message; of many, the first few."""
     n_more = len(categories) - _LISTED
     more = f" and {n_more} more" if n_more > 0 else ""
-    return ", ".join(map(repr, categories[:_LISTED])) + more
+    return ", ".join(map(reprlib.repr, categories[:_LISTED])) + more
 
 
 def _code_of(value, categories):

@@ -294,6 +294,7 @@ class Likelihood(nn.Module, ABC):
         """Return what `link` divides columns by, given their standard deviations.
 
         Where it divides, a single wild cell can hide the variation of the rest of the column.
+        Where the mean of a column goes by its spread, a wild cell spoils this mean.
 
         Parameters
         ----------

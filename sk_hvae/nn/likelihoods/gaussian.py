@@ -224,12 +224,9 @@ class Gaussian(Likelihood):
         return self._column_scale.link(x)
 
     def scales(self, std):
-        match self.scaling_:
-            case "columns":
-                return std
-            case "shared":
-                return _root_mean_square(std)
-        return super().scales(std)
+        # A quantile scale is not divided by it, but means and imputed cells are as far off as for a
+        # scale that is.
+        return _root_mean_square(std) if self.scaling_ == "shared" else std
 
     @property
     def fits_each_batch(self):

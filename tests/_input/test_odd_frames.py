@@ -1,0 +1,50 @@
+"""What is odd about frames is told by name, in words that one can read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sk_hvae.exceptions import OutlierWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"pay": rng.normal(50, 9, 100).round(2), "town": rng.choice(["Oslo", "Rome"], 100)}
+    )
+
+
+def test_a_wild_cell_of_a_frame_is_named(small, frame):
+    frame.loc[7, "pay"] = 1e6
+    with pytest.warns(OutlierWarning, match=r"row 7 has 1e\+06 in 'pay'"):
+        small().fit(frame)
+
+
+def test_categories_have_no_range(small, frame):
+    model = small().fit(frame)
+    with pytest.raises(ValueError, match=r"'town' .*have no range; give a list"):
+        model.sample(2, given={"town": ("Oslo", "Rome")})
+
+
+def test_categories_of_another_type_are_told_to_be_so(small, frame):
+    model = small().fit(frame)
+    said = "'town' of X has the unknown categories 1; .*another type.*convert the column as in fit"
+    with pytest.raises(ValueError, match=said):
+        model.transform(frame.assign(town=1))
+
+
+def test_long_text_is_shortened_where_it_is_shown(small, frame):
+    frame["town"] = frame["town"].replace("Oslo", "O" * 5000)
+    model = small().fit(frame)
+    assert model.columns_["values"].str.len().max() < 60
+    with pytest.raises(ValueError, match="unknown categories") as error:
+        model.set_params(handle_unknown="error").transform(frame.assign(town="T" * 5000))
+    assert len(str(error.value)) < 500
+
+
+def test_a_frame_without_columns_says_so(small):
+    with pytest.raises(ValueError, match=r"0 feature\(s\)"):
+        small().fit(pd.DataFrame(index=range(5)))
