@@ -1,6 +1,7 @@
 """What the rows are like: looked at before a model learns of them, and warned of if it is odd."""
 
 import numpy as np
+import torch
 
 from sk_hvae._estimators.parameters import warn_of_channels_last
 from sk_hvae._input.many_codes import warn_of_many_codes
@@ -9,6 +10,7 @@ from sk_hvae._input.scales import warn_of_scales
 from sk_hvae.exceptions import OutlierWarning, warn_caller
 from sk_hvae.nn.likelihoods import DataSummary
 from sk_hvae.nn.likelihoods import resolve as new_likelihood
+from sk_hvae.nn.likelihoods.codes import CodeCounts, merge_codes
 from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 
@@ -95,11 +97,23 @@ def _of_training(plan, whole):
     """
     distributed = plan.likelihood.distributed_columns(plan.rows.shape[1])
     summary = DataSummary.of(plan.training.chunks(), known=whole, coded=(), distributed=distributed)
-    summary = summary._replace(minimum=whole.minimum, maximum=whole.maximum)
+    summary = summary._replace(
+        minimum=whole.minimum, maximum=whole.maximum, codes=_counted_in_training(plan, whole.codes)
+    )
     if summary.marginals is None:
         return summary
     marginals = summary.marginals._replace(steps=whole.marginals.steps)
     return summary._replace(marginals=marginals)
+
+
+def _counted_in_training(plan, codes):
+    """Return codes with their counts among the rows to train on, or 1 where they are not there."""
+    counts = CodeCounts(plan.likelihood.coded_columns(plan.rows.shape[1]))
+    for chunk in plan.training.chunks():
+        counts.add(chunk.cpu().double())
+    uncounted = torch.cat((codes[:, :2], torch.zeros_like(codes[:, 2:])), 1)
+    counted = merge_codes(torch.cat((uncounted, counts.table())))
+    return torch.cat((counted[:, :2], counted[:, 2:].clamp(min=1)), 1)
 
 
 def _warn_of_wild_cells(plan, likelihood):

@@ -59,7 +59,8 @@ def resolve_likelihood(likelihood, X, names, rows, schema=None):
         return _auto(schema, rows)
     shown = None if names is None else list(names)
     if _parts(likelihood) is None:
-        return _with_place_of_exposure(likelihood, range(n_features), shown, n_features)
+        own = _with_place_of_exposure(likelihood, range(n_features), shown, n_features)
+        return likelihood_of(own)
     numbered = _numbered(likelihood, X, names, n_features)
     check_cover([number for _, columns in numbered for number in columns], n_features, shown)
     parts = [_parts_of(spec, columns, schema) for spec, columns in numbered]
@@ -110,20 +111,17 @@ def has_plain_columns(likelihood):
 
 
 def _with_place_of_exposure(spec, columns, names, n_features):
-    """Return a new likelihood whose exposure is a place among its columns, if it is a column."""
-    likelihood = likelihood_of(spec)
-    if not isinstance(likelihood, (Poisson, NegativeBinomial)):
-        return likelihood
-    exposure = likelihood.exposure
+    """Return a likelihood whose exposure is a place among its columns, if it is a column of X."""
+    exposure = spec.exposure if isinstance(spec, (Poisson, NegativeBinomial)) else None
     if exposure is None or exposure == "total":
-        return likelihood
+        return spec
     (number,) = _column_numbers(exposure, None, names, n_features)
     if number not in columns:
         raise ValueError(
             f"exposure={exposure!r} is not among the columns of its likelihood. Name it beside the "
             "counts, for example [(Poisson(exposure='years'), ['visits', 'years'])]."
         )
-    return type(likelihood)(**{**likelihood.config, "exposure": list(columns).index(number)})
+    return type(spec)(**{**spec.config, "exposure": list(columns).index(number)})
 
 
 def _is_auto(spec):
