@@ -14,6 +14,8 @@ _PARTS_OF_POLARS = {
     "Decimal": ("precision", "scale"),
     "Enum": ("categories",),
 }
+# Decimals that say none have this precision.
+_PRECISION_OF_POLARS = 38
 _PLAIN_OF_POLARS = (
     *("Binary", "Boolean", "Categorical", "Date", "Null", "Object", "String", "Time"),
     *("Int8", "Int16", "Int32", "Int64", "Int128"),
@@ -64,7 +66,8 @@ def range_of(description):
         return range_of(parts["arrow"])
     if "precision" in parts:
         smallest = 10.0 ** -parts["scale"]
-        largest = 10.0 ** (parts["precision"] - parts["scale"]) - smallest
+        precision = parts["precision"] or _PRECISION_OF_POLARS
+        largest = 10.0 ** (precision - parts["scale"]) - smallest
         return -largest, largest
     found = re.match(r"(u?)int(\d+)", str(parts.get("sparse", description)), re.IGNORECASE)
     if not found:

@@ -378,7 +378,7 @@ def test_a_model_of_an_array_reads_frames_as_numbers(iris):
         np.testing.assert_array_equal(model.transform(frame), expected)
     with pytest.raises(ValueError, match=r"column 3 of X holds text"):
         model.transform(pd.DataFrame(iris).astype({3: str}).replace({3: {"0.2": "x"}}))
-    holey = pd.DataFrame(iris)
+    holey = pd.DataFrame(iris.copy())
     holey.iloc[2, 1] = np.nan
     with pytest.raises(ValueError, match=r"X contains NaN: 1 in column"):
         model.transform(holey)
