@@ -47,8 +47,8 @@ ESTIMATORS = {
     "seconds": HierarchicalVAETransformer((4, 2), **GAUSSIAN),
     "float32": HVAEClusterer(2, n_init=2, **GAUSSIAN),
     "frame": HierarchicalVAETransformer((1, 2), **TINY),
-    "frame of polars": HVAEClusterer(2, n_init=2, **TINY),
-    "frame by name": MultiRateHVAETransformer(
+    "frame_of_polars": HVAEClusterer(2, n_init=2, **TINY),
+    "frame_by_name": MultiRateHVAETransformer(
         (0.5, 2),
         layer_rates=(1, 1),
         likelihood={"width": "poisson"},
