@@ -55,7 +55,7 @@ def noise_correlations(module, rows, seed):
     -------
     ndarray of shape (n, n), float64, or None
         Correlations of the columns of noise that the likelihood can take from a copula. None if
-        there are fewer than two of them, or more than 500.
+        there are fewer than two of them, or more than 500, or if the model has diverged.
     """
     columns = module.likelihood.copula_columns
     if not 2 <= len(columns) <= _MOST_COLUMNS:
@@ -63,7 +63,10 @@ def noise_correlations(module, rows, seed):
     draw = GeneratorNoise(torch.Generator().manual_seed(seed))
     x = rows.every(-(-len(rows) // _MOST_ROWS)).to(module_device(module))
     z_1 = module.encode(x, GeneratorNoise(_generator_of(module, seed)))[0]
-    limits = NoiseLimits.of(module, x, module.decoder(z_1 * module.layers[0].scale))
+    parameters = module.decoder(z_1 * module.layers[0].scale)
+    if not parameters.isfinite().all():
+        return None
+    limits = NoiseLimits.of(module, x, parameters)
     own = columns[:, None] == columns
     noise = limits.start(draw)
     total = torch.zeros(own.shape, dtype=torch.float64)
