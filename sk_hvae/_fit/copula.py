@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sk_hvae._data.devices import module_device
-from sk_hvae.nn.noise import GeneratorNoise, uniform
+from sk_hvae.nn.noise import uniform
 
 # More rows make correlations hardly more exact than their prior does, and take longer.
 _MOST_ROWS = 2000
@@ -30,7 +30,7 @@ _FARTHEST = 6.0
 
 
 @torch.no_grad()
-def noise_correlations(module, rows, seed):
+def noise_correlations(module, rows, generator):
     """Estimate how the noise is correlated by which the columns of a row are drawn.
 
     The decoder gives every column a distribution of its own, and z_1 carries few bits, so that
@@ -48,8 +48,8 @@ def noise_correlations(module, rows, seed):
         Trained, in evaluation mode.
     rows : Rows
         Of the training.
-    seed : int
-        Of the fit.
+    generator : torch.Generator
+        On the CPU.
 
     Returns
     -------
@@ -60,9 +60,12 @@ def noise_correlations(module, rows, seed):
     columns = module.likelihood.copula_columns
     if not 2 <= len(columns) <= _MOST_COLUMNS:
         return None
-    draw = GeneratorNoise(torch.Generator().manual_seed(seed))
+
+    def draw(like):
+        return torch.randn(like.shape, generator=generator).to(like.device)
+
     x = rows.every(-(-len(rows) // _MOST_ROWS)).to(module_device(module))
-    z_1 = module.encode(x, GeneratorNoise(_generator_of(module, seed)))[0]
+    z_1 = module.encode(x, draw)[0]
     parameters = module.decoder(z_1 * module.layers[0].scale)
     if not parameters.isfinite().all():
         return None
@@ -171,10 +174,6 @@ class NoiseLimits:
         noise = torch.where(is_first, _truncated(mean, std, low, high, draw), noise)
         low, high = self._of_noise(noise)
         return torch.where(is_first, noise, _truncated(mean, std, low, high, draw))
-
-
-def _generator_of(module, seed):
-    return torch.Generator(module_device(module)).manual_seed(seed)
 
 
 def _truncated(mean, std, low, high, draw):

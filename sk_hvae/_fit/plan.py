@@ -107,9 +107,10 @@ def stream(seed, purpose):
     ----------
     seed : int
         Of the fit. Shuffling and noise in training have it to themselves.
-    purpose : {"split", "start", "plane", "impute"}
+    purpose : {"split", "start", "plane", "impute", "copula"}
         Which rows are held out, which rows the start is computed on, at which rates a model of
-        all rates is started, or which cells are hidden to learn how to fill them in.
+        all rates is started, which cells are hidden to learn how to fill them in, or the noise of
+        the training rows in a copula.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def measured(module, net, plan):
         "distortion": float(found.distortion.mean()),
         "lower_bound": float(found.lower_bound.mean()),
         "converged": not (net.interrupted_ or any(misses)),
-        "copula": noise_correlations(module, plan.training, plan.seed),
+        "copula": noise_correlations(module, plan.training, stream(plan.seed, "copula")),
         "refinement": refinement,
     }
 
