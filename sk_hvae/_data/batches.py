@@ -1,7 +1,6 @@
 """Batches of rows, in an order that suits memory and files."""
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,20 +41,19 @@ _WHOLE = Share()
 
 
 @dataclass(frozen=True)
-class GuidedBatch:
-    """Rows of data, and which states of a categorical layer they should take.
+class Batch:
+    """Rows of data, and what else the model is given of them.
 
     Attributes
     ----------
     x : Tensor of shape (b, n_features)
         Raw data.
-    state_shares : Tensor of shape (b, n_states)
-        How large the share of each state is among the neighbours of a row; zeros for a row whose
-        neighbours are not known.
+    beside : dict of str to Tensor of shape (b, ...)
+        More arguments of the model, by name.
     """
 
     x: Tensor
-    state_shares: Tensor
+    beside: dict[str, Tensor]
 
     def __len__(self):
         return len(self.x)
@@ -66,17 +64,20 @@ class GuidedBatch:
         return self.x.device
 
 
-class RowDataset(Dataset, ABC):
-    """Rows as a torch Dataset, which is what skorch trains on.
+class TrainingRows(Dataset):
+    """Rows as a torch Dataset, which is what skorch trains on; their batches are `Batch`.
 
     Parameters
     ----------
     rows : Rows
         All of them are trained on.
+    **beside : Tensor of shape (n_rows, ...)
+        What the model is given of each row besides the raw data, on the device of the rows.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows, **beside):
         self.rows = rows
+        self._beside = beside
 
     def __len__(self):
         return len(self.rows)
@@ -84,28 +85,11 @@ class RowDataset(Dataset, ABC):
     def __getitem__(self, i):
         return self.rows.take(torch.tensor([i]))[0]
 
-    @abstractmethod
     def batches(self, parts):
         """Yield batches, given a sequence of LongTensors of row numbers."""
-
-
-class PlainRows(RowDataset):
-    """Rows whose batches are tensors."""
-
-    def batches(self, parts):
-        return self.rows.batches(parts)
-
-
-class GuidedRows(RowDataset):
-    """Rows whose batches are `GuidedBatch`, with ``state_shares`` (n, n_states) beside them."""
-
-    def __init__(self, rows, state_shares):
-        super().__init__(rows)
-        self.state_shares = state_shares
-
-    def batches(self, parts):
         for part, x in zip(parts, self.rows.batches(parts), strict=True):
-            yield GuidedBatch(x, self.state_shares.index_select(0, part))
+            beside = {name: all_rows[part] for name, all_rows in self._beside.items()}
+            yield Batch(x, beside)
 
 
 class RowBatches:
@@ -115,7 +99,7 @@ class RowBatches:
 
     Parameters
     ----------
-    dataset : RowDataset
+    dataset : TrainingRows
         The data.
     batch_size : int
         Largest number of rows of a batch.

@@ -32,7 +32,7 @@ def build_net(
         What the user chose.
     generator : torch.Generator
         On the same device; shuffles the rows and draws the noise.
-    validation : RowDataset, default=None
+    validation : TrainingRows, default=None
         Rows to watch for early stopping.
     checkpoint : Checkpoint, default=None
         Where to keep the state, and where to go on from.

@@ -13,7 +13,7 @@ import torch
 from sk_hvae._data.whole_file import whole_file
 from sk_hvae.exceptions import CheckpointError
 
-_MAGIC = b"sk_hvae checkpoint 2\n"
+_MAGIC = b"sk_hvae checkpoint 3\n"
 _FILE = "fit.checkpoint"
 # Parameters that do not change what a fit comes to, so that it may go on with other ones.
 _NOT_THE_FIT = ("callbacks", "checkpoint", "device", "output_layers", "verbose", "warm_start")

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._clustering.tree import merge_tree
-from sk_hvae._data.batches import GuidedRows
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
@@ -73,8 +72,8 @@ class TowardsClusters(Recipe):
         self._state_shares = state_shares
         self._consistency = consistency
 
-    def batches(self, plan):
-        return GuidedRows(plan.training, self._shares(plan))
+    def beside(self, plan):
+        return {"state_shares": self._shares(plan)}
 
     def start(self, plan):
         ramp = target_ramp(plan)

@@ -4,10 +4,11 @@ import copy
 import math
 from typing import NamedTuple
 
-from sk_hvae._data.batches import PlainRows
+from sk_hvae._data.batches import TrainingRows
 from sk_hvae._fit.assemble import build_net
 from sk_hvae._fit.errors import translate_errors
 from sk_hvae._fit.fitted import Trained
+from sk_hvae._fit.kept_inputs import kept_inputs
 from sk_hvae._fit.loop import divergence
 from sk_hvae._fit.start import some_rows
 from sk_hvae.exceptions import (
@@ -64,7 +65,7 @@ def fit(plan, recipe, keep=None, on_epoch=None):
         control,
         plan.settings,
         plan.generator(),
-        validation=None if plan.held_out is None else PlainRows(plan.held_out),
+        validation=None if plan.held_out is None else TrainingRows(plan.held_out),
         checkpoint=plan.checkpoint,
         accelerator=plan.accelerator,
         on_epoch=on_epoch and _teller(on_epoch, recipe, plan),
@@ -97,7 +98,7 @@ def _train(net, recipe, plan):
         if plan.known is not None:
             net.take_in(plan.summary, some_rows(plan.training))
         with translate_errors(plan.settings.batch_size):
-            net.partial_fit(recipe.batches(plan))
+            net.partial_fit(_training_rows(net.model, recipe, plan))
     except TrainingDivergedError as error:
         diverged = str(error)
     except (CheckpointError, LostProcessError, TrainingMemoryError) as error:
@@ -113,6 +114,11 @@ def _train(net, recipe, plan):
         return fitted, None
     told = f"{diverged} max|X| is {_largest(plan.rows):.3g}, lr is {plan.settings.lr:g}."
     return fitted.after_divergence(betas), TrainingDivergedError(told)
+
+
+def _training_rows(module, recipe, plan):
+    inputs = kept_inputs(module, plan.training)
+    return TrainingRows(plan.training, **recipe.beside(plan), **inputs)
 
 
 def _teller(on_epoch, recipe, plan):

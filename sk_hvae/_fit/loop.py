@@ -106,7 +106,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
 
     def initialize_history(self):
         super().initialize_history()
-        self.guard_ = GradientGuard(self.module_.parameters())
+        self.guard_ = GradientGuard(self.torch_optimizer.flat_parameters)
         self.n_steps_done_ = 0
         self.interrupted_ = False
         self.betas_after_ramp_ = None
@@ -120,7 +120,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
         for group in self.torch_optimizer.param_groups:
             group["lr"] = peak
         with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
-            output = self.module_(batch, self.noise)
+            output = self.module_(batch.x, self.noise, **batch.beside)
         terms = self.criterion_(output)
         self._backward(terms.loss)
         self.guard_.inspect(self.torch_optimizer)
@@ -130,7 +130,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
 
     def validation_step(self, batch, **fit_params):
         with torch.no_grad():
-            output = self.model(batch, self.model.row_noise(batch))
+            output = self.model(batch.x, self.model.row_noise(batch.x), **batch.beside)
             terms = self.criterion_(output)
         return {"loss": terms.loss, "y_pred": terms}
 
@@ -275,6 +275,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
             raise _StopRequest from stop
 
     def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        self.torch_optimizer.gather()
         try:
             super().fit_loop(X, y, self._resume(epochs), **kwargs)
             self._guard_weights()
@@ -283,6 +284,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
         except KeyboardInterrupt:
             self.interrupted_ = True
         finally:
+            self.torch_optimizer.release()
             for _, callback in self.callbacks_:
                 if isinstance(callback, ProgressLine):
                     callback.close()

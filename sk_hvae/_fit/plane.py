@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from sk_hvae._data.batches import PlainRows
 from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._fit.calibration import Calibration, PlanePoint
@@ -155,8 +154,8 @@ class RatePlane(Recipe):
         self.high[-1] = min(self.high[-1], most)
         self.low[-1] = min(self.low[-1], most / _MARGIN)
 
-    def batches(self, plan):
-        return PlainRows(plan.training)
+    def beside(self, plan):  # noqa: ARG002 there is nothing more to say of a row
+        return {}
 
     def start(self, plan):
         def ramp(targets):

@@ -10,16 +10,16 @@ from sk_hvae._fit.settings import AutoEpochs
 class Recipe(ABC):
     """What an estimator gives to `fit`, which does all that the kinds of fits have in common.
 
-    A recipe says how training begins, on which batches, and what it comes to. It holds what the
-    estimator's own parameters add to a `Plan`.
+    A recipe says how training begins, what it is told of each row, and what it comes to. It holds
+    what the estimator's own parameters add to a `Plan`.
     """
 
     auto_epochs: ClassVar[AutoEpochs]
     """What ``max_epochs="auto"`` stands for."""
 
     @abstractmethod
-    def batches(self, plan):
-        """Return the `RowDataset` to train on."""
+    def beside(self, plan):
+        """Return what the module is given of each row besides the raw data, a dict of tensors."""
 
     @abstractmethod
     def start(self, plan):

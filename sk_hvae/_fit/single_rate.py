@@ -2,7 +2,6 @@
 
 import torch
 
-from sk_hvae._data.batches import PlainRows
 from sk_hvae._data.devices import place
 from sk_hvae._fit.control import FixedMultipliers, RateController
 from sk_hvae._fit.copula import noise_correlations
@@ -36,8 +35,8 @@ class SingleRate(Recipe):
     def __init__(self, fitted=None):
         self._fitted = fitted
 
-    def batches(self, plan):
-        return PlainRows(plan.training)
+    def beside(self, plan):  # noqa: ARG002 there is nothing more to say of a row
+        return {}
 
     def start(self, plan):
         if self._fitted is None:
@@ -83,8 +82,6 @@ def rate_controller(plan, module, betas, ramp, consistency=0.0):
 def measured(module, net, plan):
     """Bring a trained module to rest and measure it; returns the arguments of a `Fitted`."""
     module = module.eval()
-    for parameter in module.parameters():
-        parameter.grad = None
     some = some_rows(plan.training)
     if module.likelihood.fits_each_batch:
         fit_scale(module, some)

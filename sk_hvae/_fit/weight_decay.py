@@ -2,6 +2,7 @@
 
 import torch
 
+from sk_hvae._fit.flat_adamw import FlatAdamW
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBasis
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.likelihoods import Likelihood
@@ -35,7 +36,7 @@ def adamw_for(module, weight_decay):
         pulled = [parameter for parameter in parameters if id(parameter) not in spared]
         others = [parameter for parameter in parameters if id(parameter) in spared]
         groups = [{"params": pulled}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True, **options)
+        return FlatAdamW(groups, weight_decay=weight_decay, fused=True, **options)
 
     return make
 

@@ -242,7 +242,11 @@ class ConditionedHierarchy(nn.Module):
         self.model.likelihood.eval()
         return self
 
-    def forward(self, x, noise):
+    def inputs(self, x):
+        """Map raw data (b, n_features) to what the encoder reads, as the plain model does."""
+        return self.model.inputs(x)
+
+    def forward(self, x, noise, inputs=None):
         """Draw targets, one for every eight rows, and measure distortion and rates.
 
         Parameters
@@ -251,13 +255,16 @@ class ConditionedHierarchy(nn.Module):
             Raw data, any dtype; up to seven last rows may be left out.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
+        inputs : Tensor of shape (b, n_inputs), default=None
+            What `inputs` makes of the raw data, if it is known already.
 
         Returns
         -------
         ConditionedOutput
         """
         n_targets = max(1, len(x) // _ROWS_PER_TARGET)
-        x = x[: len(x) // n_targets * n_targets]
+        n_rows = len(x) // n_targets * n_targets
+        x, inputs = x[:n_rows], None if inputs is None else inputs[:n_rows]
         places = uniform(noise(x.new_empty(n_targets, self.box.n_layers, dtype=torch.float32)))
         targets = self.box.rates(places)
         with torch.autocast(x.device.type, enabled=False):
@@ -267,7 +274,7 @@ class ConditionedHierarchy(nn.Module):
         try:
             for name, modulation in self.modulations.items():
                 modulation.current = values[name]
-            output = functional_call(self.model, scales, (x, noise))
+            output = functional_call(self.model, scales, (x, noise, inputs))
         finally:
             for modulation in self.modulations.values():
                 modulation.current = None

@@ -36,22 +36,31 @@ class GuidedHierarchy(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch, noise):
+    def inputs(self, x):
+        """Map raw data (b, n_features) to what the encoder reads, as the model does."""
+        return self.model.inputs(x)
+
+    def forward(self, x, noise, state_shares, inputs=None):
         """Measure a batch.
 
         Parameters
         ----------
-        batch : GuidedBatch
-            ``x`` (b, n_features) and ``state_shares`` (b, n_states).
+        x : Tensor of shape (b, n_features)
+            Raw data.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
+        state_shares : Tensor of shape (b, n_states)
+            How large the share of each state is among the neighbours of a row; zeros for a row
+            whose neighbours are not known.
+        inputs : Tensor of shape (b, n_inputs), default=None
+            What `inputs` makes of the raw data, if it is known already.
 
         Returns
         -------
         GuidedOutput
         """
-        activations = self.model.activations(batch.x)
-        output = self.model.forward_from(batch.x, activations, noise)
+        activations = self.model.activations(x, inputs)
+        output = self.model.forward_from(x, activations, noise)
         log_probs = self.model.layers[-1].posterior(activations, None).log_probs
-        disagreement = -(batch.state_shares * log_probs).sum(1)
+        disagreement = -(state_shares * log_probs).sum(1)
         return GuidedOutput(output.distortion, output.rates, output.latents, disagreement)

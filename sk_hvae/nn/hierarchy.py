@@ -171,9 +171,12 @@ class HierarchicalVAE(nn.Module):
     def _with_training_constants(self, x):
         return x if self.constants is None else self.constants.restore(x)
 
-    def activations(self, x):
-        """Run the encoder on raw data (b, n_features): all that the layers learn of the data."""
-        return self.encoder(self.inputs(x))
+    def activations(self, x, inputs=None):
+        """Run the encoder on raw data (b, n_features): all that the layers learn of the data.
+
+        ``inputs`` is what `inputs` makes of the raw data, if it is known already.
+        """
+        return self.encoder(self.inputs(x) if inputs is None else inputs)
 
     def infer(self, activations, noise=None, enumerate_states=True):
         """Infer the layers from the top down, each given the one above.
@@ -261,7 +264,7 @@ class HierarchicalVAE(nn.Module):
             places = self.constants.leave_out(places)
         return RowNoise(without_last_bits(places), draw)
 
-    def forward(self, x, noise):
+    def forward(self, x, noise, inputs=None):
         """Sample the latents of raw data and measure distortion and rates.
 
         Parameters
@@ -270,12 +273,14 @@ class HierarchicalVAE(nn.Module):
             Raw data, any dtype.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
+        inputs : Tensor of shape (b, n_inputs), default=None
+            What `inputs` makes of the raw data, if it is known already.
 
         Returns
         -------
         HVAEOutput
         """
-        return self.forward_from(x, self.activations(x), noise)
+        return self.forward_from(x, self.activations(x, inputs), noise)
 
     def forward_from(self, x, activations, noise):
         """Do what `forward` does, given what the encoder has made of the data.

@@ -26,9 +26,9 @@ def on_step(monkeypatch):
     def install(k, action):
         forward, count = HierarchicalVAE.forward, 0
 
-        def replaced(self, x, noise):
+        def replaced(self, *args, **kwargs):
             nonlocal count
-            output = forward(self, x, noise)
+            output = forward(self, *args, **kwargs)
             count += torch.is_grad_enabled()
             return action(output) if torch.is_grad_enabled() and count >= k else output
 

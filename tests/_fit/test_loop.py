@@ -6,7 +6,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sk_hvae._data.batches import PlainRows, RowBatches, n_batches
+from sk_hvae._data.batches import RowBatches, TrainingRows, n_batches
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._data.selected import SelectedRows
 from sk_hvae._fit.assemble import build_net
@@ -45,7 +45,12 @@ def small_net(x, *, sizes=(2, 2), control=None, validation=None, on_epoch=None, 
 
 def select(x, index=None):
     rows = ResidentRows(x)
-    return PlainRows(rows if index is None else SelectedRows(rows, index))
+    return TrainingRows(rows if index is None else SelectedRows(rows, index))
+
+
+def in_order(batches):
+    """The rows of a pass, in the order in which it takes them."""
+    return torch.cat([batch.x for batch in batches])
 
 
 def weights(net):
@@ -81,7 +86,7 @@ class TestRowBatches:
     def test_a_pass_covers_every_row_once_in_even_batches(self, n_rows, batch_size, shuffled):
         generator = torch.Generator().manual_seed(0) if shuffled else None
         batches = RowBatches(select(torch.arange(n_rows)[:, None]), batch_size, generator)
-        parts = list(batches)
+        parts = [batch.x for batch in batches]
         assert sorted(torch.cat(parts).flatten().tolist()) == list(range(n_rows))
         sizes = [len(part) for part in parts]
         assert max(sizes) <= batch_size
@@ -95,14 +100,14 @@ class TestRowBatches:
 
     def test_without_a_generator_rows_keep_their_order(self):
         rows = torch.arange(10)[:, None]
-        assert torch.equal(torch.cat(list(RowBatches(select(rows), 3))), rows)
+        assert torch.equal(in_order(RowBatches(select(rows), 3)), rows)
 
     def test_the_seed_decides_the_order_and_every_pass_has_another(self):
         rows = select(torch.arange(50)[:, None])
 
         def two_passes(seed):
             batches = RowBatches(rows, 8, torch.Generator().manual_seed(seed))
-            return [torch.cat(list(batches)) for _ in range(2)]
+            return [in_order(batches) for _ in range(2)]
 
         first, second = two_passes(0)
         assert same((first, second), two_passes(0))
@@ -114,7 +119,7 @@ class TestRowBatches:
         batches = RowBatches(rows, 2, torch.Generator().manual_seed(0))
         assert len(rows) == 3
         assert rows[1] == 2
-        assert sorted(torch.cat(list(batches)).flatten().tolist()) == [2, 5, 7]
+        assert sorted(in_order(batches).flatten().tolist()) == [2, 5, 7]
 
 
 class TestLrFactor:

@@ -68,10 +68,10 @@ def test_a_fit_that_goes_on_counts_from_where_it_was(small, iris, capsys, tmp_pa
 def test_the_line_ends_at_an_interruption(small, iris, capsys, monkeypatch):
     forward, n_steps = HierarchicalVAE.forward, itertools.count()
 
-    def press_keys(*args):
+    def press_keys(*args, **kwargs):
         if next(n_steps) == 12:  # of 5 an epoch
             raise KeyboardInterrupt
-        return forward(*args)
+        return forward(*args, **kwargs)
 
     monkeypatch.setattr(HierarchicalVAE, "forward", press_keys)
     with pytest.warns(TrainingInterruptedWarning):

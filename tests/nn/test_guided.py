@@ -1,7 +1,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from sk_hvae._data.batches import GuidedRows, RowBatches
+from sk_hvae._data.batches import RowBatches, TrainingRows
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
 from sk_hvae.nn.guided import GuidedHierarchy
@@ -20,8 +20,8 @@ def guided(x, n_states=3):
 def test_disagreement_is_the_cross_entropy_with_the_targets():
     x, targets = torch.randn(20, 4), torch.rand(20, 3).softmax(1)
     module = guided(x)
-    (batch,) = RowBatches(GuidedRows(ResidentRows(x), targets), 20)
-    output = module(batch, torch.zeros_like)
+    (batch,) = RowBatches(TrainingRows(ResidentRows(x), state_shares=targets), 20)
+    output = module(batch.x, torch.zeros_like, **batch.beside)
     logits = module.model.layers[-1].logits_net(module.model.activations(x))
     expected = cross_entropy(logits, targets, reduction="none")
     torch.testing.assert_close(output.disagreement, expected)
@@ -30,17 +30,16 @@ def test_disagreement_is_the_cross_entropy_with_the_targets():
 def test_all_else_is_as_without_targets():
     x = torch.randn(20, 4)
     module = guided(x)
-    (batch,) = RowBatches(GuidedRows(ResidentRows(x), torch.zeros(20, 3)), 20)
-    output, plain = module(batch, torch.zeros_like), module.model(x, torch.zeros_like)
+    output = module(x, torch.zeros_like, torch.zeros(20, 3))
+    plain = module.model(x, torch.zeros_like)
     torch.testing.assert_close(output.distortion, plain.distortion)
     torch.testing.assert_close(output.rates, plain.rates)
     assert not output.disagreement.any()
 
 
 def test_targets_go_with_their_rows():
-    rows, targets = torch.arange(10.0)[:, None], torch.arange(10.0)[:, None]
-    batches = list(
-        RowBatches(GuidedRows(ResidentRows(rows), targets), 3, torch.Generator().manual_seed(0))
-    )
+    rows = torch.arange(10.0)[:, None]
+    training = TrainingRows(ResidentRows(rows), state_shares=rows)
+    batches = list(RowBatches(training, 3, torch.Generator().manual_seed(0)))
     assert sum(len(batch) for batch in batches) == 10
-    assert all((batch.x == batch.state_shares).all() for batch in batches)
+    assert all((batch.x == batch.beside["state_shares"]).all() for batch in batches)

@@ -132,7 +132,8 @@ HOOKS = {
         "train_step_single",
         "validation_step",
     },
-    "torch": {"__getitem__", "__torch_function__", "forward"},
+    # torch itself puts a ``step`` into each class of optimisers.
+    "torch": {"__getitem__", "__torch_function__", "forward", "step", "zero_grad"},
 }
 
 

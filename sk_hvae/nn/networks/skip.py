@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Products with so few weights take less time in float32 than it takes to convert what goes in and
+# out to bfloat16.
+_SMALL = 2**12
+
 
 class Activations(NamedTuple):
     """What an encoder makes of a batch, which the layers of latents read.
@@ -79,6 +83,13 @@ class LinearPath(nn.Linear):
     def __init__(self, n_inputs, n_outputs):
         super().__init__(n_inputs, n_outputs)
         zeroed(self)
+
+    def forward(self, x):
+        """Map (b, n_inputs) to (b, n_outputs), in full precision unless there is much to do."""
+        if self.weight.numel() > _SMALL or not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
 
 
 class SkipEncoder(nn.Module):
