@@ -625,7 +625,7 @@ class LatentsMixin(TransformerMixin):
 
 def _refuse_text(schema):
     """Raise ValueError if a frame has columns whose cells are no numbers for other programs."""
-    numbers = [] if schema is None else schema.numbers_of(["category"])
+    numbers = [] if schema is None else schema.texts
     if numbers:
         raise ValueError(
             f"{name_columns(numbers, schema.names)} of the frame of fit held text or categories, "

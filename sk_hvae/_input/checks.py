@@ -57,7 +57,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
         _validate(estimator, few, reset, min_rows)
-    elif _is_file_of_numbers(X) and not _has_categories(estimator):
+    elif _is_file_of_numbers(X) and not _has_text(estimator):
         refuse_more_axes(X.shape)
         # No conversion: a file must not be copied.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
@@ -106,26 +106,27 @@ def _as_checked_array(estimator, X, reset, min_rows):
 def _encoded(estimator, X, frame, reset, min_rows, unknown):
     """Return the numbers that rows are by the schema of an estimator."""
     schema = schema_of(estimator)
-    if frame is None and not _has_categories(estimator):
+    if frame is None and not _has_text(estimator):
         return _as_checked_array(estimator, X, reset, min_rows)
     if frame is None:
         X = _as_array_of_any(X)
-        columns = list(X.T)
+        columns, zoned = list(X.T), ()
     else:
         columns = [array_of(column) for column in frame.columns]
+        zoned = frame.zoned
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    numbers = schema.encode(columns, unknown) if columns else np.empty((X.shape[0], 0))
+    numbers = schema.encode(columns, unknown, zoned) if columns else np.empty((X.shape[0], 0))
     if reset:
         patterns = MissingPatterns.among(np.isnan(numbers))
         set_schema(estimator, schema._replace(patterns=patterns))
     return check_array(numbers, input_name="X", estimator=estimator, **_format(min_rows))
 
 
-def _has_categories(estimator):
+def _has_text(estimator):
     """Tell whether an estimator was fitted to columns whose cells are no numbers."""
     schema = schema_of(estimator)
-    return schema is not None and bool(schema.numbers_of(["category"]))
+    return schema is not None and bool(schema.texts)
 
 
 def _as_array_of_any(X):

@@ -8,6 +8,7 @@ import numpy as np
 
 from sk_hvae._extras import import_extra
 from sk_hvae._input.dtypes import range_of
+from sk_hvae._input.written_times import write_times
 
 _TIMES = {"datetime": "M8[us]", "duration": "m8[us]"}
 """Kinds of columns of times, and how their numbers turn into cells again.
@@ -33,6 +34,9 @@ def cells_of(column, numbers):
     if column.kind == "category":
         names = (*column.categories, hole)  # The last one is missing.
         return [names[code] for code in np.where(is_missing, -1, numbers).astype(int).tolist()]
+    if column.form is not None:
+        texts = iter(write_times(numbers[~is_missing], column.form))
+        return [hole if missing else next(texts) for missing in is_missing.tolist()]
     if column.kind in _TIMES and column.cell is None:
         return _times_of(column.kind, numbers)
     if column.kind in _TIMES:

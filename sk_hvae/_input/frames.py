@@ -39,6 +39,11 @@ class Frame(NamedTuple):
         """Names of the columns if all are text, else None; as scikit-learn's feature names."""
         return self.names if all(isinstance(name, str) for name in self.names) else None
 
+    @property
+    def zoned(self):
+        """Numbers of the columns of datetimes whose dtype has a time zone."""
+        return [n for n, column in enumerate(self.columns) if getattr(column.dtype, "time_zone", 0)]
+
 
 def read_frame(X):
     """Read a frame; returns None for anything else, sparse frames of pandas among it.

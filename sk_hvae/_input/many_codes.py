@@ -34,7 +34,7 @@ def warn_of_many_codes(summary, n_rows, names):
             f"there are categorical columns with nearly as many categories as the {n_rows} rows: "
             f"{', '.join(found)}. Most are seen once, so that nothing can be learned of them but "
             "how frequent they are. Leave out columns that number or name the rows, and free text. "
-            "Turn dates that are written as text into dates, by pandas.to_datetime, and numbers "
+            "Turn text that tells dates into dates, by pandas.to_datetime, and text of numbers "
             "into numbers, by pandas.to_numeric. For codes that are numbers choose a likelihood of "
             "numbers, such as 'gaussian' or 'poisson'.",
             CategoryWarning,

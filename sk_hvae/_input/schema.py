@@ -2,6 +2,7 @@
 
 import importlib.util
 import reprlib
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from sk_hvae._input.column_cells import cells_of
 from sk_hvae._input.column_kinds import learn_column
 from sk_hvae._input.dtypes import restore_dtype
 from sk_hvae._input.frames import LIBRARIES, make_frame
+from sk_hvae._input.later_times import read_times
 from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.single_values import listed
 from sk_hvae._input.tables import columns_as_numbers, name_column
@@ -104,11 +106,16 @@ class Schema(NamedTuple):
         """Whether cells were missing at fit, beside those of empty columns."""
         return any(column.n_missing for column in self.columns if column.kind != "empty")
 
+    @property
+    def texts(self):
+        """Numbers of the columns whose cells are no numbers."""
+        return [number for number, column in enumerate(self.columns) if column.is_text]
+
     def numbers_of(self, kinds):
         """Return the numbers of the columns of some kinds."""
         return [number for number, column in enumerate(self.columns) if column.kind in kinds]
 
-    def encode(self, arrays, unknown="error"):
+    def encode(self, arrays, unknown="error", zoned=()):
         """Turn the cells of columns into numbers.
 
         Parameters
@@ -116,7 +123,9 @@ class Schema(NamedTuple):
         arrays : sequence of ndarray
             One for each column, of any dtype.
         unknown : {"error", "missing"}, default="error"
-            What categories are that were not there at fit.
+            What categories are that were not there at fit, and text that tells no time.
+        zoned : collection of int, default=()
+            Numbers of the columns whose dtype has a time zone.
 
         Returns
         -------
@@ -138,6 +147,10 @@ class Schema(NamedTuple):
             if self.columns[number].kind == "number" and array.dtype.kind in "Mm":
                 name = name_column(number, self.names)
                 raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
+        for number in self.numbers_of(["datetime"]):
+            with _naming(name_column(number, self.names)):
+                has_zone = number in zoned
+                plain[number] = read_times(self.columns[number], plain[number], has_zone, unknown)
         turned = columns_as_numbers(plain, self.names)
         for number in self.numbers_of(["number"]):
             codes = self.columns[number].categories
@@ -192,6 +205,15 @@ class Schema(NamedTuple):
         """Turn numbers (n, n_features) into the cells of each column, arrays or lists."""
         pairs = zip(self.columns, numbers.T, strict=True)
         return [cells_of(column, values) for column, values in pairs]
+
+
+@contextmanager
+def _naming(name):
+    """Name the column in what a ValueError says of it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"column {name} of X {error}") from error
 
 
 def _known_or_missing(numbers, codes):

@@ -30,7 +30,8 @@ def encoded(frame, readings=None, schema=None, **how):
     """Return the schema of a frame, and the frame's numbers."""
     read = read_frame(frame)
     schema = schema or Schema.of(read, readings or {})
-    return schema, schema.encode([array_of(column) for column in read.columns], **how)
+    arrays = [array_of(column) for column in read.columns]
+    return schema, schema.encode(arrays, zoned=read.zoned, **how)
 
 
 def assert_comes_back(frame):
