@@ -24,6 +24,8 @@ def model_of(estimator) -> Fitted:
 def as_in_fit(estimator, numbers, index=None):
     """Return rows of numbers as the X of ``fit`` was: a frame if that was one.
 
+    In a frame, times are in the steps of their column, such as whole days.
+
     Parameters
     ----------
     estimator : estimator
@@ -34,7 +36,13 @@ def as_in_fit(estimator, numbers, index=None):
         Labels of the rows, for a frame of pandas.
     """
     schema = schema_of(estimator)
-    return numbers if schema is None else schema.decode(numbers, index)
+    if schema is None:
+        return numbers
+    times = schema.numbers_of(["datetime", "duration", "time"])
+    if times:
+        numbers = numbers.copy()
+        numbers[:, times] = model_of(estimator).nearest(numbers)[:, times]
+    return schema.decode(numbers, index)
 
 
 @contextmanager

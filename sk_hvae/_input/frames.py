@@ -156,15 +156,11 @@ def _is_there(column):
 
 
 def _in_time_zone(column, dtype):
-    """Return a column of times in the zone of a dtype; without a zone they are those of UTC."""
+    """Return a column in the time zone of a dtype, if both are of datetimes with a zone."""
     import narwhals.stable.v2 as nw
 
-    if not isinstance(dtype, nw.Datetime) or not isinstance(column.dtype, nw.Datetime):
+    if not all(isinstance(own, nw.Datetime) and own.time_zone for own in (dtype, column.dtype)):
         return column
-    if column.dtype.time_zone is None:
-        column = column.dt.replace_time_zone("UTC")
-    if dtype.time_zone is None:
-        return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column.dt.convert_time_zone(dtype.time_zone)
 
 

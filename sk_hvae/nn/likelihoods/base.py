@@ -343,6 +343,13 @@ class Likelihood(nn.Module, ABC):
         """
         return x
 
+    def rounded(self, expected):
+        """Round expectations (b, n_features) to values that columns can have; by default none.
+
+        Only where that loses little: a flag of 0 and 1 keeps its probability.
+        """
+        return expected
+
     @abstractmethod
     def link(self, x):
         """Map raw data to the float32 scale on which the linear paths work, (b, n_linked)."""

@@ -147,6 +147,10 @@ class PerColumn(Likelihood):
         pairs = zip(self.likelihoods, self._split(x), strict=True)
         return self._join(likelihood.nearest(part) for likelihood, part in pairs)
 
+    def rounded(self, expected):
+        pairs = zip(self.likelihoods, self._split(expected), strict=True)
+        return self._join(likelihood.rounded(part) for likelihood, part in pairs)
+
     def link(self, x):
         pairs = zip(self.likelihoods, self._split(x), strict=True)
         return torch.cat([likelihood.link(part) for likelihood, part in pairs], 1)

@@ -220,6 +220,14 @@ class Gaussian(Likelihood):
     def nearest(self, x):
         return x if self.monotone is None else self.monotone.nearest(x)
 
+    def rounded(self, expected):
+        if self.monotone is None:
+            return expected
+        # Rounding adds a twelfth of the step squared to the squared error: of the variance, less
+        # than a twelfth here, and a third for a flag.
+        is_fine = self.monotone.step <= self.scale * self.monotone.units
+        return torch.where(is_fine, self.monotone.nearest(expected), expected)
+
     def link(self, x):
         return self._column_scale.link(x)
 
