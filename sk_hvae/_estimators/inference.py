@@ -101,8 +101,9 @@ class LatentsMixin(TransformerMixin):
         -------
         frame or ndarray of shape (n_samples, n_features)
             A frame like that of ``fit``, if it was given one, with columns of whole numbers
-            rounded, and times to the steps of their column, such as whole days. Else an array on the scale of the data: float64 if the rows of ``fit`` were float64 or integers
-            of more than 16 bits, and float32 otherwise, which then holds all of their digits.
+            rounded, and times to the steps of their column, such as whole days. Else an array on
+            the scale of the data: float64 if the rows of ``fit`` were float64 or integers of more
+            than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -203,9 +204,9 @@ class LatentsMixin(TransformerMixin):
         frame or ndarray of shape (n_samples, n_features)
             Mean of the data given the latents: a frame like that of ``fit``, if it was given one,
             with columns of whole numbers rounded, and times to the steps of their column, such as
-            whole days. Other numbers lie between the steps of theirs. Else an array on the scale of the data: float64 if the rows
-            of ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which
-            then holds all of their digits.
+            whole days. Other numbers lie between the steps of theirs. Else an array on the scale of
+            the data: float64 if the rows of ``fit`` were float64 or integers of more than 16 bits,
+            and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------

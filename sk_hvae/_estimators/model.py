@@ -62,7 +62,8 @@ def frame_attribute(estimator, name):
 def check_new_rows(estimator, X):
     """Check X for a fitted estimator; returns `Rows` on the CPU."""
     module = model_of(estimator).module
-    may_miss, unknown = module.missing is not None, estimator.handle_unknown
+    may_miss = module.missing is not None and estimator.missing != "error"
+    unknown = estimator.handle_unknown
     rows = check_rows(estimator, X, reset=False, allow_nan=may_miss, unknown=unknown)
     names = getattr(estimator, "feature_names_in_", None)
     rows.check(told_by_name(names)(module.likelihood.check))

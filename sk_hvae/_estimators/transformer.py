@@ -118,10 +118,13 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         array, where NaN is often the mistake of a computation. Missing cells do not count in the
         distortion. The encoder is told which
         cells are missing, and reads in their place the values that a factor analysis of the
-        training rows expects. ``impute`` fills them in.
+        training rows expects. ``impute`` fills them in. The model of a frame takes missing cells
+        even if that of ``fit`` had none. With "error" set after ``fit``, missing cells of new rows
+        are an error; a model that was fitted with "error" never takes any.
     handle_unknown : {"error", "missing"}, default="missing"
         What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
-        cell. With "missing", rare categories do no harm in cross-validation.
+        cell. With "missing", rare categories do no harm in cross-validation. It is read whenever
+        rows are, so that it can be set after ``fit``.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. A layer is given by its number, which is 1
         for z_1. This can be changed without fitting again.

@@ -66,10 +66,11 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
             array = _as_checked_array(estimator, X, reset, min_rows)
         else:
             array = _encoded(estimator, X, frame, reset, min_rows, unknown)
-        names = getattr(estimator, "feature_names_in_", None)
+        names, schema = getattr(estimator, "feature_names_in_", None), schema_of(estimator)
         if reset and frame is not None and not allow_nan:
-            _refuse_columns_without_values(schema_of(estimator))
-        _check_finite(array, allow_nan, names, np.ma.is_masked(X))
+            _refuse_columns_without_values(schema)
+        allows = "mask" if schema is None else "auto"
+        _check_finite(array, allow_nan, names, np.ma.is_masked(X), allows=allows)
         if reset and allow_nan and not sparse.issparse(array):
             _refuse_empty_columns(array, names)
         return as_rows(array)
@@ -164,11 +165,12 @@ def _dataset_rows(dataset):
         ) from error
 
 
-def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
+def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False, allows="mask"):
     """Raise ValueError if cells are infinite, or missing where none may be.
 
     The message says where such cells are and how many there are. If the array is only a part of
-    the rows, it names the columns alone, because the rest is not known.
+    the rows, it names the columns alone, because the rest is not known. ``allows`` is the value of
+    ``missing`` that would let cells be missing.
     """
     try:
         assert_all_finite(array.data if sparse.issparse(array) else array, allow_nan=allow_nan)
@@ -177,19 +179,19 @@ def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
         if len(missing) and not allow_nan:
             kind = "masked cells" if is_masked else "NaN"
             where = name_columns(np.unique(missing), names) if is_part else _count(missing, names)
-            raise ValueError(_missing_found(kind, where)) from None
+            raise ValueError(_missing_found(kind, where, allows)) from None
         rows, columns, values = _cells(array, np.isinf)
         others = f" (and {len(rows) - 1} more such cells)" if len(rows) > 1 else ""
         raise ValueError(
             f"X contains infinity: {values[0]} in {'' if is_part else f'row {rows[0]}, '}column "
-            f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN and "
-            "set missing='mask'."
+            f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN"
+            f"{'' if allow_nan else f' and set missing={allows!r} before fit'}."
         ) from None
 
 
-def _missing_found(kind, where):
+def _missing_found(kind, where, allows):
     return (
-        f"X contains {kind}: {where}. missing='mask' takes NaN, None, NA, NaT and masked "
+        f"X contains {kind}: {where}. missing={allows!r} takes NaN, None, NA, NaT and masked "
         "cells as missing: set it before fit, or fill the cells in."
     )
 
@@ -199,7 +201,7 @@ def _refuse_columns_without_values(schema):
     empty = schema.numbers_of(["empty"])
     if empty:
         where = _count(np.repeat(empty, schema.n_rows), schema.names)
-        raise ValueError(_missing_found("NaN", where))
+        raise ValueError(_missing_found("NaN", where, "auto"))
 
 
 def _cells(array, is_sought):

@@ -153,9 +153,8 @@ class Schema(NamedTuple):
                 plain[number] = read_times(self.columns[number], plain[number], has_zone, unknown)
         turned = columns_as_numbers(plain, self.names)
         for number in self.numbers_of(["number"]):
-            codes = self.columns[number].categories
-            if codes is not None and unknown == "missing":
-                turned[number] = _known_or_missing(turned[number], codes)
+            if self.columns[number].categories is not None:
+                turned[number] = self._known_numbers(number, turned[number], unknown)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
         for number in self.numbers_of(["empty"]):
@@ -182,6 +181,17 @@ class Schema(NamedTuple):
         if strange and (unknown == "error" or _are_of_other_kind(strange, column.categories)):
             raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
         return np.where(is_strange, np.nan, numbers)
+
+    def _known_numbers(self, number, cells, unknown):
+        """Return the cells of a column of numbers that are categories."""
+        column = self.columns[number]
+        are_strange = ~(np.isin(cells, column.categories) | np.isnan(cells))
+        if not are_strange.any():
+            return cells
+        if unknown == "error":
+            strange = set(cells[are_strange].tolist())
+            raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
+        return np.where(are_strange, np.nan, cells)
 
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
@@ -216,11 +226,6 @@ def _naming(name):
         raise ValueError(f"column {name} of X {error}") from error
 
 
-def _known_or_missing(numbers, codes):
-    are_known = np.isin(numbers, codes)
-    return numbers if are_known.all() else np.where(are_known, numbers, np.nan)
-
-
 def _are_of_other_kind(cells, categories):
     """Tell whether cells are numbers where the categories are text, or the other way round."""
     is_text = [isinstance(cell, str) for cell in cells]
@@ -230,7 +235,7 @@ def _are_of_other_kind(cells, categories):
 
 def _unknown_found(strange, column, name):
     found = ", ".join(sorted(map(reprlib.repr, strange))[:_LISTED])
-    advice = "handle_unknown='missing' takes unknown categories as missing cells."
+    advice = "handle_unknown='missing' takes them as missing cells, unless missing='error'."
     if _are_of_other_kind(strange, column.categories):
         advice = "These are of another type, as text and numbers are; convert the column as in fit."
     return (

@@ -463,7 +463,7 @@ def test_unknown_codes_of_numbers_that_are_categories(kind):
     assert set(model.sample(30)["region"]) <= {1, 2, 7}
     model.set_params(handle_unknown="error")
     with pytest.raises(
-        ValueError, match=r"column 'region' of X: .*knows the codes 1, 2, 7; found 5"
+        ValueError, match=r"column 'region' of X has the unknown categories 5; in fit .* 1, 2, 7"
     ):
         model.transform(new)
 

@@ -48,3 +48,28 @@ def test_long_text_is_shortened_where_it_is_shown(small, frame):
 def test_a_frame_without_columns_says_so(small):
     with pytest.raises(ValueError, match=r"0 feature\(s\)"):
         small().fit(pd.DataFrame(index=range(5)))
+
+
+def test_infinite_cells_are_told_what_to_do(small, frame):
+    frame.loc[3, "pay"] = -np.inf
+    said = r"-inf in row 3, column 'pay'. Correct such cells, or make them NaN"
+    with pytest.raises(ValueError, match=rf"{said}\.$"):
+        small().fit(frame)
+    with pytest.raises(ValueError, match=rf"{said} and set missing='auto' before fit\.$"):
+        small(missing="error").fit(frame)
+
+
+def test_missing_cells_can_be_refused_after_fit(small, frame):
+    model = small().fit(frame)
+    holey = frame.mask(frame["town"] == "Rome")
+    assert len(model.transform(holey)) == len(frame)
+    model.set_params(missing="error")
+    with pytest.raises(ValueError, match=r"X contains NaN: .*column 'pay'.*missing='auto' takes"):
+        model.transform(holey)
+    with pytest.raises(ValueError, match=r"unknown categories 'Bonn'.*unless missing='error'"):
+        model.transform(frame.assign(town="Bonn"))
+    model.set_params(missing="auto")
+    assert len(model.transform(holey)) == len(frame)
+    refusing = small(missing="error").fit(frame).set_params(missing="auto")
+    with pytest.raises(ValueError, match=r"set it before fit"):
+        refusing.transform(holey)

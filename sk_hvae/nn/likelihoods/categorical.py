@@ -174,7 +174,7 @@ class Categorical(Likelihood):
         return (
             f"likelihood='categorical' knows the codes {', '.join(known)}; found {value:.0f}. Fit "
             "on rows that have all categories, or mark unknown ones as missing: NaN in their "
-            "place, and missing='mask' from the fit on."
+            "place, and in an array missing='mask' from the fit on."
         )
 
     @property
