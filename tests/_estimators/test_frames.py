@@ -27,7 +27,7 @@ from sk_hvae import (
     MultiRateHVAETransformer,
     RateSearchCV,
 )
-from sk_hvae.exceptions import UnsupportedFormatError
+from sk_hvae.exceptions import CategoryWarning, UnsupportedFormatError
 from sk_hvae.nn import Gaussian
 
 pytestmark = [
@@ -481,7 +481,8 @@ def test_where_nothing_may_be_missing_unknown_categories_are_an_error():
 def test_text_that_never_repeats():
     """Nothing can be learned of it, but it does no harm."""
     frame = FRAME[["age", "city"]].assign(note=[f"note {n}" for n in range(N_ROWS)])
-    model = one_of("transformer").fit(frame)
+    with pytest.warns(CategoryWarning, match=r"as many categories as the 60 rows: 'note' \(60\)"):
+        model = one_of("transformer").fit(frame)
     assert set(model.sample(20)["note"]) <= set(frame["note"])
     assert np.isfinite(model.score(frame.assign(note="new")))
 
