@@ -54,7 +54,7 @@ def impute(module, rows, data_dtype, refinement=None):
         expected, likelihood = _expect(module, x), module.likelihood
         if refinement is not None:
             filled = torch.where(x.isnan(), expected.to(x.device), x).cpu().double()
-            expected = refine(filled, refinement, likelihood.summary)
+            expected = refine(filled, refinement, likelihood)
         return likelihood.rounded(to_device(expected, x.device))
 
     first = 0

@@ -73,3 +73,19 @@ def test_missing_cells_can_be_refused_after_fit(small, frame):
     refusing = small(missing="error").fit(frame).set_params(missing="auto")
     with pytest.raises(ValueError, match=r"set it before fit"):
         refusing.transform(holey)
+
+
+def test_a_wild_cell_does_not_spoil_what_is_filled_in_and_drawn(small):
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=200)
+    whole = pd.DataFrame({"pay": (50 + 9 * hidden).round(2), "x": hidden, "z": hidden**2})
+    holey = whole.mask(rng.random(whole.shape) < 0.2)
+    holey.loc[7, "pay"] = 1e12
+    with pytest.warns(OutlierWarning, match="row 7 has"):
+        model = small().fit(holey)
+    filled = model.impute(holey).drop(index=7)["pay"]
+    assert np.sqrt(((filled - whole["pay"]) ** 2).mean()) < whole["pay"].std()
+    assert model.sample(500)["pay"].max() <= whole["pay"].max()
+    assert model.reconstruct(holey)["pay"].max() <= whole["pay"].max()
+    with pytest.raises(ValueError, match=r"'pay' of X: .* asks for values from 1000 to inf, but"):
+        model.sample(1, given={"pay": (1000, None)})

@@ -45,7 +45,8 @@ class Gaussian(Likelihood):
         it maps each column to normal scores, by a monotone function that follows the column's
         distribution, see Notes. Samples are then values that the data could have: between the
         smallest and the largest of the training data, and on the grid of the column, such as
-        whole numbers or cents, if it has one.
+        whole numbers or cents, if it has one. *Wild* values, which are few and ten times as far
+        from the median as all others, are no such ends: samples and means do not go there.
 
     Attributes
     ----------
@@ -219,6 +220,12 @@ class Gaussian(Likelihood):
 
     def nearest(self, x):
         return x if self.monotone is None else self.monotone.nearest(x)
+
+    @property
+    def limits(self):
+        if self.monotone is None:
+            return super().limits
+        return self.monotone.lowest.cpu().double(), self.monotone.highest.cpu().double()
 
     def rounded(self, expected):
         if self.monotone is None:
