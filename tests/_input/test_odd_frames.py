@@ -89,3 +89,14 @@ def test_a_wild_cell_does_not_spoil_what_is_filled_in_and_drawn(small):
     assert model.reconstruct(holey)["pay"].max() <= whole["pay"].max()
     with pytest.raises(ValueError, match=r"'pay' of X: .* asks for values from 1000 to inf, but"):
         model.sample(1, given={"pay": (1000, None)})
+
+
+def test_a_cell_that_is_too_far_away_is_named_with_its_row(small, frame):
+    model = small().fit(frame)
+    far = frame.copy()
+    far.loc[[41, 77], "pay"] = 1e30, -1e30
+    for use in (model.transform, model.score_samples, model.impute, model.reconstruct):
+        with pytest.raises(
+            ValueError, match=r"^column 'pay' of X: .*from -1e\+30 to 1e\+30.* is row 41\.$"
+        ):
+            use(far)
