@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import torch
+
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._input.checks import check_rows
 from sk_hvae._sklearn.fitted_state import schema_of
@@ -66,5 +68,23 @@ def check_new_rows(estimator, X):
     unknown = estimator.handle_unknown
     rows = check_rows(estimator, X, reset=False, allow_nan=may_miss, unknown=unknown)
     names = getattr(estimator, "feature_names_in_", None)
-    rows.check(told_by_name(names)(module.likelihood.check))
+    check = told_by_name(names)(module.likelihood.check)
+    try:
+        rows.check(check)
+    except ValueError as error:
+        row = _first_refused(rows, check)
+        raise ValueError(f"{error} The first row with such a cell is row {row}.") from None
     return rows
+
+
+def _first_refused(rows, check):
+    """Return the number of the first row that a check refuses, of which there is one."""
+    passed, refused = 0, len(rows)
+    while refused - passed > 1:
+        middle = (passed + refused) // 2
+        try:
+            check(rows.take(torch.arange(passed, middle)))
+            passed = middle
+        except ValueError:
+            refused = middle
+    return passed

@@ -121,7 +121,7 @@ def describe_wild_cells(cells, name_of):
         "a few cells of X are so many standard deviations of the other rows away from these that "
         "they alone make the mean and the spread of their columns, and may be mistakes: "
         f"{'; '.join(shown)}{_and_more(len(by_row) - _SHOWN_ROWS, 'row')}. Correct them, leave "
-        "these rows out, or make them NaN, in an array with missing='mask'. Where they are right, use "
+        "these rows out, or make them NaN, in an array with missing='mask'. If they are right, use "
         "Gaussian(scaling='quantile'), as a frame does by default: samples and what is filled in "
         "then keep to the other rows. With other scales, differences between the other rows may "
         "hardly count."
