@@ -214,7 +214,7 @@ class Gaussian(Likelihood):
                 f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
                 f"column with a mean of {mean[column]:.3g} and a scale of "
                 f"{self.spread[column]:.3g} in training: more than {_FARTHEST:g} scales "
-                "away. Correct such cells, clip them, make them missing, or fit on data of this range.",
+                "away. Correct or clip such cells, or fit on data of this range.",
                 column,
             )
 
