@@ -18,6 +18,7 @@ from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.single_values import listed
 from sk_hvae._input.tables import columns_as_numbers, name_column
 
+_IF_TEXT = "Convert the column, for example by pandas.to_numeric, or fit"
 # A message stays readable if it lists no more than these.
 _LISTED = 5
 
@@ -144,14 +145,16 @@ class Schema(NamedTuple):
             if self.columns[number].kind not in ("category", "empty")
         }
         for number, array in plain.items():
-            if self.columns[number].kind == "number" and array.dtype.kind in "Mm":
-                name = name_column(number, self.names)
+            name, kind = name_column(number, self.names), self.columns[number].kind
+            if kind == "number" and array.dtype.kind in "Mm":
                 raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
+            if kind != "number" and _are_numbers(array):
+                raise ValueError(f"column {name} of X holds numbers; in fit it held {kind}s.")
         for number in self.numbers_of(["datetime"]):
             with _naming(name_column(number, self.names)):
                 has_zone = number in zoned
                 plain[number] = read_times(self.columns[number], plain[number], has_zone, unknown)
-        turned = columns_as_numbers(plain, self.names)
+        turned = columns_as_numbers(plain, self.names, _IF_TEXT)
         for number in self.numbers_of(["number"]):
             if self.columns[number].categories is not None:
                 turned[number] = self._known_numbers(number, turned[number], unknown)
@@ -215,6 +218,11 @@ class Schema(NamedTuple):
         """Turn numbers (n, n_features) into the cells of each column, arrays or lists."""
         pairs = zip(self.columns, numbers.T, strict=True)
         return [cells_of(column, values) for column, values in pairs]
+
+
+def _are_numbers(array):
+    """Tell whether an array holds any number; a column without any value may be of numbers."""
+    return array.ndim == 1 and array.dtype.kind in "iuf" and not np.isnan(array).all()
 
 
 @contextmanager

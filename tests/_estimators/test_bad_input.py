@@ -102,9 +102,7 @@ def test_values_beyond_float32_say_so(small, value):
 def test_new_values_far_beyond_the_training_data_say_so(fitted, iris, value):
     X = iris[:3].copy()
     X[1, 2] = value
-    with pytest.raises(
-        ValueError, match=r"cannot place X's values from .* in a column .*clip such cells"
-    ):
+    with pytest.raises(ValueError, match=r"cannot place X's values from .*clip such cells"):
         fitted.transform(X)
     X[1, 2] = 1e10
     assert np.isfinite(fitted.transform(X)).all()

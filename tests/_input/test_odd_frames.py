@@ -100,3 +100,18 @@ def test_a_cell_that_is_too_far_away_is_named_with_its_row(small, frame):
             ValueError, match=r"^column 'pay' of X: .*from -1e\+30 to 1e\+30.* is row 41\.$"
         ):
             use(far)
+
+
+def test_columns_that_are_of_another_kind_than_in_fit_are_named(small, frame):
+    frame["day"] = pd.date_range("2024-01-01", periods=len(frame))
+    model = small().fit(frame)
+    said = "column 'pay' of X holds text: .*'much'.* Convert the column, .*to_numeric, or fit with"
+    with pytest.raises(ValueError, match=said):
+        model.transform(frame.assign(pay="much"))
+    with pytest.raises(ValueError, match=r"column 'day' of X holds numbers; in fit it held datet"):
+        model.transform(frame.assign(day=20240101))
+    with pytest.raises(ValueError, match=r"column 'pay' of X holds times; in fit it held numbers"):
+        model.transform(frame.assign(pay=frame["day"]))
+    nothing = frame.assign(day=np.nan, pay=None, town=None)
+    assert np.isfinite(model.transform(nothing)).all()
+    assert not model.impute(nothing).isna().any(axis=None)
