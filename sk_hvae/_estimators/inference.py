@@ -636,6 +636,6 @@ def _refuse_text(schema):
     if numbers:
         raise ValueError(
             f"{name_columns(numbers, schema.names)} of the frame of fit held text or categories, "
-            "whose codes an ONNX file does not know. Fit to an array of numbers, for example of "
-            "OrdinalEncoder, or use save() or to_torch()."
+            "which an ONNX file does not know how to read. Fit to an array of numbers, for example "
+            "of OrdinalEncoder, or use save() or to_torch()."
         )

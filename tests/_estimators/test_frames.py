@@ -367,7 +367,7 @@ def test_rows_of_arrays_and_lists(fitted, kind):
     np.testing.assert_array_equal(
         model.transform(masked[:1]), model.transform(FRAME[:1].assign(city=None))
     )
-    with pytest.raises(ValueError, match="column 'since' of X holds numbers; in fit .* datetimes"):
+    with pytest.raises(ValueError, match=r"column 'since' of X holds numbers; in fit .* datetimes"):
         model.transform(np.zeros((4, 6)))
 
 
