@@ -73,7 +73,10 @@ def read_time(text):
 
 def write_times(seconds, form):
     """Write seconds since 1970 (n,), of which none is missing, in a form; returns a list of str."""
-    separator, of_seconds, digits, offset = _FORM.fullmatch(form).groups()
+    parts = _FORM.fullmatch(form)
+    if parts is None:
+        raise ValueError(f"there is no form {form!r}")
+    separator, of_seconds, digits, offset = parts.groups()
     n_digits = len(digits or "")
     step = _SECOND // 10 ** min(n_digits, _MOST_DIGITS) if of_seconds else _MINUTE
     step = step if separator else _DAY

@@ -77,6 +77,11 @@ def test_what_is_no_form(form):
     assert not is_form(form)
 
 
+def test_nothing_can_be_written_in_what_is_no_form():
+    with pytest.raises(ValueError, match="there is no form 'YYYY'"):
+        write_times(np.zeros(1), "YYYY")
+
+
 def test_times_between_two_that_can_be_written_go_to_the_nearest():
     noon = 12 * 3600.0
     assert write_times(np.array([noon - 1, noon + 1]), "YYYY-MM-DD") == ["1970-01-01", "1970-01-02"]
