@@ -98,10 +98,10 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     likelihood : "auto", str, Likelihood, dict or list of (likelihood, columns), default="auto"
         Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
         it gives every column what suits its dtype: text, categories and truth values are
-        "categorical"; numbers, datetimes and durations are ``Gaussian(scaling="quantile",
-        sigma="per_feature")``, which follows skewed columns and those that are rounded, and draws
-        values that the column can have. Only pixels of images stay "gaussian". ``columns_`` shows
-        what was chosen. "gaussian" takes raw columns: the model
+        "categorical"; numbers, datetimes, dates that are written as text, and durations are
+        ``Gaussian(scaling="quantile", sigma="per_feature")``, which follows skewed columns
+        and those that are rounded, and draws values that the column can have. Only pixels of images
+        stay "gaussian". ``columns_`` shows what was chosen. "gaussian" takes raw columns: the model
         standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
         in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
         whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
