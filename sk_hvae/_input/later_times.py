@@ -55,12 +55,13 @@ def read_times(column, array, has_zone, unknown):
 def _check_texts(column, cells, moments, unknown):
     """Raise ValueError if text that tells no time cannot be taken as missing."""
     strange = sorted(text for text, moment in moments.items() if moment is None)
-    n_read = sum(not is_missing(cell) and cell not in strange for cell in set(cells))
-    if not strange or (unknown == "missing" and n_read):
+    is_only_text = all(isinstance(cell, str) or is_missing(cell) for cell in cells)
+    has_times = not is_only_text or len(strange) < len(moments)
+    if not strange or (unknown == "missing" and has_times):
         return
     found = ", ".join(map(reprlib.repr, strange[:3]))
     advice = "Convert the column, for example by pandas.to_datetime"
-    if n_read:
+    if has_times:
         advice += ", or take such cells as missing, by handle_unknown='missing'"
     written = "" if column.form is None else f", written as {column.form}"
     raise ValueError(

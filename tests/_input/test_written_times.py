@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -271,3 +272,23 @@ def test_conditions_are_in_the_zone_of_the_column():
     model = HierarchicalVAETransformer((1, 2), **TINY).fit(frame)
     with pytest.raises(ValueError, match="its times have no time zone"):
         model.sample(1, given={"at": at[5].to_pydatetime()})
+
+
+@pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
+@pytest.mark.parametrize("library", [lambda frame: frame, pl.from_pandas, pa.Table.from_pandas])
+def test_text_is_filled_in_as_text_and_times_as_times(library):
+    days = pd.Series(pd.date_range("2021-01-01", periods=30))
+    x = np.arange(30.0)
+    times = pd.DataFrame({"day": days, "x": x})
+    text = times.assign(day=days.dt.strftime("%Y-%m-%d"))
+    holey = [frame.mask(np.arange(30)[:, None] == [[3, -1]]) for frame in (text, times)]
+    holey.append(times.assign(day=days.dt.date.where(days.index != 3, None)))
+    for of_fit in (text, times):
+        model = HierarchicalVAETransformer((1, 2), **TINY).fit(of_fit)
+        written, moments, dates = (model.impute(library(frame)) for frame in holey)
+        as_text = [
+            str(nw.from_native(found)["day"].to_list()[3])[:10] for found in (moments, dates)
+        ]
+        filled = nw.from_native(written)["day"].to_list()[3]
+        assert as_text == [filled] * 2
+        assert read_time(filled) is not None
