@@ -181,8 +181,8 @@ def _as_written(cells, column):
     are_times = [isinstance(cell, datetime.date) and not is_missing(cell) for cell in cells]
     if form is None or not any(are_times):
         return cells
-    times = np.array([cell for cell, is_time in zip(cells, are_times, strict=True) if is_time], "O")
-    written = iter(write_times(numbers_of(times), form))
+    moments = [cell for cell, is_time in zip(cells, are_times, strict=True) if is_time]
+    written = iter(write_times(numbers_of(np.array(moments, "O")), form))
     return [next(written) if is_time else None for is_time in are_times]
 
 
