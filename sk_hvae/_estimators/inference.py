@@ -100,9 +100,10 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         frame or ndarray of shape (n_samples, n_features)
-            A frame like that of ``fit``, if it was given one, with whole numbers rounded. Else an
-            array on the scale of the data: float64 if the rows of ``fit`` were float64 or integers
-            of more than 16 bits, and float32 otherwise, which then holds all of their digits.
+            A frame like that of ``fit``, if it was given one, with columns of whole numbers
+            rounded, and times to the steps of their column, such as whole days. Else an array on
+            the scale of the data: float64 if the rows of ``fit`` were float64 or integers of more
+            than 16 bits, and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -202,9 +203,10 @@ class LatentsMixin(TransformerMixin):
         -------
         frame or ndarray of shape (n_samples, n_features)
             Mean of the data given the latents: a frame like that of ``fit``, if it was given one,
-            with whole numbers rounded. Else an array on the scale of the data: float64 if the rows
-            of ``fit`` were float64 or integers of more than 16 bits, and float32 otherwise, which
-            then holds all of their digits.
+            with columns of whole numbers rounded, and times to the steps of their column, such as
+            whole days. Other numbers lie between the steps of theirs. Else an array on the scale of
+            the data: float64 if the rows of ``fit`` were float64 or integers of more than 16 bits,
+            and float32 otherwise, which then holds all of their digits.
 
         Raises
         ------
@@ -235,6 +237,11 @@ class LatentsMixin(TransformerMixin):
         probable one. At the end of ``fit`` some cells of the training rows are hidden, and what
         they teach corrects numbers further, which stay within the range of their column. Models of
         `MultiRateHVAETransformer`, and those that were trained further, know nothing of this.
+        Numbers with ``Gaussian(scaling="quantile")``, the default of frames, are then rounded to
+        the steps of their column, such as whole numbers or cents, unless a step is more than the
+        standard deviation. So a flag of 0 and 1 in real numbers gets the probability of 1, of
+        which rounding would make 0 in nearly all rows. Columns of a dtype of whole numbers are
+        always rounded, and so are times.
 
         Parameters
         ----------
@@ -625,10 +632,10 @@ class LatentsMixin(TransformerMixin):
 
 def _refuse_text(schema):
     """Raise ValueError if a frame has columns whose cells are no numbers for other programs."""
-    numbers = [] if schema is None else schema.numbers_of(["category"])
+    numbers = [] if schema is None else schema.texts
     if numbers:
         raise ValueError(
             f"{name_columns(numbers, schema.names)} of the frame of fit held text or categories, "
-            "whose codes an ONNX file does not know. Fit to an array of numbers, for example of "
-            "OrdinalEncoder, or use save() or to_torch()."
+            "which an ONNX file does not know how to read. Fit to an array of numbers, for example "
+            "of OrdinalEncoder, or use save() or to_torch()."
         )

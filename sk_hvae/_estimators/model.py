@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import torch
+
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._input.checks import check_rows
 from sk_hvae._sklearn.fitted_state import schema_of
@@ -24,6 +26,8 @@ def model_of(estimator) -> Fitted:
 def as_in_fit(estimator, numbers, index=None):
     """Return rows of numbers as the X of ``fit`` was: a frame if that was one.
 
+    In a frame, times are in the steps of their column, such as whole days.
+
     Parameters
     ----------
     estimator : estimator
@@ -34,7 +38,13 @@ def as_in_fit(estimator, numbers, index=None):
         Labels of the rows, for a frame of pandas.
     """
     schema = schema_of(estimator)
-    return numbers if schema is None else schema.decode(numbers, index)
+    if schema is None:
+        return numbers
+    times = schema.numbers_of(["datetime", "duration", "time"])
+    if times:
+        numbers = numbers.copy()
+        numbers[:, times] = model_of(estimator).nearest(numbers)[:, times]
+    return schema.decode(numbers, index)
 
 
 @contextmanager
@@ -54,8 +64,27 @@ def frame_attribute(estimator, name):
 def check_new_rows(estimator, X):
     """Check X for a fitted estimator; returns `Rows` on the CPU."""
     module = model_of(estimator).module
-    may_miss, unknown = module.missing is not None, estimator.handle_unknown
+    may_miss = module.missing is not None and estimator.missing != "error"
+    unknown = estimator.handle_unknown
     rows = check_rows(estimator, X, reset=False, allow_nan=may_miss, unknown=unknown)
     names = getattr(estimator, "feature_names_in_", None)
-    rows.check(told_by_name(names)(module.likelihood.check))
+    check = told_by_name(names)(module.likelihood.check)
+    try:
+        rows.check(check)
+    except ValueError as error:
+        row = _first_refused(rows, check)
+        raise ValueError(f"{error} The first row with such a cell is row {row}.") from None
     return rows
+
+
+def _first_refused(rows, check):
+    """Return the number of the first row that a check refuses, of which there is one."""
+    passed, refused = 0, len(rows)
+    while refused - passed > 1:
+        middle = (passed + refused) // 2
+        try:
+            check(rows.take(torch.arange(passed, middle)))
+            passed = middle
+        except ValueError:
+            refused = middle
+    return passed

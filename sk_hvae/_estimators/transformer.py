@@ -98,10 +98,10 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     likelihood : "auto", str, Likelihood, dict or list of (likelihood, columns), default="auto"
         Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
         it gives every column what suits its dtype: text, categories and truth values are
-        "categorical"; numbers, datetimes and durations are ``Gaussian(scaling="quantile",
-        sigma="per_feature")``, which follows skewed columns and those that are rounded, and draws
-        values that the column can have. Only pixels of images stay "gaussian". ``columns_`` shows
-        what was chosen. "gaussian" takes raw columns: the model
+        "categorical"; numbers, datetimes, dates that are written as text, and durations are
+        ``Gaussian(scaling="quantile", sigma="per_feature")``, which follows skewed columns
+        and those that are rounded, and draws values that the column can have. Only pixels of images
+        stay "gaussian". ``columns_`` shows what was chosen. "gaussian" takes raw columns: the model
         standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
         in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
         whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
@@ -118,10 +118,13 @@ class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         array, where NaN is often the mistake of a computation. Missing cells do not count in the
         distortion. The encoder is told which
         cells are missing, and reads in their place the values that a factor analysis of the
-        training rows expects. ``impute`` fills them in.
+        training rows expects. ``impute`` fills them in. The model of a frame takes missing cells
+        even if that of ``fit`` had none. With "error" set after ``fit``, missing cells of new rows
+        are an error; a model that was fitted with "error" never takes any.
     handle_unknown : {"error", "missing"}, default="missing"
         What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
-        cell. With "missing", rare categories do no harm in cross-validation.
+        cell. With "missing", rare categories do no harm in cross-validation. It is read whenever
+        rows are, so that it can be set after ``fit``.
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. A layer is given by its number, which is 1
         for z_1. This can be changed without fitting again.

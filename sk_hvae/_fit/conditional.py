@@ -88,7 +88,7 @@ class Condition(NamedTuple):
 
     def _checked(self, value, codes, likelihood):
         """Return a value as the column has it; raises ColumnError if it cannot have it."""
-        self._check_overlap(value, value, likelihood.summary)
+        self._check_overlap(value, value, likelihood)
         likelihood.check(_row_with(likelihood, self.column, value))
         if codes:
             return value
@@ -102,10 +102,8 @@ class Condition(NamedTuple):
 
     def _check_span(self, likelihood):
         """Raise ColumnError unless the column can have a value in the range."""
-        summary = likelihood.summary
-        self._check_overlap(self.low, self.high, summary)
-        low = max(self.low, float(summary.minimum[self.column]))
-        high = min(self.high, float(summary.maximum[self.column]))
+        least, most = self._check_overlap(self.low, self.high, likelihood)
+        low, high = max(self.low, least), min(self.high, most)
         nearest = self._nearest(likelihood, (low + high) / 2)
         if not low <= nearest <= high:
             self._refuse(
@@ -113,15 +111,16 @@ class Condition(NamedTuple):
                 f"nearest is {self.shown(nearest)}."
             )
 
-    def _check_overlap(self, low, high, summary):
-        """Raise ColumnError unless a range meets that of the column in training."""
-        least, most = float(summary.minimum[self.column]), float(summary.maximum[self.column])
+    def _check_overlap(self, low, high, likelihood):
+        """Raise ColumnError unless a range meets that of the column, which is returned."""
+        least, most = (float(limit[self.column]) for limit in likelihood.limits)
         if high < least or low > most:
             asked = self.shown(low) if low == high else f"values {self._asked}"
             self._refuse(
                 f"a condition asks for {asked}, but the rows of fit have values from "
                 f"{self.shown(least)} to {self.shown(most)}."
             )
+        return least, most
 
     def _nearest(self, likelihood, value):
         """Return the nearest value that the column can have."""

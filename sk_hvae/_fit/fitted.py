@@ -195,6 +195,12 @@ class Fitted(Trained):
         """
         return impute(self.in_place(), rows, self.data_dtype, self.refinement)
 
+    def nearest(self, numbers):
+        """Return the nearest values that columns can have, (n, n_features), in the same dtype."""
+        module, rows = self.in_place(), ResidentRows(as_tensor(np.ascontiguousarray(numbers)))
+        out = np.empty_like(numbers)
+        return map_rows(module, rows, module.likelihood.nearest, self.n_features, out)
+
     def sample(self, n_samples, noise, top=None, mean=False):
         """Draw rows, below the units or states ``top`` (n_units,) if these are given."""
         module = self.in_place()

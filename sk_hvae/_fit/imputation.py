@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sk_hvae._data.rows import ResidentRows
+from sk_hvae._data.rows import ResidentRows, to_device
 from sk_hvae._fit.measurement import map_rows
 from sk_hvae._fit.refinement import fit_refinement, refine
 from sk_hvae.nn.latents.gaussian import GaussianLatent
@@ -28,7 +28,8 @@ def impute(module, rows, data_dtype, refinement=None):
     from what is expected of them. The factor analysis that fills in rows for the encoder, see
     ``sk_hvae.nn.missing``, says what these differences mean for the missing cells, and these are
     corrected on the scale of the link. What cells that were hidden have taught then corrects
-    numbers on the scale of the data, see ``sk_hvae._fit.refinement``.
+    numbers on the scale of the data, see ``sk_hvae._fit.refinement``. At last numbers are rounded
+    to values that their column can have, see `Likelihood.rounded`.
 
     Parameters
     ----------
@@ -50,11 +51,11 @@ def impute(module, rows, data_dtype, refinement=None):
     out = np.empty(rows.shape, np.promote_types(data_dtype, rows.float_dtype))
 
     def fill(x):
-        expected = _expect(module, x)
-        if refinement is None:
-            return expected
-        filled = torch.where(x.isnan(), expected.to(x.device), x).cpu().double()
-        return refine(filled, refinement, module.likelihood.summary)
+        expected, likelihood = _expect(module, x), module.likelihood
+        if refinement is not None:
+            filled = torch.where(x.isnan(), expected.to(x.device), x).cpu().double()
+            expected = refine(filled, refinement, likelihood)
+        return likelihood.rounded(to_device(expected, x.device))
 
     first = 0
     for chunk in rows.chunks():

@@ -68,8 +68,10 @@ def fit_refinement(module, x, n_rows, expect, generator):
     filled = torch.stack([_fill_fold(module, x, fold == k, expect) for k in range(_N_FOLDS)])
     if not filled.isfinite().all():
         return None
-    truth = x.cpu().double() - summary.mean
-    filled = filled[:, :, numbers] - summary.mean[numbers]
+    low, high = module.likelihood.limits
+    centre = summary.mean.clamp(low, high)
+    truth = x.cpu().double().clamp(low, high) - centre
+    filled = filled.clamp(low, high)[:, :, numbers] - centre[numbers]
     weights = torch.zeros(1 + x.shape[1], x.shape[1], dtype=torch.float64)
     n_factors = int(module.missing.loadings.any(0).sum())
     with FixedThreads():
@@ -90,7 +92,7 @@ def fit_refinement(module, x, n_rows, expect, generator):
     return weights.numpy()
 
 
-def refine(filled, weights, summary):
+def refine(filled, weights, likelihood):
     """Correct numbers that were filled in, which then stay within the range of their column.
 
     Parameters
@@ -99,17 +101,19 @@ def refine(filled, weights, summary):
         Rows without missing cells, on the CPU.
     weights : ndarray of shape (1 + n_features, n_features)
         See `fit_refinement`. Columns of zeros, such as those of categories, change nothing.
-    summary : DataSummary
-        Of the training rows.
+    likelihood : Likelihood
+        Of the model. Wild values of a column do not count as its range, see `Likelihood.limits`.
 
     Returns
     -------
     Tensor of shape (b, n_features), float64
     """
+    low, high = likelihood.limits
+    centre = likelihood.summary.mean.clamp(low, high)
     offset, slopes = torch.from_numpy(weights[0]), torch.from_numpy(weights[1:])
-    inside = filled.clamp(summary.minimum, summary.maximum)
-    refined = inside + offset + (inside - summary.mean) @ slopes
-    return refined.clamp(summary.minimum, summary.maximum)
+    inside = filled.clamp(low, high)
+    refined = inside + offset + (inside - centre) @ slopes
+    return refined.clamp(low, high)
 
 
 def _fill_fold(module, x, hidden, expect):

@@ -57,7 +57,7 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
         rows = _dataset_rows(X)
         few = rows.take(torch.arange(min(min_rows, len(rows)))).numpy()
         _validate(estimator, few, reset, min_rows)
-    elif _is_file_of_numbers(X) and not _has_categories(estimator):
+    elif _is_file_of_numbers(X) and not _has_text(estimator):
         refuse_more_axes(X.shape)
         # No conversion: a file must not be copied.
         rows = as_rows(_validate(estimator, X, reset, min_rows, dtype=None, order=None))
@@ -66,10 +66,11 @@ def check_rows(estimator, X, *, reset, min_rows=1, allow_nan=False, readings=Non
             array = _as_checked_array(estimator, X, reset, min_rows)
         else:
             array = _encoded(estimator, X, frame, reset, min_rows, unknown)
-        names = getattr(estimator, "feature_names_in_", None)
+        names, schema = getattr(estimator, "feature_names_in_", None), schema_of(estimator)
         if reset and frame is not None and not allow_nan:
-            _refuse_columns_without_values(schema_of(estimator))
-        _check_finite(array, allow_nan, names, np.ma.is_masked(X))
+            _refuse_columns_without_values(schema)
+        allows = "mask" if schema is None else "auto"
+        _check_finite(array, allow_nan, names, np.ma.is_masked(X), allows=allows)
         if reset and allow_nan and not sparse.issparse(array):
             _refuse_empty_columns(array, names)
         return as_rows(array)
@@ -106,26 +107,27 @@ def _as_checked_array(estimator, X, reset, min_rows):
 def _encoded(estimator, X, frame, reset, min_rows, unknown):
     """Return the numbers that rows are by the schema of an estimator."""
     schema = schema_of(estimator)
-    if frame is None and not _has_categories(estimator):
+    if frame is None and not _has_text(estimator):
         return _as_checked_array(estimator, X, reset, min_rows)
     if frame is None:
         X = _as_array_of_any(X)
-        columns = list(X.T)
+        columns, zoned = list(X.T), ()
     else:
         columns = [array_of(column) for column in frame.columns]
+        zoned = frame.zoned
     # The frame has the names of the columns, the array of its numbers has not.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    numbers = schema.encode(columns, unknown) if columns else np.empty((X.shape[0], 0))
+    numbers = schema.encode(columns, unknown, zoned) if columns else np.empty((X.shape[0], 0))
     if reset:
         patterns = MissingPatterns.among(np.isnan(numbers))
         set_schema(estimator, schema._replace(patterns=patterns))
     return check_array(numbers, input_name="X", estimator=estimator, **_format(min_rows))
 
 
-def _has_categories(estimator):
+def _has_text(estimator):
     """Tell whether an estimator was fitted to columns whose cells are no numbers."""
     schema = schema_of(estimator)
-    return schema is not None and bool(schema.numbers_of(["category"]))
+    return schema is not None and bool(schema.texts)
 
 
 def _as_array_of_any(X):
@@ -163,11 +165,12 @@ def _dataset_rows(dataset):
         ) from error
 
 
-def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
+def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False, allows="mask"):
     """Raise ValueError if cells are infinite, or missing where none may be.
 
     The message says where such cells are and how many there are. If the array is only a part of
-    the rows, it names the columns alone, because the rest is not known.
+    the rows, it names the columns alone, because the rest is not known. ``allows`` is the value of
+    ``missing`` that would let cells be missing.
     """
     try:
         assert_all_finite(array.data if sparse.issparse(array) else array, allow_nan=allow_nan)
@@ -176,19 +179,19 @@ def _check_finite(array, allow_nan, names=None, is_masked=False, is_part=False):
         if len(missing) and not allow_nan:
             kind = "masked cells" if is_masked else "NaN"
             where = name_columns(np.unique(missing), names) if is_part else _count(missing, names)
-            raise ValueError(_missing_found(kind, where)) from None
+            raise ValueError(_missing_found(kind, where, allows)) from None
         rows, columns, values = _cells(array, np.isinf)
         others = f" (and {len(rows) - 1} more such cells)" if len(rows) > 1 else ""
         raise ValueError(
             f"X contains infinity: {values[0]} in {'' if is_part else f'row {rows[0]}, '}column "
-            f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN and "
-            "set missing='mask'."
+            f"{name_column(columns[0], names)}{others}. Correct such cells, or make them NaN"
+            f"{'' if allow_nan else f' and set missing={allows!r} before fit'}."
         ) from None
 
 
-def _missing_found(kind, where):
+def _missing_found(kind, where, allows):
     return (
-        f"X contains {kind}: {where}. missing='mask' takes NaN, None, NA, NaT and masked "
+        f"X contains {kind}: {where}. missing={allows!r} takes NaN, None, NA, NaT and masked "
         "cells as missing: set it before fit, or fill the cells in."
     )
 
@@ -198,7 +201,7 @@ def _refuse_columns_without_values(schema):
     empty = schema.numbers_of(["empty"])
     if empty:
         where = _count(np.repeat(empty, schema.n_rows), schema.names)
-        raise ValueError(_missing_found("NaN", where))
+        raise ValueError(_missing_found("NaN", where, "auto"))
 
 
 def _cells(array, is_sought):

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_hvae._input.written_times import is_form
+
 KINDS = ("number", "category", "datetime", "duration", "time", "empty")
 """Kinds of columns."""
 PYTHON_TYPES: dict[str, Any] = {
@@ -46,6 +48,8 @@ class Column(NamedTuple):
     hole : {"nan", "NA", "NaT"} or None
         What a missing cell is where the dtype leaves a choice, as that of objects does; None is
         Python's None, or what the dtype has.
+    form : str or None
+        How datetimes are written, if the cells are text, see `sk_hvae._input.written_times`.
     """
 
     name: Any
@@ -55,6 +59,12 @@ class Column(NamedTuple):
     categories: tuple[Any, ...] | None
     n_missing: int
     hole: str | None = None
+    form: str | None = None
+
+    @property
+    def is_text(self):
+        """Whether its cells are no numbers for those who know nothing of the column."""
+        return self.kind == "category" or self.form is not None
 
 
 def check_column(column):
@@ -63,6 +73,7 @@ def check_column(column):
     right = column.kind in KINDS and column.cell in (None, *CELLS)
     right = right and column.hole in (None, "nan", *HOLES.values())
     right = right and type(column.n_missing) is int and type(column.dtype) in (str, dict)
+    right = right and (column.form is None or (column.kind == "datetime" and is_form(column.form)))
     kinds = (tuple,) if is_named else (tuple, type(None))
     right = right and type(column.categories) in kinds and (is_named or _are_codes(column))
     if not right or (is_named and len(set(column.categories)) != len(column.categories)):

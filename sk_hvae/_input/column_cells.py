@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from sk_hvae._extras import import_extra
-from sk_hvae._input.dtypes import range_of
+from sk_hvae._input.dtypes import are_dates, range_of
+from sk_hvae._input.written_times import write_times
 
 _TIMES = {"datetime": "M8[us]", "duration": "m8[us]"}
 """Kinds of columns of times, and how their numbers turn into cells again.
 
 Microseconds are what float64 still tells apart in seconds since 1970.
 """
-_MICROSECONDS = 1e6
+_MICROSECONDS, _DAY = 1e6, 86400.0
 _EPOCH = datetime.datetime(1970, 1, 1)
 _FROM_NUMBER: dict[str | None, Any] = {
     None: float,
@@ -33,6 +34,11 @@ def cells_of(column, numbers):
     if column.kind == "category":
         names = (*column.categories, hole)  # The last one is missing.
         return [names[code] for code in np.where(is_missing, -1, numbers).astype(int).tolist()]
+    if column.form is not None:
+        texts = iter(write_times(numbers[~is_missing], column.form))
+        return [hole if missing else next(texts) for missing in is_missing.tolist()]
+    if column.cell == "date" or are_dates(column.dtype):
+        numbers = _in_whole_days(numbers)
     if column.kind in _TIMES and column.cell is None:
         return _times_of(column.kind, numbers)
     if column.kind in _TIMES:
@@ -62,6 +68,10 @@ def _restored_hole(name):
     if name in (None, "nan"):
         return float("nan") if name else None
     return getattr(import_extra("pandas", "frames of the kind that fit was given", "pandas"), name)
+
+
+def _in_whole_days(numbers):
+    return np.rint(numbers.astype(float) / _DAY) * _DAY
 
 
 def _times_of(kind, numbers):

@@ -7,7 +7,10 @@ from sk_hvae._input.column import HOLES, PYTHON_TYPES, Column
 from sk_hvae._input.dtypes import describe_dtype, dtype_of_categories, restore_dtype
 from sk_hvae._input.frames import array_of, dtype_of
 from sk_hvae._input.tables import name_column
+from sk_hvae._input.written_times import form_of_all
 
+# Of one date, or of two, categories say as much as times do.
+_FEWEST_WRITTEN = 3
 KIND_OF_MEANING = {
     "numbers": "number",
     "datetimes": "datetime",
@@ -24,7 +27,8 @@ def learn_column(series, number, frame, reading):
         array = array_of(series)
         different, n_missing = _different(array)
         hole = _hole(series, array, frame.library) if n_missing else None
-        kind = _kind_of(series.dtype, array, different, reading)
+        form = _form_of_times(series.dtype, different, reading)
+        kind = "datetime" if form else _kind_of(series.dtype, array, different, reading)
     except (TypeError, ValueError) as error:
         kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
         raise kind_of_error(
@@ -40,7 +44,7 @@ def learn_column(series, number, frame, reading):
         return Column(name, described, kind, None, categories, n_missing, hole)
     cell = _type_of_cells(series.dtype, different)
     codes = tuple(sorted(different)) if kind == "number" and reading == "categories" else None
-    return Column(name, dtype_of_categories(described), kind, cell, codes, n_missing, hole)
+    return Column(name, dtype_of_categories(described), kind, cell, codes, n_missing, hole, form)
 
 
 def _described(dtype, library):
@@ -78,6 +82,17 @@ def _hole(series, array, library):
         return None
     hole = next(cell for cell in array.tolist() if is_missing(cell))
     return "nan" if isinstance(hole, float) else HOLES.get(type(hole).__name__)
+
+
+def _form_of_times(dtype, different, reading):
+    """Return the form of a column of text that tells dates or times, or None if it is none."""
+    import narwhals.stable.v2 as nw
+
+    if not different or dtype not in (nw.String, nw.Object) or reading == "categories":
+        return None
+    if reading is None and len(different) < _FEWEST_WRITTEN:
+        return None
+    return form_of_all(different)
 
 
 def _kind_of(dtype, array, different, reading):

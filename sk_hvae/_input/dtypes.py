@@ -76,6 +76,13 @@ def range_of(description):
     return (0, 2**n_bits - 1) if is_unsigned else (-(2 ** (n_bits - 1)), 2 ** (n_bits - 1) - 1)
 
 
+def are_dates(description):
+    """Tell whether a dtype that was described is one of dates without a time of day."""
+    if isinstance(description, dict):
+        return "arrow" in description and are_dates(description["arrow"])
+    return description in ("Date", "date32[day]", "date64[ms]")
+
+
 def zone_of(description):
     """Name the time zone of a dtype of times that was described; None if it has none."""
     if isinstance(description, str):

@@ -1,6 +1,7 @@
 """Frames of pandas, polars, pyarrow and what narwhals knows else: read by column, and made anew."""
 
 import contextlib
+import datetime
 import sys
 from typing import Any, NamedTuple
 
@@ -8,7 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from sk_hvae._extras import import_extra
+from sk_hvae._input.cells import is_missing, numbers_of
 from sk_hvae._input.dtypes import restore_dtype
+from sk_hvae._input.written_times import form_of_all, read_time, write_times
 
 LIBRARIES = ("pandas", "polars", "pyarrow")
 """Libraries whose frames can be made."""
@@ -38,6 +41,11 @@ class Frame(NamedTuple):
     def text_names(self):
         """Names of the columns if all are text, else None; as scikit-learn's feature names."""
         return self.names if all(isinstance(name, str) for name in self.names) else None
+
+    @property
+    def zoned(self):
+        """Numbers of the columns of datetimes whose dtype has a time zone."""
+        return [n for n, column in enumerate(self.columns) if getattr(column.dtype, "time_zone", 0)]
 
 
 def read_frame(X):
@@ -107,7 +115,7 @@ def _filled(column, other, library):
     is_there = _is_there(column)
     if is_there.all():
         return column.to_native()
-    others = _in_time_zone(other, column.dtype).to_list()
+    others = _as_written(_in_time_zone(other, column.dtype).to_list(), column)
     known = is_there.to_numpy() | _is_there(other).to_numpy()
     made = column
     for attempt in (_filled_in_place, _made_of_cells, _found_for_cells):
@@ -151,16 +159,31 @@ def _is_there(column):
 
 
 def _in_time_zone(column, dtype):
-    """Return a column of times in the zone of a dtype; without a zone they are those of UTC."""
+    """Return a column in the time zone of a dtype, if both are of datetimes with a zone."""
     import narwhals.stable.v2 as nw
 
-    if not isinstance(dtype, nw.Datetime) or not isinstance(column.dtype, nw.Datetime):
+    if not all(isinstance(own, nw.Datetime) and own.time_zone for own in (dtype, column.dtype)):
         return column
-    if column.dtype.time_zone is None:
-        column = column.dt.replace_time_zone("UTC")
-    if dtype.time_zone is None:
-        return column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column.dt.convert_time_zone(dtype.time_zone)
+
+
+def _as_written(cells, column):
+    """Return times as text if those of a column are, and text as times if those are none."""
+    import narwhals.stable.v2 as nw
+
+    if column.dtype in (nw.Datetime, nw.Date) and any(isinstance(cell, str) for cell in cells):
+        times = [read_time(cell) if isinstance(cell, str) else cell for cell in cells]
+        return [time and time.date() for time in times] if column.dtype == nw.Date else times
+    if column.dtype not in (nw.String, nw.Object):
+        return cells
+    texts = {cell for cell in column.to_list() if isinstance(cell, str)}
+    form = form_of_all([*texts]) if texts else None
+    are_times = [isinstance(cell, datetime.date) and not is_missing(cell) for cell in cells]
+    if form is None or not any(are_times):
+        return cells
+    moments = [cell for cell, is_time in zip(cells, are_times, strict=True) if is_time]
+    written = iter(write_times(numbers_of(np.array(moments, "O")), form))
+    return [next(written) if is_time else None for is_time in are_times]
 
 
 def dtype_of(column):

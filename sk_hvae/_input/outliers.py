@@ -5,20 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-# The limits trade warnings that help against false alarms; tests/_input/test_outliers.py has
-# examples of both. At most this share of a column's cells may be wild, or this many cells of a
-# small table, but never more than a tenth: more cells than that are a part of the data, not a
-# mistake.
-_FEW_ROWS, _FEWEST_CELLS, _MOST_ROWS = 0.05, 3, 0.1
-# Wild cells are this many times as far from the median as all others. The tails of skewed columns,
-# such as incomes, have no such gap.
-_GAP = 10.0
-# Without its wild cells the scale of a column falls below this share: with them, the differences
-# between all other cells count for less than a fifth of what they should.
-_LOST_SCALE = 0.2
-# At least this share of the other cells differs from the median. In a sparse column, or in one with
-# a rare flag, the few cells that differ are what the column is about.
-_LEAST_VARIED = 0.05
+from sk_hvae.nn.likelihoods.wild import LEAST_VARIED, LOST_SCALE, most_wild, n_before_gap
+
 # A column is looked at closely only if its quartiles, in a sample of rows, are less than this many
 # standard deviations apart; those of a Gaussian are 1.35 apart. Most tables have no such column,
 # and their rows need not be read again.
@@ -76,8 +64,7 @@ def find_wild_cells(rows, likelihood):
     list of WildCell
         Ordered by row, then by column.
     """
-    few = max(_FEWEST_CELLS, int(_FEW_ROWS * len(rows)))
-    n_wild = max(1, min(few, int(_MOST_ROWS * len(rows))))
+    n_wild = most_wild(len(rows))
     most = max(1, min(_SAMPLED_ROWS, _SAMPLED_ELEMENTS // rows.shape[1]))
     some = rows.every(math.ceil(len(rows) / most)).cpu().double()
     columns = _suspects(likelihood, some)
@@ -85,12 +72,12 @@ def find_wild_cells(rows, likelihood):
         return []
     median = some[:, columns].nanmedian(0).values
     farthest = _farthest(rows, columns, median, n_wild + 1)
-    n_apart = _n_before_gap(farthest.distances)
+    n_apart = n_before_gap(farthest.distances)
     spread = _spread(rows, columns, median, farthest.distances.gather(0, n_apart[None])[0])
     std = likelihood.summary.std
     without = std.index_copy(0, columns, spread.near)
-    shrinks = likelihood.scales(without) < _LOST_SCALE * likelihood.scales(std)
-    lost = (spread.near > 0) & (spread.varied >= _LEAST_VARIED) & shrinks[columns]
+    shrinks = likelihood.scales(without) < LOST_SCALE * likelihood.scales(std)
+    lost = (spread.near > 0) & (spread.varied >= LEAST_VARIED) & shrinks[columns]
     is_wild = lost & (torch.arange(n_wild)[:, None] < n_apart)
     cells = [
         WildCell(
@@ -132,11 +119,12 @@ def describe_wild_cells(cells, name_of):
     ]
     return (
         "a few cells of X are so many standard deviations of the other rows away from these that "
-        "they alone make the mean and the spread of their columns, and differences between the "
-        f"other rows may hardly count: {'; '.join(shown)}"
-        f"{_and_more(len(by_row) - _SHOWN_ROWS, 'row')}. Correct them, leave these rows out, put "
-        "NaN for the cells with missing='mask', or transform the column first, for example by "
-        "QuantileTransformer or a logarithm."
+        "they alone make the mean and the spread of their columns, and may be mistakes: "
+        f"{'; '.join(shown)}{_and_more(len(by_row) - _SHOWN_ROWS, 'row')}. Correct them, leave "
+        "these rows out, or make them NaN, in an array with missing='mask'. If they are right, use "
+        "Gaussian(scaling='quantile'), as a frame does by default: samples and what is filled in "
+        "then keep to the other rows. With other scales, differences between the other rows may "
+        "hardly count."
     )
 
 
@@ -171,13 +159,6 @@ class _Spread(NamedTuple):
 
     near: torch.Tensor
     varied: torch.Tensor
-
-
-def _n_before_gap(distances):
-    """Count the cells of columns before the last gap in falling distances (n, n_columns)."""
-    is_gap = distances[:-1] >= _GAP * distances[1:]
-    numbers = torch.arange(1, len(distances))[:, None]
-    return (is_gap * numbers).amax(0)
 
 
 def _parts(rows, columns, median):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import reprlib
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from sk_hvae._input.column_cells import cells_of
 from sk_hvae._input.column_kinds import learn_column
 from sk_hvae._input.dtypes import restore_dtype
 from sk_hvae._input.frames import LIBRARIES, make_frame
+from sk_hvae._input.later_times import read_times
 from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.single_values import listed
 from sk_hvae._input.tables import columns_as_numbers, name_column
 
+_IF_TEXT = "Convert the column, for example by pandas.to_numeric, or fit"
 # A message stays readable if it lists no more than these.
 _LISTED = 5
 
@@ -104,11 +107,16 @@ class Schema(NamedTuple):
         """Whether cells were missing at fit, beside those of empty columns."""
         return any(column.n_missing for column in self.columns if column.kind != "empty")
 
+    @property
+    def texts(self):
+        """Numbers of the columns whose cells are no numbers."""
+        return [number for number, column in enumerate(self.columns) if column.is_text]
+
     def numbers_of(self, kinds):
         """Return the numbers of the columns of some kinds."""
         return [number for number, column in enumerate(self.columns) if column.kind in kinds]
 
-    def encode(self, arrays, unknown="error"):
+    def encode(self, arrays, unknown="error", zoned=()):
         """Turn the cells of columns into numbers.
 
         Parameters
@@ -116,7 +124,9 @@ class Schema(NamedTuple):
         arrays : sequence of ndarray
             One for each column, of any dtype.
         unknown : {"error", "missing"}, default="error"
-            What categories are that were not there at fit.
+            What categories are that were not there at fit, and text that tells no time.
+        zoned : collection of int, default=()
+            Numbers of the columns whose dtype has a time zone.
 
         Returns
         -------
@@ -135,14 +145,19 @@ class Schema(NamedTuple):
             if self.columns[number].kind not in ("category", "empty")
         }
         for number, array in plain.items():
-            if self.columns[number].kind == "number" and array.dtype.kind in "Mm":
-                name = name_column(number, self.names)
+            name, kind = name_column(number, self.names), self.columns[number].kind
+            if kind == "number" and array.dtype.kind in "Mm":
                 raise ValueError(f"column {name} of X holds times; in fit it held numbers.")
-        turned = columns_as_numbers(plain, self.names)
+            if kind != "number" and _are_numbers(array):
+                raise ValueError(f"column {name} of X holds numbers; in fit it held {kind}s.")
+        for number in self.numbers_of(["datetime"]):
+            with _naming(name_column(number, self.names)):
+                has_zone = number in zoned
+                plain[number] = read_times(self.columns[number], plain[number], has_zone, unknown)
+        turned = columns_as_numbers(plain, self.names, _IF_TEXT)
         for number in self.numbers_of(["number"]):
-            codes = self.columns[number].categories
-            if codes is not None and unknown == "missing":
-                turned[number] = _known_or_missing(turned[number], codes)
+            if self.columns[number].categories is not None:
+                turned[number] = self._known_numbers(number, turned[number], unknown)
         for number in self.numbers_of(["category"]):
             turned[number] = self._codes(number, arrays[number], unknown)
         for number in self.numbers_of(["empty"]):
@@ -170,6 +185,17 @@ class Schema(NamedTuple):
             raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
         return np.where(is_strange, np.nan, numbers)
 
+    def _known_numbers(self, number, cells, unknown):
+        """Return the cells of a column of numbers that are categories."""
+        column = self.columns[number]
+        are_strange = ~(np.isin(cells, column.categories) | np.isnan(cells))
+        if not are_strange.any():
+            return cells
+        if unknown == "error":
+            strange = set(cells[are_strange].tolist())
+            raise ValueError(_unknown_found(strange, column, name_column(number, self.names)))
+        return np.where(are_strange, np.nan, cells)
+
     def decode(self, numbers, index=None):
         """Make a frame of numbers.
 
@@ -194,9 +220,18 @@ class Schema(NamedTuple):
         return [cells_of(column, values) for column, values in pairs]
 
 
-def _known_or_missing(numbers, codes):
-    are_known = np.isin(numbers, codes)
-    return numbers if are_known.all() else np.where(are_known, numbers, np.nan)
+def _are_numbers(array):
+    """Tell whether an array holds any number; a column without any value may be of numbers."""
+    return array.ndim == 1 and array.dtype.kind in "iuf" and not np.isnan(array).all()
+
+
+@contextmanager
+def _naming(name):
+    """Name the column in what a ValueError says of it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"column {name} of X {error}") from error
 
 
 def _are_of_other_kind(cells, categories):
@@ -208,7 +243,7 @@ def _are_of_other_kind(cells, categories):
 
 def _unknown_found(strange, column, name):
     found = ", ".join(sorted(map(reprlib.repr, strange))[:_LISTED])
-    advice = "handle_unknown='missing' takes unknown categories as missing cells."
+    advice = "handle_unknown='missing' takes them as missing cells, unless missing='error'."
     if _are_of_other_kind(strange, column.categories):
         advice = "These are of another type, as text and numbers are; convert the column as in fit."
     return (

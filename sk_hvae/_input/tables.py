@@ -138,7 +138,7 @@ def _unmasked(array):
     return data
 
 
-def columns_as_numbers(columns, names):
+def columns_as_numbers(columns, names, if_text="Pass a frame, of pandas or polars,"):
     """Turn columns of any dtype into numbers.
 
     Parameters
@@ -147,6 +147,8 @@ def columns_as_numbers(columns, names):
         Some columns of a table, by their numbers.
     names : sequence or None
         Names of all columns of the table, for messages.
+    if_text : str, default="Pass a frame, of pandas or polars,"
+        What a message advises if columns hold text, and "with" which likelihoods.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def columns_as_numbers(columns, names):
         except (TypeError, ValueError) as error:
             raise type(error)(_no_numbers(column, name_column(number, names), error)) from error
     if texts:
-        raise ValueError(_text_found(texts, names))
+        raise ValueError(_text_found(texts, names, if_text))
     return turned
 
 
@@ -183,13 +185,12 @@ def _no_numbers(column, name, error):
     )
 
 
-def _text_found(texts, names):
+def _text_found(texts, names, if_text):
     columns = list(texts)
     first = name_column(columns[0], names)
     verb = "holds" if len(columns) == 1 else "hold"
     return (
         f"{name_columns(columns, names)} of X {verb} text: could not convert string "
-        f"{texts[columns[0]]!r} in column {first} to a number. Pass a frame, of pandas or polars, "
-        "with likelihood='auto', which takes text as categories, or with "
-        f"likelihood={{{first}: 'categorical'}}."
+        f"{texts[columns[0]]!r} in column {first} to a number. {if_text} with likelihood='auto', "
+        f"which takes text as categories, or with likelihood={{{first}: 'categorical'}}."
     )

@@ -117,8 +117,8 @@ def gaussian_rate_distortion(X: MatrixLike, rates: ArrayLike) -> Any:
     if np.isnan(data).any():
         raise ValueError(
             f"gaussian_rate_distortion needs all cells of X; {int(np.isnan(data).sum())} are "
-            "missing. Leave their rows out, or fill them in, for example by the reconstruct of an "
-            "estimator with missing='mask'."
+            "missing. Leave their rows out, or fill them in, for example by the impute of an "
+            "estimator."
         )
     rates = np.asarray(rates, dtype=float)
     if not ((rates >= 0) & np.isfinite(rates)).all():

@@ -5,8 +5,10 @@ import numpy as np
 from sk_hvae._input.cells import is_missing
 from sk_hvae._input.tables import as_numbers
 
-# More colours could not be told apart.
-_MOST_COLOURS = 20
+# The colours of matplotlib's palettes without their greys, which mean what is missing or rare. More
+# colours could not be told apart.
+_PALETTES = {"tab10": (*range(7), 8, 9), "tab20": (*range(14), *range(16, 20))}
+_MOST_COLOURS = len(_PALETTES["tab20"])
 # Areas of dots, in square points: all dots together, and the least and most of each.
 _TOTAL_AREA, _AREAS = 2e4, (2.0, 25.0)
 # Of the numbers on either side, those that share the colour at the end of the bar, in percent: a
@@ -79,23 +81,31 @@ def _scatter_numbers(ax, points, numbers, name, style, are_dates):
 
 
 def _scatter_labels(ax, points, texts, name, style):
-    """Draw points by label: the most frequent labels have colours, in the order of their names."""
-    from matplotlib import colormaps
+    """Draw points by label: the most frequent labels have colours, in the order of their names.
 
+    If there are more labels than colours, the rarest are grey, as "other".
+    """
     labels, member, counts = np.unique(texts, return_inverse=True, return_counts=True)
     counts = np.where(labels == _MISSING, 0, counts)
     n_colours = _MOST_COLOURS - 1 if np.count_nonzero(counts) > _MOST_COLOURS else _MOST_COLOURS
     most = np.argsort(-counts, kind="stable")[:n_colours]
     shown = _in_order(labels, most[counts[most] > 0])
-    palette = colormaps["tab10" if len(shown) <= 10 else "tab20"](range(len(shown)))
     colours = np.tile(_GREY, (len(labels), 1))
-    colours[shown] = palette[:, :3]
+    colours[shown] = _palette(len(shown))
     ax.scatter(*points.T, c=colours[member], **style)
     rest = _MISSING if np.count_nonzero(counts) == len(shown) else _OTHER
     entries = [(labels[number], colours[number]) for number in shown]
     entries += [(rest, _GREY)] * (len(shown) < len(labels))
     dots = [ax.scatter([], [], color=[colour], label=label) for label, colour in entries]
     ax.legend(handles=dots, title=name, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _palette(n):
+    """Return n colours of the smallest palette that has as many, (n, 3)."""
+    from matplotlib import colormaps
+
+    name = next(name for name, numbers in _PALETTES.items() if len(numbers) >= n)
+    return colormaps[name](_PALETTES[name][:n])[:, :3]
 
 
 def _in_order(labels, numbers):

@@ -105,7 +105,7 @@ class MapDisplay(Display):
             finding neighbours and grows with the square of their number: seconds for 20,000.
         y : array-like of shape (n_samples,), str or int, default=None
             What gives the rows their colours: labels or numbers, or the name or number of a column
-            of X. Numbers that are not whole, or that have more than 20 different values, get a
+            of X. Numbers that are not whole, or that have more than 18 different values, get a
             colour bar, everything else gets a legend. None draws all rows alike.
         n_neighbors : int, default=15
             Number of neighbours that attract each row. With more of them, the map shows large

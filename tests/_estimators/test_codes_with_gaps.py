@@ -98,8 +98,8 @@ def test_an_unknown_code_is_told_with_its_column(kind, code):
     new = X.copy()
     new.loc[3, "colour"] = code
     match = (
-        rf"^column 'colour' of X: likelihood='categorical' knows the codes -2, 0, 40, 300; found "
-        rf"{code}\. Fit on rows that have all categories, or mark unknown ones as missing"
+        rf"^column 'colour' of X has the unknown categories {code}\.0; in fit it had -2\.0, 0\.0, "
+        r"40\.0, 300\.0\. handle_unknown='missing' takes them as missing cells"
     )
     for use in (model.transform, model.score, model.reconstruct, model.rates):
         with pytest.raises(ValueError, match=match):

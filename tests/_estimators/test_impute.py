@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sk_hvae import HierarchicalVAETransformer
+from sk_hvae._estimators.model import check_new_rows, model_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -46,7 +47,6 @@ FRAMES = {
     "nullable": NULLABLE,
     "short": holey(NULLABLE.astype({"age": "Int8", "weight": "Float32"})),
     "seconds": holey(whole().astype({"age": float, "paid": object, "since": "datetime64[s]"})),
-    "in Oslo": holey(NULLABLE.assign(since=NULLABLE["since"].dt.tz_localize("Europe/Oslo"))),
     "categories": holey(NULLABLE.astype({"city": "category"})),
     "pyarrow in pandas": holey(whole().convert_dtypes(dtype_backend="pyarrow")),
     "polars": pl.from_pandas(NULLABLE),
@@ -112,11 +112,62 @@ def test_what_is_filled_in_is_the_same_in_every_library(models):
         np.testing.assert_allclose(found["weight"], expected["weight"], rtol=1e-6)
 
 
-def test_times_without_a_zone_are_those_of_utc(models):
-    model = models["pandas"]
-    plain, zoned = (model.impute(FRAMES[name])["since"].iloc[4] for name in ("nullable", "in Oslo"))
-    # The row is the same otherwise.
-    assert zoned == plain.tz_localize("UTC")
+def test_times_are_filled_in_in_the_zone_of_the_rows():
+    frame = FRAMES["nullable"]
+    frame = frame.assign(since=frame["since"].dt.tz_localize("Europe/Oslo"))
+    model = HierarchicalVAETransformer((1, 2), **TINY).fit(frame)
+    in_tokyo = frame.assign(since=frame["since"].dt.tz_convert("Asia/Tokyo"))
+    found = model.impute(in_tokyo)["since"]
+    assert found.dtype == in_tokyo["since"].dtype
+    assert found.iloc[4] == model.impute(frame)["since"].iloc[4]
+
+
+def test_numbers_are_filled_in_on_the_grid_of_their_column():
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=200)
+    day = START + pd.to_timedelta((100 + 30 * hidden).round(), "D")
+    frame = pd.DataFrame(
+        {
+            "age": (40 + 10 * hidden).round(),
+            "paid": np.exp(2 + hidden).round(2),
+            "size": 250 * (20 + 3 * hidden).round(),
+            "day": day,
+            "text": day.strftime("%Y-%m-%d"),
+            "wait": pd.to_timedelta((9 + hidden).round(), "h"),
+            "real": hidden,
+            "flag": (hidden + random.normal(size=200) > 0).astype(float),
+        }
+    )
+    holes = random.random(frame.shape) < 0.2
+    frame = frame.mask(holes)
+    model = HierarchicalVAETransformer((1, 2), **TINY).fit(frame)
+    found = model.impute(frame)
+    assert (found["age"] == found["age"].round()).all()
+    assert (found["paid"] == found["paid"].round(2)).all()
+    assert (found["size"] % 250 == 0).all()
+    assert (found["day"] == found["day"].dt.normalize()).all()
+    assert found["text"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
+    assert (found["wait"] == found["wait"].dt.round("h")).all()
+    is_hidden = holes[:, 6]
+    assert (found["real"] != found["real"].round(2))[is_hidden].all()
+    # Rounding would make a lot of a flag that is known by halves.
+    assert found["flag"][holes[:, 7]].between(0.01, 0.99, inclusive="neither").any()
+
+
+def test_reconstructed_times_are_on_the_grid_of_their_column():
+    day = pd.Series(pd.date_range("2021-01-01", periods=N_ROWS))
+    frame = pd.DataFrame({"day": day, "date": day.dt.date, "x": np.arange(float(N_ROWS))})
+    model = HierarchicalVAETransformer((1, 2), **TINY).fit(frame)
+    for found in (model.reconstruct(frame), model.sample(20, mean=True)):
+        assert (found["day"] == found["day"].dt.normalize()).all()
+    # No grid is known here, but days are what the type has.
+    frame = pd.DataFrame({"date": day.dt.date})
+    model = HierarchicalVAETransformer((1, 2), likelihood="gaussian", **TINY).fit(frame)
+    decoded = model.inverse_transform(model.transform(frame))["date"]
+    seconds = model_of(model).reconstruct(check_new_rows(model, frame), 1)[:, 0]
+    assert decoded.tolist() == [
+        dt.date(1970, 1, 1) + dt.timedelta(days=round(s / 86400)) for s in seconds
+    ]
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])

@@ -41,25 +41,25 @@ def learn(x, expected, n_factors=0):
     """Learn from a model that expects the same of rows whatever is hidden."""
     module = module_for(x, n_factors)
     weights = fit_refinement(module, x, len(x), lambda _: expected, generator())
-    return weights, module.likelihood.summary
+    return weights, module.likelihood
 
 
 def test_a_column_is_regressed_on_the_others(x):
     expected = x.clone()
     expected[:, 3] = 7
-    weights, summary = learn(x, expected)
+    weights, likelihood = learn(x, expected)
     others = np.column_stack((np.ones(N_ROWS), x[:, :3]))
     truth = others @ np.linalg.lstsq(others, x[:, 3].numpy(), rcond=None)[0]
     truth = truth.clip(x[:, 3].numpy().min(), x[:, 3].numpy().max())
-    refined = refine(expected, weights, summary)
+    refined = refine(expected, weights, likelihood)
     np.testing.assert_allclose(refined[:, 3], truth, atol=0.2)
     np.testing.assert_allclose(refined[:, :3], x[:, :3], atol=1e-3)
 
 
 def test_what_tells_nothing_becomes_the_mean():
     x, noise = 10 + 5 * torch.randn(2, N_ROWS, N_COLUMNS, generator=generator()).double()
-    weights, summary = learn(x, noise, n_factors=4)
-    refined = refine(noise, weights, summary)
+    weights, likelihood = learn(x, noise, n_factors=4)
+    refined = refine(noise, weights, likelihood)
     assert (refined - x.mean(0)).std() < 0.1 * noise.std()
 
 
@@ -73,8 +73,8 @@ def test_more_factors_draw_closer_to_the_mean(x):
 
 
 def test_refined_numbers_are_within_their_range(x):
-    weights, summary = learn(x, x + 1)
-    refined = refine(x * torch.tensor([1e6, 1, -1e6, 1]), weights, summary)
+    weights, likelihood = learn(x, x + 1)
+    refined = refine(x * torch.tensor([1e6, 1, -1e6, 1]), weights, likelihood)
     assert (refined >= x.amin(0)).all()
     assert (refined <= x.amax(0)).all()
 

@@ -331,3 +331,19 @@ def test_an_estimator_keeps_held_out_rows_out_of_the_quantiles_but_on_the_grid()
     assert (draws <= x.max(0)).all()
     assert np.array_equal(draws[:, 1], np.round(draws[:, 1], 4))
     assert set(draws[:, 2]) == {0.0, 1.0}
+
+
+def test_expectations_are_rounded_where_a_step_is_less_than_the_deviation():
+    random = torch.Generator().manual_seed(0)
+    whole = (30 * torch.randn(200, 1, generator=random)).round().double()
+    flag = (torch.rand(200, 1, generator=random) < 0.3).double()
+    real = torch.randn(200, 1, generator=random).double()
+    x = torch.cat((whole, flag, real), 1)
+    likelihood = PerColumn([(Gaussian(scaling="quantile"), [0, 1, 2])])
+    likelihood.adapt(DataSummary.of([x]))
+    expected = torch.tensor([[3.4, 0.3, 0.123456], [1e9, 0.7, 0.5]]).double()
+    wanted = expected.clone()
+    wanted[:, 0] = torch.tensor([3.0, whole.max()])
+    assert torch.equal(likelihood.rounded(expected), wanted)
+    linear = Gaussian().adapt(DataSummary.of([x]))
+    assert torch.equal(linear.rounded(expected), expected)

@@ -68,6 +68,16 @@ class TestWhichAreRare:
         assert adapted(x, max_categories=4).code.tolist() == [2, 0]
         assert adapted(x, max_categories=5).code.tolist() == [0, 1, 2, 3, 4]
 
+    def test_those_that_occur_once_are_if_most_rows_have_one(self):
+        def outputs(n_once, n_others, **params):
+            x = [*range(n_once), *np.repeat([98, 99], n_others).tolist()]
+            return adapted(np.array(x, dtype=float)[:, None], **params).code.tolist()
+
+        assert outputs(12, 5) == [98, 99, 0]  # a group comes last
+        assert outputs(12, 6) == [*range(12), 98, 99]  # half of the rows
+        assert outputs(9, 2) == [*range(9), 98, 99]  # nine rows may be so by chance
+        assert outputs(12, 5, max_categories=None) == [*range(12), 98, 99]
+
     def test_without_counts_none_is_rare(self):
         summary = DataSummary.of([torch.tensor(X)])
         unknown = summary._replace(codes=summary.codes * torch.tensor([1, 1, 0]))

@@ -135,18 +135,26 @@ class TestColours:
         known = numbers[numbers >= 0.1]
         assert coloured.get_clim() == pytest.approx(tuple(np.percentile(known, [2, 98])))
 
+    @pytest.mark.parametrize("n_labels", [3, 9, 10, 16, 18, 19, 40])
+    def test_only_what_is_missing_or_rare_is_grey(self, n_labels):
+        labels = [f"label {k % n_labels:02}" for k in range(39)]
+        legend = legend_of(self.draw([*labels, None]))
+        greys = [label for label, (r, g, b) in legend.items() if max(r, g, b) - min(r, g, b) < 0.05]
+        assert greys == ["other" if n_labels > 18 else "missing"]
+        assert len(set(legend.values())) == len(legend) == min(n_labels, 18 - (n_labels > 18)) + 1
+
     def test_few_whole_numbers_are_labels_in_their_order(self):
         ax = self.draw(np.arange(40) % 12 * 1.0)
         assert [*legend_of(ax)] == [str(number) for number in range(12)]
         assert not ax.child_axes
 
     def test_text_is_no_number(self):
-        assert len(legend_of(self.draw(np.arange(40).astype(str)))) == 20
+        assert len(legend_of(self.draw(np.arange(40).astype(str)))) == 18
 
     def test_rare_labels_share_grey(self):
         labels = ["a", "b"] * 8 + [f"rare {number}" for number in range(24)]
         legend = legend_of(self.draw(labels))
-        assert len(legend) == 20
+        assert len(legend) == 18
         assert {"a", "b"} < set(legend)
         assert legend["other"] == pytest.approx((0.8, 0.8, 0.8))
 

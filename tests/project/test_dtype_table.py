@@ -18,6 +18,7 @@ LIBRARIES = ("pandas", "polars", "pyarrow")
 DAYS = [datetime.datetime(2024, 1, 1), datetime.datetime(2024, 3, 1), datetime.datetime(2025, 1, 1)]
 CELLS = {
     "text": ["b", "a", "b"],
+    "dates and datetimes as text": [day.isoformat() for day in DAYS],
     "truth values": [True, False, True],
     "whole numbers": [1, 2, 5],
     "real numbers": [0.5, 2.25, -1.0],
@@ -61,7 +62,7 @@ def test_a_dtype_becomes_what_the_page_says_and_comes_back(kind, cells, library,
     frame = read_frame(column_of(CELLS[cells], library, dtype))
     schema = Schema.of(frame, {})
     assert schema.columns[0].kind == kind
-    numbers = schema.encode([array_of(column) for column in frame.columns])
+    numbers = schema.encode([array_of(column) for column in frame.columns], zoned=frame.zoned)
     back = schema.decode(numbers)
     assert dtype_of(read_frame(back).columns[0]) == dtype_of(frame.columns[0])
     if kind != "empty":

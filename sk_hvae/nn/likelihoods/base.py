@@ -343,6 +343,21 @@ class Likelihood(nn.Module, ABC):
         """
         return x
 
+    @property
+    def limits(self):
+        """Smallest and largest value that means are to have: two Tensors (n_features,), on the CPU.
+
+        The ends of the training data, unless overridden.
+        """
+        return self.summary.minimum, self.summary.maximum
+
+    def rounded(self, expected):
+        """Round expectations (b, n_features) to values that columns can have; by default none.
+
+        Only where that loses little: a flag of 0 and 1 keeps its probability.
+        """
+        return expected
+
     @abstractmethod
     def link(self, x):
         """Map raw data to the float32 scale on which the linear paths work, (b, n_linked)."""

@@ -50,8 +50,10 @@ class Categorical(Likelihood):
     max_categories : int or None, default=100
         Most outputs of a column. In a column with more categories, those that occur most often
         have an output of their own, or the lower codes of those that occur equally often. All
-        others are rare, and so are those that occur once, of which nothing can be learned. None
-        is for no limit; a column may have 10,000 outputs at most.
+        others are rare, and so are those that occur once, of which nothing can be learned. In
+        columns of fewer categories, those that occur once are rare if most rows have one, as in a
+        column of names. None is for no limit, and none is rare then; a column may have 10,000
+        outputs at most.
 
     Notes
     -----
@@ -174,7 +176,7 @@ class Categorical(Likelihood):
         return (
             f"likelihood='categorical' knows the codes {', '.join(known)}; found {value:.0f}. Fit "
             "on rows that have all categories, or mark unknown ones as missing: NaN in their "
-            "place, and missing='mask' from the fit on."
+            "place, and in an array missing='mask' from the fit on."
         )
 
     @property

@@ -147,6 +147,17 @@ class PerColumn(Likelihood):
         pairs = zip(self.likelihoods, self._split(x), strict=True)
         return self._join(likelihood.nearest(part) for likelihood, part in pairs)
 
+    @property
+    def limits(self):
+        ends = torch.empty(2, len(self.summary.std), dtype=torch.float64)
+        for likelihood, part in self._with_columns():
+            ends[:, part] = torch.stack(likelihood.limits)
+        return tuple(ends)
+
+    def rounded(self, expected):
+        pairs = zip(self.likelihoods, self._split(expected), strict=True)
+        return self._join(likelihood.rounded(part) for likelihood, part in pairs)
+
     def link(self, x):
         pairs = zip(self.likelihoods, self._split(x), strict=True)
         return torch.cat([likelihood.link(part) for likelihood, part in pairs], 1)

@@ -55,6 +55,7 @@ def check_exposure(x, column):
         wrong,
         lambda value, _: (
             f"the exposure of counts must be positive; found {value:.4g}. Leave out rows without "
-            "exposure, or make it NaN with missing='mask', which stands for the mean exposure."
+            "exposure, or mark it as missing, which stands for the mean exposure: NaN, in an array "
+            "with missing='mask'."
         ),
     )

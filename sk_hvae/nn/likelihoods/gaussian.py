@@ -45,7 +45,8 @@ class Gaussian(Likelihood):
         it maps each column to normal scores, by a monotone function that follows the column's
         distribution, see Notes. Samples are then values that the data could have: between the
         smallest and the largest of the training data, and on the grid of the column, such as
-        whole numbers or cents, if it has one.
+        whole numbers or cents, if it has one. *Wild* values, which are few and ten times as far
+        from the median as all others, are no such ends: samples and means do not go there.
 
     Attributes
     ----------
@@ -213,12 +214,26 @@ class Gaussian(Likelihood):
                 f"likelihood='gaussian' cannot place X's values from {low:.3g} to {high:.3g} in a "
                 f"column with a mean of {mean[column]:.3g} and a scale of "
                 f"{self.spread[column]:.3g} in training: more than {_FARTHEST:g} scales "
-                "away. Clip X, or fit on data of this range.",
+                "away. Correct or clip such cells, or fit on data of this range.",
                 column,
             )
 
     def nearest(self, x):
         return x if self.monotone is None else self.monotone.nearest(x)
+
+    @property
+    def limits(self):
+        if self.monotone is None:
+            return super().limits
+        return self.monotone.lowest.cpu().double(), self.monotone.highest.cpu().double()
+
+    def rounded(self, expected):
+        if self.monotone is None:
+            return expected
+        # Rounding adds a twelfth of the step squared to the squared error: of the variance, less
+        # than a twelfth here, and a third for a flag.
+        is_fine = self.monotone.step <= self.scale * self.monotone.units
+        return torch.where(is_fine, self.monotone.nearest(expected), expected)
 
     def link(self, x):
         return self._column_scale.link(x)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sk_hvae.nn.likelihoods.wild import tame_ends
+
 # Knots of a column, with those beyond the data: a fixed number, so that tables of equal width have
 # scales of equal shape: 50 quantiles and those of the tails, and 30 frequent values with two edges
 # each.
@@ -39,12 +41,16 @@ class Knots(NamedTuple):
         Score of the middle of the mass between a knot and the next.
     bin_width : float
         Width of the bins for which values stand; 0 if they stand for themselves.
+    lowest, highest : Tensor of shape (), float64
+        The ends of the values without wild ones.
     """
 
     knots: Tensor
     scores: Tensor
     middles: Tensor
     bin_width: float
+    lowest: Tensor
+    highest: Tensor
 
 
 def find_knots(values, grid, lowest, highest):
@@ -66,16 +72,17 @@ def find_knots(values, grid, lowest, highest):
     values = values[~values.isnan()]
     ends = torch.stack((lowest, highest))
     values = torch.cat((values, ends[~torch.isin(ends, values)]))
+    tame = torch.stack(tame_ends(values))
     step, units = grid.tolist()
     if step:
         # In steps from the lowest on, which are whole numbers.
         origin = (lowest * units).round()
-        places = (((values * units).round() - origin) / step).round()
-        knots, scores, middles = _with_scores(*_segments(places, 1.0))
-        return Knots((origin + knots * step) / units, scores, middles, step / units)
+        places, inner = ((((x * units).round() - origin) / step).round() for x in (values, tame))
+        knots, scores, middles = _with_scores(*_segments(places, 1.0, inner))
+        return Knots((origin + knots * step) / units, scores, middles, step / units, *tame)
     bin_width = _bin_width_without_grid(values)
-    knots, scores, middles = _with_scores(*_segments(values, bin_width))
-    return Knots(knots, scores, middles, bin_width)
+    knots, scores, middles = _with_scores(*_segments(values, bin_width, tame))
+    return Knots(knots, scores, middles, bin_width, *tame)
 
 
 def _bin_width_without_grid(values):
@@ -90,19 +97,34 @@ def _bin_width_without_grid(values):
     return 2.0 ** math.floor(math.log2(gap))
 
 
-def _segments(values, bin_width):
-    """Cut a column into segments; returns their edges, and how many values are in each."""
+def _segments(values, bin_width, tame):
+    """Cut a column into segments; returns their edges, and how many values are in each.
+
+    Wild values are in other segments than those between the ends ``tame``.
+    """
     different, counts = values.unique(return_counts=True)
     left, right = different - bin_width / 2, different + bin_width / 2
     if not bin_width:
         right[:-1] = (different[:-1] + different[1:]) / 2
     last = torch.searchsorted(counts.cumsum(0), _ranks(len(values)))
-    edges = _merged((left[:1], right[last], right[-1:]), bin_width)
+    inner = _edges_of_tame(different, tame, bin_width)
+    edges = _merged((left[:1], right[last], right[-1:], inner), bin_width)
     if bin_width:
         frequent = _frequent(counts, _places(different, edges), edges.diff() / bin_width)
         edges = _with_bins(edges, left, right, frequent, bin_width)
     places = _places(different, edges)
     return edges, counts.double().new_zeros(len(edges) - 1).index_add(0, places, counts.double())
+
+
+def _edges_of_tame(different, tame, bin_width):
+    """Return edges between the different values and wild ones, if there are any of these."""
+    first, last = torch.searchsorted(different, tame).tolist()
+    is_tame = different[first : last + 1]
+    if len(is_tame) < 2 or len(is_tame) == len(different):
+        return different[:0]
+    gaps = is_tame.diff()[[0, -1]].clamp(max=bin_width or math.inf) / 2
+    beyond = torch.stack((is_tame[0] - gaps[0], is_tame[-1] + gaps[1]))
+    return beyond[torch.tensor([first > 0, last < len(different) - 1])]
 
 
 def _ranks(n):

@@ -22,7 +22,8 @@ class MonotoneScale(nn.Module):
     The function follows the distribution of the training data: the share of the data below a
     knot is that of a standard normal variable below the knot's score. A value of a column with
     a grid, such as whole numbers or cents, stands for its *bin*: half a step to either side.
-    Beyond the training data the function goes on linearly.
+    Beyond the training data the function goes on linearly. Values and means stay between the
+    ends of the data; *wild* values, which alone are as far out as they are, do not count there.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ class MonotoneScale(nn.Module):
         scores = (knots - summary.mean[:, None]) / scale[:, None]
         middles = scores.clone()
         bin_width, step, units = torch.zeros(3, n_features, dtype=torch.float64)
+        lowest, highest = summary.minimum.clone(), summary.maximum.clone()
         marginals = summary.marginals
         for i, column in enumerate([] if marginals is None else marginals.columns.tolist()):
             if summary.std[column] > 0:
@@ -62,6 +64,7 @@ class MonotoneScale(nn.Module):
                     found.middles,
                 )
                 bin_width[column] = found.bin_width
+                lowest[column], highest[column] = found.lowest, found.highest
                 step[column], units[column] = marginals.steps[:, i]
         self.register_buffer("knots", knots)
         self.register_buffer("scores", scores)
@@ -69,8 +72,8 @@ class MonotoneScale(nn.Module):
         self.register_buffer("bin_width", bin_width)
         self.register_buffer("step", step)
         self.register_buffer("units", units)
-        self.register_buffer("lowest", summary.minimum.clone())
-        self.register_buffer("highest", summary.maximum.clone())
+        self.register_buffer("lowest", lowest)
+        self.register_buffer("highest", highest)
 
     def _slopes(self):
         return self.scores.diff() / self.knots.diff()

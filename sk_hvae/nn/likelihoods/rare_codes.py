@@ -7,6 +7,9 @@ from sk_hvae.nn.likelihoods.codes import rank_in_column
 from sk_hvae.nn.likelihoods.known_codes import KnownCodes
 from sk_hvae.nn.noise import uniform
 
+# With fewer rows whose category no other row has, chance tells no identifier from categories.
+_FEWEST_ONCE = 10
+
 
 class RareCodes(nn.Module):
     """Categories that share an output; each has its share of the count of its group.
@@ -63,7 +66,9 @@ def are_rare(table, max_categories):
     table : Tensor of shape (n, 3), int64
         Sorted. Categories whose count is not known, and therefore 0, are not rare.
     max_categories : int or None
-        In columns of more, one less have an output of their own; None for no limit.
+        In columns of more, one less have an output of their own, of those that occur more than
+        once. In columns of less, those that occur once are rare if most rows have such a
+        category, see `name_rows`. None for no limit, and no rare ones.
 
     Returns
     -------
@@ -72,8 +77,32 @@ def are_rare(table, max_categories):
     column, count = table[:, 0], table[:, 2]
     if max_categories is None:
         return torch.zeros_like(column, dtype=torch.bool)
-    is_over = (column.bincount() > max_categories)[column]
-    return is_over & ((rank_by_count(table) >= max_categories - 1) | (count == 1)) & (count > 0)
+    n_codes = column.bincount()
+    is_over, is_name = (n_codes > max_categories)[column], name_rows(table, len(n_codes))[column]
+    is_beyond = is_over & (rank_by_count(table) >= max_categories - 1) & (count > 0)
+    return is_beyond | ((is_over | is_name) & (count == 1))
+
+
+def name_rows(table, n_columns):
+    """Tell which columns name the rows: most rows have a category that no other row has.
+
+    Nothing can be learned of such a category.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n, 3), int64
+        Columns, codes and counts.
+    n_columns : int
+        Number of all columns.
+
+    Returns
+    -------
+    BoolTensor of shape (n_columns,)
+    """
+    column, count = table[:, 0], table[:, 2]
+    n_once = column[count == 1].bincount(minlength=n_columns)
+    n_rows = count.new_zeros(n_columns).index_add(0, column, count)
+    return (n_once >= _FEWEST_ONCE) & (2 * n_once > n_rows)
 
 
 def rank_by_count(table):
