@@ -233,7 +233,7 @@ class LatentsMixin(TransformerMixin):
 
         Numbers become their expectation given the cells that are there, and categories the most
         probable one. At the end of ``fit`` some cells of the training rows are hidden, and what
-        they teach corrects numbers further, which stay within the range of their column. Models of
+        they teach corrects both; numbers stay within the range of their column. Models of
         `MultiRateHVAETransformer`, and those that were trained further, know nothing of this.
 
         Parameters

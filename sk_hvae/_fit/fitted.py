@@ -87,9 +87,10 @@ class Fitted(Trained):
         Whether the rates are on target, and training was not cut short.
     copula : ndarray of shape (n, n) or None
         Correlations of the noise by which rows are drawn, see `noise_correlations`.
-    refinement : ndarray of shape (1 + n_features, n_features) or None
-        What `impute` corrects numbers by. None for models without missing cells, at rates of a
-        `Plane`, which knows no rows any more, and after training went on, perhaps on other rows.
+    refinement : ndarray of shape (1 + n_inputs, n_predicted) or None
+        What `impute` corrects cells by, see `fit_refinement`. None for models without missing
+        cells, at rates of a `Plane`, which knows no rows any more, and after training went on,
+        perhaps on other rows.
     """
 
     module: HierarchicalVAE
