@@ -16,6 +16,7 @@ from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.imputation import impute
 from sk_hvae._fit.measurement import map_rows, measure
+from sk_hvae._fit.typicality import typicality
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import Likelihood
@@ -247,6 +248,10 @@ class Fitted(Trained):
     def measure(self, rows):
         """Measure distortion and rates of rows; returns a `Measurement`."""
         return measure(self.in_place(), rows)
+
+    def typicality(self, rows):
+        """Measure how typical rows are, (n,) nats, see `typicality`."""
+        return typicality(self.in_place(), rows, self.copula)
 
     def _map_to_data(self, module, rows, function):
         """Apply a function whose result is on the scale of the data, in its precision."""
