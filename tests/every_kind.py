@@ -85,6 +85,7 @@ def uses(model, X):
         "transform": model.transform(X),
         "reconstruct": model.reconstruct(X),
         "score_samples": model.score_samples(X),
+        "typicality": model.typicality(X),
         "rates": model.rates(X),
         "samples of latents": np.concatenate(model.latents(X, sample=True), axis=1),
         "sample": model.sample(3),

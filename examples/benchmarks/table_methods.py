@@ -158,6 +158,10 @@ IMPUTERS = {
 
 
 def score_hvae(train, rows, seed):
+    return HierarchicalVAETransformer(random_state=seed).fit(train).typicality(rows)
+
+
+def score_bound(train, rows, seed):
     return HierarchicalVAETransformer(random_state=seed).fit(train).score_samples(rows)
 
 
@@ -179,6 +183,7 @@ def score_mahalanobis(train, rows, seed):
 
 SCORERS = {
     "hvae": score_hvae,
+    "hvae bound": score_bound,
     "IsolationForest": score_forest,
     "LocalOutlierFactor": score_neighbours,
     "Mahalanobis": score_mahalanobis,

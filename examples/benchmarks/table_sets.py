@@ -106,9 +106,8 @@ def read(table, max_rows=MAX_ROWS):
 
 def halves(frame, target, seed):
     """Split a table into two halves that have the same share of every class."""
-    train, rest = train_test_split(
-        frame, test_size=0.5, stratify=frame[target].astype(str), random_state=seed
-    )
+    classes = frame[target].astype(str).fillna("(hole)")
+    train, rest = train_test_split(frame, test_size=0.5, stratify=classes, random_state=seed)
     return train.reset_index(drop=True), rest.reset_index(drop=True)
 
 

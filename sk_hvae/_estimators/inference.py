@@ -235,7 +235,7 @@ class LatentsMixin(TransformerMixin):
 
         Numbers become their expectation given the cells that are there, and categories the most
         probable one. At the end of ``fit`` some cells of the training rows are hidden, and what
-        they teach corrects numbers further, which stay within the range of their column. Models of
+        they teach corrects both; numbers stay within the range of their column. Models of
         `MultiRateHVAETransformer`, and those that were trained further, know nothing of this.
         Numbers with ``Gaussian(scaling="quantile")``, the default of frames, are then rounded to
         the steps of their column, such as whole numbers or cents, unless a step is more than the
@@ -385,6 +385,54 @@ class LatentsMixin(TransformerMixin):
         (150,)
         """
         return model_of(self).measure(check_new_rows(self, X)).lower_bound
+
+    def typicality(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Measure how typical every row is; the lowest are the oddest.
+
+        The model draws a row from latents and from normal noise, which has the same scale in all
+        columns. An odd row needs noise that is far out, or that does not go together as that of
+        other rows does. ``score_samples`` finds fewer odd rows in tables, because a bound on the
+        probability depends more on how fine the grids of columns are, and on how much is left to
+        chance in them.
+
+        Noise is correlated by the Gaussian copula by which ``sample`` draws rows. It is the mean of
+        16 draws that would give the row, computed from the row itself, so that the result of a row
+        is always the same and does not depend on other rows. Models of `MultiRateHVAETransformer`
+        know no correlations.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            With the columns seen in ``fit``, and of the same kinds.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Minus half the squared Mahalanobis length of the noise, less the rates of all layers,
+            in nats. Missing cells do not count. Columns whose likelihood is neither
+            ``"categorical"`` nor ``Gaussian(scaling="quantile")`` count by their expected
+            log-probability; without any other columns, this is ``score_samples``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import HierarchicalVAETransformer
+        >>> X = load_iris(as_frame=True).data
+        >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
+        >>> odd = X.head(20).copy()
+        >>> odd.iloc[7, 2:] = 6.5, 0.1  # a long and very narrow petal
+        >>> int(hvae.typicality(odd).argmin())
+        7
+        """
+        return model_of(self).typicality(check_new_rows(self, X))
 
     def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
         """Compute a lower bound on the mean log-likelihood per row.

@@ -10,6 +10,7 @@ from sk_hvae._fit.clusters import Clusters
 from sk_hvae._fit.fitted import Fitted, Trained
 from sk_hvae._fit.history import HISTORY, Epochs
 from sk_hvae._fit.plane import Plane
+from sk_hvae._fit.refinement import FilledRows
 
 _HISTORY, _CALIBRATION = "history_.", "calibration_."
 
@@ -68,7 +69,7 @@ _MODEL = {
     "lower_bound_": SavedArray("f"),
     "converged_": SavedArray("b"),
     "copula_": SavedArray("f", ("n_noise", "n_noise"), optional=True),
-    "_refinement": SavedArray("f", ("n_weights", "n_features"), optional=True),
+    "_refinement": SavedArray("f", ("n_weights", "n_predicted"), optional=True),
 }
 SAVED: dict[type[Trained], dict[str, SavedArray]] = {
     Fitted: _MODEL,
@@ -131,7 +132,7 @@ def from_arrays(arrays):
     return fields | ({"calibration": Calibration(**calibration)} if calibration else {})
 
 
-def check_arrays(kind, arrays, sizes, n_features):
+def check_arrays(kind, arrays, sizes, likelihood):
     """Raise ValueError unless arrays are what files hold of a kind of fitted value.
 
     Parameters
@@ -142,14 +143,16 @@ def check_arrays(kind, arrays, sizes, n_features):
         What was found.
     sizes : tuple of int
         Units of each layer of the model.
-    n_features : int
-        Number of columns of its data.
+    likelihood : Likelihood
+        Of the model, which knows its data.
     """
+    rows = FilledRows(likelihood)
     lengths = {
-        "n_features": n_features,
+        "n_features": len(likelihood.summary.mean),
         "n_layers": len(sizes),
         "n_top": sizes[-1],
-        "n_weights": 1 + n_features,
+        "n_weights": 1 + rows.n_inputs,
+        "n_predicted": rows.n_predicted,
         "n_measured": 2 * len(sizes) + 1 + sum(sizes),
     }
     recorded = {

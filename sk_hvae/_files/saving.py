@@ -213,7 +213,8 @@ def _from_parts(cls, kind, header, arrays):
     architecture, model = build_model(description, kind is Plane)
     summary = DataSummary(*description["summary"])
     n_features = len(summary.maximum)
-    check_arrays(kind, arrays, architecture.layer_sizes, n_features)
+    likelihood = (model.model if kind is Plane else model).likelihood
+    check_arrays(kind, arrays, architecture.layer_sizes, likelihood)
     device = str(restore({"device": header["device"]}))
     values = {name: array if array.ndim else array.item() for name, array in arrays.items()}
     fitted = make_fitted(kind, model, architecture, device, _data_dtype(header), values)

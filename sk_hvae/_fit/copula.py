@@ -75,7 +75,7 @@ def noise_correlations(module, rows, generator):
     total = torch.zeros(own.shape, dtype=torch.float64)
     for sweep in range(_N_SWEEPS):
         found = _correlations(noise, own)
-        noise = limits.sweep(noise, _factors(found), draw)
+        noise = limits.sweep(noise, Factors.of(found), draw)
         if sweep >= _N_SWEEPS // 2:
             total += _correlations(noise, own)
     return _definite(total).numpy()
@@ -108,7 +108,7 @@ def correlated_given(module, x, parameters, correlations, draw):
     Tensor of shape (b, n), float64, on the CPU
     """
     limits = NoiseLimits.of(module, x, parameters)
-    factors = _factors(torch.from_numpy(correlations))
+    factors = Factors.of(torch.from_numpy(correlations))
     noise = limits.start(draw)
     for _ in range(_N_GIVEN_SWEEPS):
         noise = limits.sweep(noise, factors, draw)
@@ -120,6 +120,32 @@ class Factors(NamedTuple):
 
     loadings: Tensor
     own_variance: Tensor
+
+    @classmethod
+    def of(cls, correlations):
+        """Find those of correlations (n, n), by iterated principal factors."""
+        n = len(correlations)
+        n_factors = min(n - 1, _MOST_FACTORS)
+        own_variance = torch.full((n,), 0.5, dtype=torch.float64)
+        for _ in range(_N_FACTOR_STEPS):
+            reduced = correlations - own_variance.diag()
+            variances, directions = torch.linalg.eigh(reduced)
+            loadings = (
+                directions[:, n - n_factors :] * variances[n - n_factors :].clamp(min=0).sqrt()
+            )
+            own_variance = (1 - loadings.square().sum(1)).clamp(min=_LEAST_OWN)
+        scale = (loadings.square().sum(1) + own_variance).sqrt()
+        return cls(loadings / scale[:, None], own_variance / scale.square())
+
+    def squared_length(self, noise, is_there):
+        """Return the squared Mahalanobis length (b,) of the part of noise (b, n) that is there."""
+        weights = is_there / self.own_variance
+        products = (self.loadings[:, :, None] * self.loadings[:, None, :]).flatten(1)
+        precision = (weights @ products).unflatten(1, (-1, self.loadings.shape[1]))
+        precision = precision + torch.eye(self.loadings.shape[1], dtype=noise.dtype)
+        pull = (noise * weights) @ self.loadings
+        along = torch.linalg.solve(precision, pull)
+        return (noise.square() * weights).sum(1) - (pull * along).sum(1)
 
     def draw(self, noise, draw):
         """Draw the factors of noise (b, n) from what is known of them: (b, k)."""
@@ -194,20 +220,6 @@ def _correlations(noise, own):
     scaled = centred / centred.square().mean(0).sqrt().clamp(min=1e-9)
     found = scaled.T @ scaled / (n_rows + n_columns)
     return found.masked_fill(own, 0.0).fill_diagonal_(1.0)
-
-
-def _factors(correlations):
-    """Find the `Factors` of correlations (n, n), by iterated principal factors."""
-    n = len(correlations)
-    n_factors = min(n - 1, _MOST_FACTORS)
-    own_variance = torch.full((n,), 0.5, dtype=torch.float64)
-    for _ in range(_N_FACTOR_STEPS):
-        reduced = correlations - own_variance.diag()
-        variances, directions = torch.linalg.eigh(reduced)
-        loadings = directions[:, -n_factors:] * variances[-n_factors:].clamp(min=0).sqrt()
-        own_variance = (1 - loadings.square().sum(1)).clamp(min=_LEAST_OWN)
-    scale = (loadings.square().sum(1) + own_variance).sqrt()
-    return Factors(loadings / scale[:, None], own_variance / scale.square())
 
 
 def _definite(correlations):

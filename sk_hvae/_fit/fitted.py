@@ -16,6 +16,7 @@ from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.imputation import impute
 from sk_hvae._fit.measurement import map_rows, measure
+from sk_hvae._fit.typicality import typicality
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import Likelihood
@@ -87,9 +88,10 @@ class Fitted(Trained):
         Whether the rates are on target, and training was not cut short.
     copula : ndarray of shape (n, n) or None
         Correlations of the noise by which rows are drawn, see `noise_correlations`.
-    refinement : ndarray of shape (1 + n_features, n_features) or None
-        What `impute` corrects numbers by. None for models without missing cells, at rates of a
-        `Plane`, which knows no rows any more, and after training went on, perhaps on other rows.
+    refinement : ndarray of shape (1 + n_inputs, n_predicted) or None
+        What `impute` corrects cells by, see `fit_refinement`. None for models without missing
+        cells, at rates of a `Plane`, which knows no rows any more, and after training went on,
+        perhaps on other rows.
     """
 
     module: HierarchicalVAE
@@ -252,6 +254,10 @@ class Fitted(Trained):
     def measure(self, rows):
         """Measure distortion and rates of rows; returns a `Measurement`."""
         return measure(self.in_place(), rows)
+
+    def typicality(self, rows):
+        """Measure how typical rows are, (n,) nats, see `typicality`."""
+        return typicality(self.in_place(), rows, self.copula)
 
     def _map_to_data(self, module, rows, function):
         """Apply a function whose result is on the scale of the data, in its precision."""

@@ -5,7 +5,7 @@ import torch
 
 from sk_hvae._data.rows import ResidentRows, to_device
 from sk_hvae._fit.measurement import map_rows
-from sk_hvae._fit.refinement import fit_refinement, refine
+from sk_hvae._fit.refinement import FilledRows, fit_refinement, refine
 from sk_hvae.nn.latents.gaussian import GaussianLatent
 
 # How much of its correction the factor analysis gets. It was fitted to the data, of which the
@@ -28,8 +28,8 @@ def impute(module, rows, data_dtype, refinement=None):
     from what is expected of them. The factor analysis that fills in rows for the encoder, see
     ``sk_hvae.nn.missing``, says what these differences mean for the missing cells, and these are
     corrected on the scale of the link. What cells that were hidden have taught then corrects
-    numbers on the scale of the data, see ``sk_hvae._fit.refinement``. At last numbers are rounded
-    to values that their column can have, see `Likelihood.rounded`.
+    numbers and probabilities of categories, see ``sk_hvae._fit.refinement``. At last numbers are
+    rounded to values that their column can have, see `Likelihood.rounded`.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def impute(module, rows, data_dtype, refinement=None):
         Checked; NaN where a cell is missing.
     data_dtype : str
         Name of the data's dtype.
-    refinement : ndarray of shape (1 + n_features, n_features), default=None
-        See `learn_to_impute`; None leaves numbers as the decoder expects them.
+    refinement : ndarray of shape (1 + n_inputs, n_predicted), default=None
+        See `learn_to_impute`; None leaves cells as the decoder expects them.
 
     Returns
     -------
@@ -50,12 +50,14 @@ def impute(module, rows, data_dtype, refinement=None):
     """
     out = np.empty(rows.shape, np.promote_types(data_dtype, rows.float_dtype))
 
+    filled_rows = FilledRows(module.likelihood)
+
     def fill(x):
-        expected, likelihood = _expect(module, x), module.likelihood
+        expected = _expect(module, x)
+        cells = expected[:, : x.shape[1]]
         if refinement is not None:
-            filled = torch.where(x.isnan(), expected.to(x.device), x).cpu().double()
-            expected = refine(filled, refinement, likelihood)
-        return likelihood.rounded(to_device(expected, x.device))
+            cells = refine(filled_rows, x, module.link(x), expected, refinement)
+        return module.likelihood.rounded(to_device(cells, x.device))
 
     first = 0
     for chunk in rows.chunks():
@@ -74,15 +76,24 @@ def impute(module, rows, data_dtype, refinement=None):
 
 
 def _expect(module, x):
-    """Return what is expected of every cell of rows (b, n_features) with missing cells."""
+    """Return what is expected of rows (b, n_features) with missing cells, as one tensor.
+
+    First comes what is expected of every cell, then the probability of every category, and then
+    what is expected of the link.
+    """
     z_1, lowest = module.encode(x)[0], module.layers[0]
+    likelihood = module.likelihood
     if not isinstance(lowest, GaussianLatent):
-        return module.at_exposure(module.decode(z_1), x)
+        cells = module.at_exposure(module.decode(z_1), x)
+        column, code = to_device(likelihood.nominal_categories, x.device).T
+        return torch.cat((cells, cells[:, column.long()] == code, module.link(cells)), 1)
     parameters = module.decoder(z_1 * lowest.scale)
-    difference = module.link(x) - module.likelihood.expected_link(parameters)
+    difference = module.link(x) - likelihood.expected_link(parameters)
     missing = module.missing
     correction = missing.fill(difference + missing.mean) - missing.mean
     location = parameters[:, : correction.shape[1]]
     corrected = location + _SHARE_OF_CORRECTION * correction * difference.isnan()
     corrected = torch.cat((corrected, parameters[:, correction.shape[1] :]), 1)
-    return module.at_exposure(module.mean(corrected), x)
+    cells = module.at_exposure(module.mean(corrected), x)
+    shares, links = likelihood.probabilities(corrected), likelihood.expected_link(corrected)
+    return torch.cat((cells, shares, links), 1)

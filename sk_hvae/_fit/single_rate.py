@@ -1,5 +1,7 @@
 """The recipe of a model at one vector of rates."""
 
+import math
+
 import torch
 
 from sk_hvae._data.devices import place
@@ -12,6 +14,7 @@ from sk_hvae._fit.measurement import measure
 from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plan import stream
 from sk_hvae._fit.recipe import Recipe
+from sk_hvae._fit.refinement import REFINEMENT_ROWS
 from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.start import some_rows, start_model
 from sk_hvae.nn.linear_start import fit_scale
@@ -92,7 +95,9 @@ def measured(module, net, plan):
     refinement = None
     if plan.known is None:
         generator = stream(plan.seed, "impute")
-        refinement = learn_to_impute(module, some, len(plan.training), generator)
+        n_rows = len(plan.training)
+        shown = plan.training.every(math.ceil(n_rows / REFINEMENT_ROWS))
+        refinement = learn_to_impute(module, shown, n_rows, generator)
     return {
         **provenance(net, plan),
         "module": module,

@@ -335,6 +335,10 @@ class HierarchicalVAE(nn.Module):
 
         Missing cells do not count, nor do columns that were constant in training.
         """
+        return -self.cell_log_probs(x, parameters).sum(1)
+
+    def cell_log_probs(self, x, parameters):
+        """Return ln p of each cell given parameters, (b, n_features), 0 where none counts."""
         x = self._with_training_constants(x)
         complete = x if self.missing is None else self.missing.complete(x)
         cells = self.likelihood.log_prob(complete, self._exposed(x, parameters))
@@ -342,7 +346,7 @@ class HierarchicalVAE(nn.Module):
             cells = cells.masked_fill(x.isnan(), 0.0)
         if self.constants is not None:
             cells = self.constants.leave_out(cells)
-        return -cells.sum(1)
+        return cells
 
     def fit_scale(self, x, parameters):
         """Let the likelihood fit its scale to raw data (b, n_features) and decoder output."""

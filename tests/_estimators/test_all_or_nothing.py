@@ -116,6 +116,7 @@ def answers(model, X):
     found = {
         "transform": model.transform(X),
         "score_samples": model.score_samples(X),
+        "typicality": model.typicality(X),
         "reconstruct": model.reconstruct(X, "top", resample=True),
         "sample": model.sample(3),
         "names": model.get_feature_names_out(),

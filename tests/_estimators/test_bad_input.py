@@ -15,7 +15,16 @@ from sk_hvae.nn import Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
-USES = ["transform", "latents", "reconstruct", "rates", "distortion", "score_samples", "score"]
+USES = [
+    "transform",
+    "latents",
+    "reconstruct",
+    "rates",
+    "distortion",
+    "score_samples",
+    "typicality",
+    "score",
+]
 
 
 def assert_works(model, X):

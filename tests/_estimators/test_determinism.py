@@ -19,7 +19,7 @@ VARIANTS = {
     "per feature": {"likelihood": Gaussian(sigma="per_feature")},
     "bfloat16": {"precision": "bfloat16"},
 }
-MEASURES = ["transform", "reconstruct", "rates", "distortion", "score_samples"]
+MEASURES = ["transform", "reconstruct", "rates", "distortion", "score_samples", "typicality"]
 
 
 def assert_same(model, other, X):

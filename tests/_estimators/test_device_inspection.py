@@ -328,6 +328,7 @@ FIRST = {
     "sample": lambda m, X: m.sample(4),
     "sample, mean": lambda m, X: m.sample(4, mean=True, random_state=1),
     "score_samples": lambda m, X: m.score_samples(X),
+    "typicality": lambda m, X: m.typicality(X),
     "to_torch, encoder": lambda m, X: torch_part(m, "encoder", X),
     "mutual_information": lambda m, X: mutual_information(m, X, random_state=0),
     "log_likelihood": lambda m, X: log_likelihood(m, X, n_samples=2),

@@ -76,6 +76,7 @@ def represent(X: Floats64, path: Path) -> Floats32:
     assert_type(hvae.rates(X), Floats64)
     assert_type(hvae.distortion(X), Floats64)
     assert_type(hvae.score_samples(X), Floats64)
+    assert_type(hvae.typicality(X), Floats64)
     assert_type(hvae.score(X), float)
     assert_type(hvae.history_, dict[str, npt.NDArray[Any]])
     assert_type(hvae.transform([[0.1, 0.2], [0.3, 0.4]]), Floats32)
