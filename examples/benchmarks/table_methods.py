@@ -18,8 +18,8 @@ from table_sets import Codes, Prepared, is_number
 
 from sk_hvae import HierarchicalVAETransformer, RateSearchCV
 
-RATES = [(1, 4), (2, 8), (4, 16), (8, 32)]
-N_COLUMNS = 32  # of the latents of a default model, and of its peers
+RATES = [(2, 8), (8, 32), (32, 32), (64, 32)]
+N_COLUMNS = 32  # of z_1, and of its peers
 
 
 def boosting(seed=0):
@@ -194,8 +194,10 @@ SCORERS = {
 
 
 def classify_searched(train, y, rows, seed):
-    """Latents at the rates that RateSearchCV chooses within the training rows."""
-    hvae = HierarchicalVAETransformer(random_state=seed)
+    """Latents of z_1 at the rates that RateSearchCV chooses within the training rows."""
+    hvae = HierarchicalVAETransformer(
+        n_components=(N_COLUMNS, N_COLUMNS // 2), output_layers=1, random_state=seed
+    )
     pipeline = Pipeline([("hvae", hvae), ("clf", logistic())])
     search = RateSearchCV(
         pipeline, {"hvae__layer_rates": RATES}, cv=3, scoring="neg_log_loss", error_score="raise"
