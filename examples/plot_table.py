@@ -57,10 +57,11 @@ print(filled[without].round(1).to_string(index=False))
 # %%
 # Odd rows
 # --------
-# ``score_samples`` is a lower bound on the log-probability of a row. Rows with holes have fewer
-# cells that could be unlikely, so we compare complete rows. These are the five most unusual:
+# ``typicality`` asks how far out the noise would have to be by which the model draws a row. Rows
+# with holes have fewer cells that could be odd, so we compare complete rows. These are the five
+# least typical:
 complete = penguins.dropna()
-score = hvae.score_samples(complete)
+score = hvae.typicality(complete)
 odd = complete.iloc[score.argsort()[:5]]
 print(odd.to_string())
 
@@ -74,8 +75,8 @@ print(drawn.head(4).to_string())
 print("same dtypes:", (drawn.dtypes == penguins.dtypes).all())
 
 # %%
-# On the left, the table, the two penguins whose measurements were filled in, and the five most
-# unusual ones. On the right, as many new rows. They follow the table, but their species overlap
+# On the left, the table, the two penguins whose measurements were filled in, and the five least
+# typical ones. On the right, as many new rows. They follow the table, but their species overlap
 # more than they really do: 344 rows are few to learn from.
 species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C4", "C0"), strict=True))
 pair = ["flipper_length_mm", "body_mass_g"]
