@@ -1,7 +1,8 @@
 """Columns of counts: Poisson and negative binomial.
 
-Their distribution functions are those of normal variables at places that Peizer and Pratt [1]_ found,
-to 1e-3 or better: files get longer by less than 1e-3 bits a count.
+The probabilities of small counts are tables. The distribution functions of large ones are those of
+normal variables at places that Peizer and Pratt [1]_ found, which is exact to 1e-3 or better: files
+get longer by less than 1e-3 bits a count.
 
 References
 ----------
@@ -11,24 +12,33 @@ References
 
 import numpy as np
 
+from sk_hvae._codec.cells import CellCoder, Step
+from sk_hvae._codec.digits import digit_distribution, digit_steps, numbers_of_digits
+from sk_hvae._codec.distributions import Shares
 from sk_hvae._codec.elementary import exp, log, normal_cdf
 from sk_hvae._codec.networks import as_numbers
-from sk_hvae._codec.whole_numbers import WholeCells
 from sk_hvae.nn.likelihoods import NegativeBinomial
 
-_PSEUDOCOUNT = 0.5
-_LEAST_MEAN, _LARGEST_MEAN = 1e-6, 1e18
+# As the likelihoods have it.
+_PSEUDOCOUNT, _LEAST_MEAN = 0.5, 1e-6
 _LEAST_LOG_R, _LARGEST_LOG_R = log(1e-3), log(1e5)
-# Counts up to four times the largest one of the training data have digits; others are coded as they
-# are.
-_HEADROOM, _ROOM = 4, 64
+# Beyond that a mean says nothing of counts that float64 can hold.
+_LARGEST_MEAN = 1e18
+# Counts up to four times the largest one of the training data have numbers; others are coded as
+# they are.
+_HEADROOM, _ROOM = 4, 16
+# Numbers of columns that have tables, up to a power of 4: longer tables take longer than searches.
+_SIZES_OF_TABLES = (32, 128, 512)
 # Within that of 1, the function of Peizer and Pratt is a series: its numerator would cancel.
 _NEAR_1 = 0.02
 # The approximation is for inverse dispersions of 1 or more. Smaller ones are led back to those.
-_N_LED_BACK = 2
+_N_LED_BACK = 4
+# Where a count is seldom above 0, the approximation may decrease. There so many terms are all.
+_SMALL_MEAN, _SMALL_CHANCE, _N_TERMS = 0.5, 0.3, 24
+_HALF_LOG_TAU = 0.91893853320467274178
 
 
-class CountCells(WholeCells):
+class CountCells(CellCoder):
     """Codes columns of counts.
 
     Parameters
@@ -47,27 +57,54 @@ class CountCells(WholeCells):
         if isinstance(likelihood, NegativeBinomial):
             log_r = np.clip(as_numbers(likelihood.log_r), _LEAST_LOG_R, _LARGEST_LOG_R)
             self._r = np.broadcast_to(exp(log_r), mean.shape)
-        largest = likelihood.summary.maximum.numpy()
-        self._largest = self._set_sizes(_HEADROOM * largest + _ROOM) - 1
+        sizes = _HEADROOM * likelihood.summary.maximum.numpy() + _ROOM
+        place = np.searchsorted(_SIZES_OF_TABLES, sizes)
+        has_digits = place == len(_SIZES_OF_TABLES)
+        self._size = np.append(_SIZES_OF_TABLES, 0)[place]
+        self._size = np.where(has_digits, numbers_of_digits(sizes), self._size)
+        self.steps = digit_steps(np.flatnonzero(has_digits), sizes)
+        self.steps += [Step(np.flatnonzero(place == i)) for i in np.unique(place[~has_digits])]
+        self.n_numbers = 8 * self.n_features + 3 * int(self._size[~has_digits].sum())
 
     def link(self, x):
         return log((x + _PSEUDOCOUNT) / (self._link_mean + _PSEUDOCOUNT))
 
     def nearest(self, x):
-        return np.clip(np.rint(x), 0, self._largest).astype(np.int64)
+        return np.clip(np.rint(x), 0, self._size - 1).astype(np.int64)
 
     def values(self, numbers):
         return numbers.astype(np.float64)
 
-    def _share_below(self, columns, parameters):
-        log_mean = parameters[:, columns] + self._log_mean[columns]
-        limit = self._log_limit[columns]
+    def distribution(self, step, parameters, numbers, n_stacks):
+        log_mean = parameters[:, step.columns] + self._log_mean[step.columns]
+        limit = self._log_limit[step.columns]
         log_mean = np.minimum(log_mean, limit) + log(1 + np.maximum(log_mean - limit, 0))
         mean = np.clip(exp(log_mean), _LEAST_MEAN, _LARGEST_MEAN)
-        if self._r is None:
-            return lambda numbers, _, pick: _poisson_cdf(numbers - 1, pick(mean))
-        r = np.broadcast_to(self._r[columns], mean.shape)
-        return lambda numbers, _, pick: _negative_binomial_cdf(numbers - 1, pick(mean), pick(r))
+        r = None if self._r is None else np.broadcast_to(self._r[step.columns], mean.shape)
+        if step.base is None:
+            counts = np.arange(self._size[step.columns[0]])
+            below = np.add.accumulate(exp(_log_probability(counts, mean, r)), 2)
+            below = np.concatenate((np.zeros_like(below[:, :, :1]), below[:, :, :-1]), 2)
+            return Shares(below.reshape(n_stacks, -1, len(counts)))
+
+        def share(numbers, _, pick):
+            if r is None:
+                return _poisson_cdf(numbers - 1, pick(mean))
+            return _negative_binomial_cdf(numbers - 1, pick(mean), pick(r))
+
+        return digit_distribution(step, numbers, n_stacks, share)
+
+
+def _log_probability(counts, mean, r):
+    """Return ln P of all counts (n,) for each of the cells (b, m): (b, m, n)."""
+    if r is None:
+        log_mean = log(mean)[:, :, None]
+        return (counts * log_mean - mean[:, :, None]) - _log_gamma(counts + 1.0)
+    # The inverse dispersion of a column is the same in all rows.
+    own = r[0][:, None]
+    ways = _log_gamma(own + counts) - _log_gamma(own) - _log_gamma(counts + 1.0)
+    log_p, log_q = -log(1 + mean / r), -log(1 + r / mean)
+    return counts * log_q[:, :, None] + (r * log_p)[:, :, None] + ways
 
 
 def _poisson_cdf(k, mean):
@@ -79,25 +116,43 @@ def _poisson_cdf(k, mean):
 
 
 def _negative_binomial_cdf(k, mean, r):
-    """Return the probability of at most k, for k from -1 on.
+    """Return the probability of at most k, for k from -1 on."""
+    known = np.maximum(k, 0)
+    log_p, log_q = -log(1 + mean / r), -log(1 + r / mean)
+    q = exp(log_q)
+    is_small = (mean <= _SMALL_MEAN) & (q <= _SMALL_CHANCE)
+    share = np.where(
+        is_small, _first_terms(known, r, log_p, q), _approximation(known, r, log_p, log_q)
+    )
+    return np.where(k < 0, 0.0, np.minimum(share, 1.0))
+
+
+def _first_terms(k, r, log_p, q):
+    """Add up the first probabilities, up to that of k."""
+    term, total = exp(r * log_p), np.zeros_like(k)
+    for j in range(_N_TERMS):
+        total = total + np.where(k >= j, term, 0.0)
+        term = term * ((j + r) / (j + 1)) * q
+    return total
+
+
+def _approximation(k, r, log_p, log_q):
+    """Approximate the probability of at most k.
 
     That of an inverse dispersion r is that of r + 1, for the same chance of a success, plus
     Gamma(r + k + 1) / (Gamma(r + 1) k!) p^r q^(k + 1).
     """
-    known = np.maximum(k, 0)
-    log_p, log_q = -log(1 + mean / r), -log(1 + r / mean)
-    more = 0.0
-    for _ in range(_N_LED_BACK):
-        log_term = _log_gamma(r + known + 1) - _log_gamma(r + 1) - _log_gamma(known + 1)
-        more = more + exp(log_term + r * log_p + (known + 1) * log_q)
-        r = r + 1
     p, q = exp(log_p), exp(log_q)
-    n = known + r
-    distance = known + 2 / 3 - (n + 1 / 3) * q
-    distance += 0.02 * (p / (known + 1) - q / r + (p - 0.5) / (n + 1))
-    bend = p * _bend((known + 0.5) / (n * q)) + q * _bend((r - 0.5) / (n * p))
-    place = distance * np.sqrt((1 + bend) / ((n + 1 / 6) * p * q))
-    return np.where(k < 0, 0.0, np.minimum(normal_cdf(place) + more, 1.0))
+    log_term = _log_gamma(r + k + 1) - _log_gamma(r + 1) - _log_gamma(k + 1)
+    term, more = exp(log_term + r * log_p + (k + 1) * log_q), 0.0
+    for _ in range(_N_LED_BACK):
+        more, r = more + term, r + 1
+        term = term * ((r + k) / r) * p
+    n = k + r
+    distance = k + 2 / 3 - (n + 1 / 3) * q
+    distance += 0.02 * (p / (k + 1) - q / r + (p - 0.5) / (n + 1))
+    bend = p * _bend((k + 0.5) / (n * q)) + q * _bend((r - 0.5) / (n * p))
+    return normal_cdf(distance * np.sqrt((1 + bend) / ((n + 1 / 6) * p * q))) + more
 
 
 def _bend(x):
@@ -111,13 +166,11 @@ def _bend(x):
 
 
 def _log_gamma(x):
-    """Return ln Gamma of x from 1 on, by Stirling's series from 8 on."""
-    factor, large = np.ones_like(x), np.asarray(x, np.float64)
-    for _ in range(7):
-        is_small = large < 8
-        factor = np.where(is_small, factor * large, factor)
-        large = np.where(is_small, large + 1, large)
-    inverse = 1 / large
+    """Return ln Gamma of positive x, by Stirling's series at x + 8."""
+    product = x
+    for i in range(1, 8):
+        product = product * (x + i)
+    inverse = 1 / (x + 8)
     square = inverse * inverse
     series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260)))
-    return (large - 0.5) * log(large) - large + 0.91893853320467274178 + series - log(factor)
+    return (x + 7.5) * log(x + 8) - (x + 8) + (_HALF_LOG_TAU + series) - log(product)

@@ -1,7 +1,7 @@
 """Distributions of whole numbers as shares of 2**24, which a coder can use."""
 
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -11,23 +11,29 @@ from sk_hvae._codec.elementary import normal_cdf
 # nothing of a symbol: it loses less than 1e-4 bits a symbol.
 PRECISION = 24
 TOTAL = 2**PRECISION
+# Symbols of few cells are found in a table of all, of so many numbers; bisection then spends most of
+# its time in calling NumPy.
+_LARGEST_TABLE = 2**14
 # What every symbol has at least: one for itself, and one that rounding may take.
 _FLOOR = 2
 
 
 class Distribution(ABC):
-    """A distribution of symbols 0, 1, ... for each of many cells.
+    """A distribution of consecutive whole numbers, the symbols, for each of many cells.
 
     Attributes
     ----------
     shape : tuple of int (n_stacks, n_cells)
         Of the cells.
-    n_symbols : int
+    n_symbols : int or int64 array of shape (n_stacks, n_cells)
         Number of symbols that a cell may have.
+    first : int or int64 array of shape (n_stacks, n_cells), default=0
+        The smallest symbol.
     """
 
     shape: tuple[int, int]
-    n_symbols: int
+    n_symbols: Any
+    first: Any = 0
 
     @abstractmethod
     def share_below(self, symbols, cells):
@@ -36,7 +42,8 @@ class Distribution(ABC):
         Parameters
         ----------
         symbols : int64 array of shape (n_stacks, m)
-            From 1 to ``n_symbols - 1``; what is returned for others does not matter.
+            Or of shape (k, n_stacks, m), for k of them in each cell. Of the first symbol and others that a cell does not have, it does not matter what is
+            returned.
         cells : slice
             Which of the cells they are of.
 
@@ -49,9 +56,11 @@ class Distribution(ABC):
     @final
     def below(self, symbols, cells):
         """Return how many of the 2**24 are of symbols below given ones, float64."""
+        first, n_symbols = self._limits(cells)
         share = np.clip(self.share_below(symbols, cells), 0.0, 1.0)
-        inner = np.rint((TOTAL - _FLOOR * self.n_symbols) * share) + _FLOOR * symbols
-        return np.where(symbols <= 0, 0.0, np.where(symbols >= self.n_symbols, TOTAL, inner))
+        place = symbols - first
+        inner = np.rint((TOTAL - _FLOOR * n_symbols) * share) + _FLOOR * place
+        return np.where(place <= 0, 0.0, np.where(place >= n_symbols, TOTAL, inner))
 
     @final
     def intervals(self, symbols):
@@ -62,22 +71,39 @@ class Distribution(ABC):
 
     @final
     def find(self, places, cells):
-        """Find the symbols in whose intervals places (n_stacks, m) are, float64, by bisection.
+        """Find the symbols in whose intervals places (n_stacks, m) are, float64.
 
         Returns
         -------
         tuple of array of shape (n_stacks, m)
             Symbols, the beginnings of their intervals, and their lengths.
         """
-        low, start = np.zeros(places.shape, np.int64), np.zeros_like(places)
-        high, end = np.full_like(low, self.n_symbols), np.full_like(places, TOTAL)
-        for _ in range((self.n_symbols - 1).bit_length()):
+        first, n_symbols = self._limits(cells)
+        most = int(np.max(n_symbols))
+        if most * places.size <= _LARGEST_TABLE:
+            return self._look_up(places, cells, first, most)
+        low, start = np.zeros(places.shape, np.int64) + first, np.zeros_like(places)
+        high, end = low + n_symbols, np.full_like(places, TOTAL)
+        for _ in range((most - 1).bit_length()):
             middle = (low + high) // 2
             below = self.below(middle, cells)
             is_right = below <= places
             low, start = np.where(is_right, middle, low), np.where(is_right, below, start)
             high, end = np.where(is_right, high, middle), np.where(is_right, end, below)
         return low, start, end - start
+
+    def _look_up(self, places, cells, first, most):
+        """Do what `find` does, by the intervals of all symbols."""
+        below = self.below(first + np.arange(most + 1)[:, None, None], cells)
+        place = (below <= places).sum(0) - 1
+        start, end = (np.take_along_axis(below, (place + i)[None], 0)[0] for i in (0, 1))
+        return first + place, start, end - start
+
+    def _limits(self, cells):
+        return [
+            limit[:, cells] if isinstance(limit, np.ndarray) else limit
+            for limit in (self.first, self.n_symbols)
+        ]
 
 
 class Bits(Distribution):
@@ -113,24 +139,34 @@ class Shares(Distribution):
         self.shape, self.n_symbols = below.shape[:2], below.shape[2]
 
     def share_below(self, symbols, cells):
-        symbols = np.clip(symbols, 0, self.n_symbols - 1)
-        return np.take_along_axis(self._below[:, cells], symbols[:, :, None], 2)[:, :, 0]
+        symbols, below = np.clip(symbols, 0, self.n_symbols - 1), self._below[:, cells]
+        stack, cell = np.ogrid[: below.shape[0], : below.shape[1]]
+        return below[stack, cell, symbols]
 
 
 class Normal(Distribution):
-    """Normal variables, rounded to a grid around 0 and clipped to its ends.
+    """Normal variables, rounded to a grid, as far from their means as they ever are.
+
+    Beyond, there are no symbols: the floors of a whole grid would add up to a probability, so that
+    every few hundred rows a latent would be drawn that the posterior never has.
 
     Parameters
     ----------
     mean, std : float64 array of shape (n_stacks, n_cells)
         In units of the grid's spacing, from its first point on.
-    n_symbols : int
+    n_points : int
         Points of the grid.
+    reach : float, default=6.0
+        How many standard deviations there are symbols to either side.
     """
 
-    def __init__(self, mean, std, n_symbols):
-        self._mean, self._std = mean, std
-        self.shape, self.n_symbols = mean.shape, n_symbols
+    def __init__(self, mean, std, n_points, reach=6.0):
+        self._mean, self._std, self.shape = mean, std, mean.shape
+        reach = np.ceil(reach * std)
+        middle = np.rint(mean)
+        self.first = np.clip(middle - reach, 0, n_points - 1).astype(np.int64)
+        last = np.clip(middle + reach, 0, n_points - 1).astype(np.int64)
+        self.n_symbols = last - self.first + 1
 
     def share_below(self, symbols, cells):
         return normal_cdf((symbols - 0.5 - self._mean[:, cells]) / self._std[:, cells])

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sk_hvae._codec.cells import CellCoder
+from sk_hvae._codec.digits import digit_distribution, digit_steps, numbers_of_digits
 from sk_hvae._codec.elementary import exp, normal_cdf
 from sk_hvae._codec.networks import as_numbers
-from sk_hvae._codec.whole_numbers import WholeCells
 
 # As the likelihood has it: ln of 1e-4 scores.
 _LEAST_LOG_SIGMA = -9.210340371976182
@@ -24,10 +25,13 @@ class Grid(NamedTuple):
     ----------
     step, units : float64 array of shape (n_features,)
         The distance of values is ``step / units``; a step of 0 stands for no grid.
+    origin : float64 array of shape (n_features,)
+        A value on the grid, times ``units``.
     """
 
     step: np.ndarray
     units: np.ndarray
+    origin: np.ndarray
 
     @classmethod
     def of_resolution(cls, resolution):
@@ -35,10 +39,17 @@ class Grid(NamedTuple):
         inverse = np.rint(1 / resolution)
         is_decimal = np.abs(inverse * resolution - 1) < 1e-9  # noqa: PLR2004 what decimals round
         step = np.where(is_decimal, 1.0, resolution)
-        return cls(np.where(np.isnan(resolution), 0.0, step), np.where(is_decimal, inverse, 1.0))
+        units = np.where(is_decimal, inverse, 1.0)
+        return cls(np.where(np.isnan(resolution), 0.0, step), units, np.zeros_like(step))
+
+    def nearest(self, x):
+        """Round rows (n, n_features) to the grid, where there is one."""
+        step = np.where(self.step > 0, self.step, 1.0)
+        whole = np.rint((x * self.units - self.origin) / step)
+        return np.where(self.step > 0, (self.origin + whole * step) / self.units, x)
 
 
-class GridCells(WholeCells):
+class GridCells(CellCoder):
     """Codes columns on a grid.
 
     Parameters
@@ -53,14 +64,20 @@ class GridCells(WholeCells):
         scale = likelihood.monotone
         self._scale = _Linear(likelihood) if scale is None else _Monotone(scale)
         log_sigma = np.maximum(as_numbers(likelihood.log_sigma), _LEAST_LOG_SIGMA)
-        lowest, highest = (end.numpy() for end in (likelihood.summary.minimum, likelihood.summary.maximum))
+        summary = likelihood.summary
+        lowest, highest = summary.minimum.numpy(), summary.maximum.numpy()
         self.n_features = self.n_linked = self.n_outputs = len(lowest)
         self._per_sigma = np.broadcast_to(exp(-log_sigma), lowest.shape)
         self._step = np.where(grid.step > 0, grid.step, 1.0)
         self._units = grid.units
-        origin, span = np.rint(lowest * grid.units), (highest - lowest) * grid.units / self._step
-        span = np.where(grid.step > 0, np.rint(span), 0.0)
-        self._size = self._set_sizes(_ROOM_ABOVE_AND_BELOW * span + _ROOM)
+        below = np.rint((lowest * grid.units - grid.origin) / self._step)
+        origin = grid.origin + below * self._step
+        span = np.rint((highest - lowest) * grid.units / self._step)
+        span = np.where(grid.step > 0, span, 0.0)
+        sizes = _ROOM_ABOVE_AND_BELOW * span + _ROOM
+        self._size = numbers_of_digits(sizes)
+        self.steps = digit_steps(np.arange(self.n_features), sizes)
+        self.n_numbers = 8 * self.n_features
         self._origin = origin - (self._size - span) // 2 * self._step
 
     def link(self, x):
@@ -73,15 +90,15 @@ class GridCells(WholeCells):
     def values(self, numbers):
         return (self._origin + numbers * self._step) / self._units
 
-    def _share_below(self, columns, parameters):
-        means = parameters[:, columns]
+    def distribution(self, step, parameters, numbers, n_stacks):
+        means = parameters[:, step.columns]
 
         def share(numbers, columns, pick):
             edges = self._origin[columns] + (numbers - 0.5) * self._step[columns]
             scores = self._scale.scores(edges / self._units[columns], columns)
             return normal_cdf((scores - pick(means)) * self._per_sigma[columns])
 
-        return share
+        return digit_distribution(step, numbers, n_stacks, share)
 
 
 class _Linear:
@@ -105,7 +122,9 @@ class _Monotone:
         gaps = np.diff(self._knots)
         self._slopes = np.diff(self._scores) / gaps
         is_bin = gaps <= _ONE_BIN * as_numbers(scale.bin_width)[:, None]
-        self._link_scores = np.where(is_bin, as_numbers(scale.middles)[:, :-1], self._scores[:, :-1])
+        self._link_scores = np.where(
+            is_bin, as_numbers(scale.middles)[:, :-1], self._scores[:, :-1]
+        )
         self._link_slopes = np.where(is_bin, 0.0, self._slopes)
 
     def link(self, x):

@@ -60,7 +60,8 @@ class ExactGaussian(ExactLayer):
 
     def under_prior(self, prior, n_stacks):
         middle = np.full((n_stacks, prior[0].size // n_stacks), float(_N_SIDE))
-        return Normal(middle, np.full_like(middle, 1 / _SPACING), _N_POINTS)
+        std = np.full_like(middle, 1 / _SPACING)
+        return Normal(middle, std, _N_POINTS, reach=_N_SIDE * _SPACING)
 
     def under_posterior(self, activations, z_above, prior, n_stacks):
         offset, ratio = self._moments(activations, z_above, *prior)

@@ -29,10 +29,10 @@ class Logistic(Distribution):
         self._weights, self._means, self._slopes = weights, means, 1 / scales
 
     def share_below(self, symbols, cells):
-        total = np.zeros(symbols.shape)
+        total = 0.0
         for weight, mean, slope in zip(self._weights, self._means, self._slopes, strict=True):
             place = (symbols - 0.5 - mean[:, cells]) * slope[:, cells]
-            total += weight[:, cells] * sigmoid(place)
+            total = total + weight[:, cells] * sigmoid(place)
         return total
 
 
@@ -106,9 +106,7 @@ class MixedLevelCells(CellCoder):
             weights = weights / np.add.accumulate(weights, 1)[:, -1:]
         mean = _conditional(means, coupling, deviations, channel)
         parts = weights, mean, scales[:, :, channel]
-        by_mixture = [
-            part.swapaxes(0, 1).reshape(self._n_mixtures, n_stacks, -1) for part in parts
-        ]
+        by_mixture = [part.swapaxes(0, 1).reshape(self._n_mixtures, n_stacks, -1) for part in parts]
         return Logistic(*by_mixture, self._grid.n_levels)
 
     def _channel_of(self, step):

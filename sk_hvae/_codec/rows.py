@@ -25,6 +25,12 @@ from sk_hvae.nn.likelihoods import (
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
 
+_NOT_BINARY = (
+    "likelihood='bernoulli' says how probable 0 and 1 are; found {:.4g}, which cannot be coded. Round "
+    "X, or fit with likelihood='discretized_logistic'."
+)
+
+
 class _Part(NamedTuple):
     """A coder, its columns of the data, and its parameters among all."""
 
@@ -56,11 +62,26 @@ class RowCoder:
         self._value = summary.minimum.numpy()
         every = np.arange(self.n_features)
         outputs = np.arange(likelihood.n_outputs)
-        grid = _with_resolution(grid_of(likelihood), resolution)
+        self._stated = Grid.of_resolution(resolution)
+        grid = _with_resolution(grid_of(likelihood), self._stated)
         self._parts = [*_parts(likelihood, every, outputs, grid, self._varies)]
         constant = every[~self._varies]
         self._constants = ConstantCells(self._value[constant]), constant
         self.n_numbers = sum(part.coder.n_numbers for part in self._parts)
+
+    def stored(self, x, precision):
+        """Return rows as they will be decoded: columns of stated resolution are rounded to it."""
+        return precision.round(self._stated.nearest(x))
+
+    def check(self, x):
+        """Raise ColumnError if rows have cells of which the likelihood gives no probability."""
+        for part in self._parts:
+            if isinstance(part.coder, BinaryCells):
+                cells = x[:, part.columns]
+                found = ~np.isin(cells, (0.0, 1.0)) & ~np.isnan(cells)
+                if found.any():
+                    column = int(part.columns[found.any(0)][0])
+                    raise ColumnError(_NOT_BINARY.format(cells[found][0]), column)
 
     def link(self, x):
         """Map rows (n, n_features) to the scale of the link (n, n_linked); NaN is missing."""
@@ -115,10 +136,11 @@ def grid_of(likelihood):
     step, units = np.zeros(n_features), np.ones(n_features)
     if isinstance(likelihood, PerColumn):
         for part, columns in _with_columns(likelihood):
-            step[columns], units[columns] = grid_of(part)
+            step[columns], units[columns], _ = grid_of(part)
     elif isinstance(likelihood, Gaussian) and likelihood.monotone is not None:
         step, units = as_numbers(likelihood.monotone.step), as_numbers(likelihood.monotone.units)
-    return Grid(step, np.maximum(units, 1.0))
+    units = np.maximum(units, 1.0)
+    return Grid(step, units, np.rint(likelihood.summary.minimum.numpy() * units))
 
 
 def is_gaussian(likelihood):
@@ -131,9 +153,9 @@ def is_gaussian(likelihood):
     return np.full(len(likelihood.summary.mean), isinstance(likelihood, Gaussian))
 
 
-def _with_resolution(grid, resolution):
-    stated, is_stated = Grid.of_resolution(resolution), ~np.isnan(resolution)
-    return Grid(*(np.where(is_stated, new, old) for new, old in zip(stated, grid, strict=True)))
+def _with_resolution(grid, stated):
+    pairs = zip(stated, grid, strict=True)
+    return Grid(*(np.where(stated.step > 0, new, old) for new, old in pairs))
 
 
 def _with_columns(likelihood):
@@ -154,7 +176,7 @@ def _parts(likelihood, columns, outputs, grid, varies):
             of_part = np.append(pieces[i], pieces[len(n_linked) + i])
             yield from _parts(part, columns[own], of_part, grid, varies)
         return
-    own_grid = Grid(grid.step[columns], grid.units[columns])
+    own_grid = Grid(*(of_all[columns] for of_all in grid))
     _check(likelihood, columns, own_grid, varies[columns])
     if isinstance(likelihood, Gaussian):
         yield _Part(GridCells(likelihood, own_grid), columns, outputs)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_hvae._codec.stacks import Stacks
+from sk_hvae._codec.stacks import OTHER_MACHINE, Stacks
 from sk_hvae.exceptions import CodecError
 
 # Rows of a segment, and how many segments are coded in step.
@@ -13,8 +13,8 @@ SEGMENT_ROWS, _SEGMENTS_AT_ONCE = 1024, 16
 _MOST_NUMBERS = 2**22
 # Rows of a chunk of a segment, at most, as an exponent: more of them would not be faster.
 _LARGEST_CHUNK = 6
-# Lanes at most, as an exponent, and words of a stack for each: lanes then cost 1 bit in 800.
-_MOST_LANES, _WORDS_PER_LANE = 9, 128
+# Lanes at most, as an exponent, and words of a stack for each: lanes then cost 1 bit in 400.
+_MOST_LANES, _WORDS_PER_LANE = 9, 64
 # A chunk may need more than the rows before it did, on average.
 _RESERVE = 1.25
 _WORD_BITS = 32
@@ -122,7 +122,7 @@ def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
         x[:, start:end] = part.reshape(len(payloads), end - start, -1)
     stacks.undo_lanes(1)
     if not stacks.is_new:
-        raise CodecError("the compressed rows decode to something else on this machine.")
+        raise CodecError(OTHER_MACHINE)
     return x
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from sk_hvae._codec.distributions import PRECISION, Bits
 from sk_hvae.exceptions import CodecError
 
+OTHER_MACHINE = "the compressed rows decode to something else on this machine; no row is returned."
 _WORD = np.uint64(32)
 _LEAST = np.uint64(2**32)
 # The state of a stack that holds nothing. Its lower bits look random: the first latent is made of
@@ -199,7 +200,7 @@ class Stacks:
             self._states = self._states.copy()
             self._write(new, np.ones(new.shape, bool))
             if (new >> _WORD != 1).any():
-                raise CodecError("the compressed rows decode to something else on this machine.")
+                raise CodecError(OTHER_MACHINE)
 
     def _join(self):
         """Push half of the lanes to the other half: a word each, and the number that is left."""
