@@ -9,8 +9,8 @@ References
 ----------
 .. [1] Townsend, Bird and Barber, "Practical Lossless Compression with Latent Variables using Bits
    Back Coding", ICLR 2019.
-.. [2] Townsend, Bird, Kunze and Barber, "HiLLoC: Lossless Image Compression with Hierarchical Latent
-   Variable Models", ICLR 2020.
+.. [2] Townsend, Bird, Kunze and Barber, "HiLLoC: Lossless Image Compression with Hierarchical
+   Latent Variable Models", ICLR 2020.
 .. [3] Kingma, Abbeel and Ho, "Bit-Swap: Recursive Bits-Back Coding for Lossless Compression with
    Hierarchical Latent Variables", ICML 2019.
 """
@@ -84,7 +84,7 @@ class BitsBack:
         Costs
         """
         activations = self._activations(x)
-        popped, z, borrowed = [], None, 0.0
+        popped, z, borrowed = [], None, np.zeros(len(x))
         for layer in reversed(self._layers):
             prior = layer.prior(z, len(x))
             q = layer.under_posterior(activations, z, prior, len(stacks))

@@ -173,7 +173,8 @@ def _survey(rows):
     tuple of (bool array of shape (n_features,), uint8 array of shape (n_features,) or None)
         None stands for no missing cells.
     """
-    is_single, n_missing = True, 0
+    n_features = rows.shape[1]
+    is_single, n_missing = np.ones(n_features, bool), np.zeros(n_features, np.int64)
     for chunk in rows.chunks():
         x = _as_numbers(chunk)
         missing = np.isnan(x)
@@ -207,4 +208,4 @@ def _has(span, numbers):
 def _sum_of(x):
     """Return a checksum of rows, in which all kinds of NaN are one, and so are 0.0 and -0.0."""
     one_nan = np.where(np.isnan(x), np.nan, x + 0.0)
-    return zlib.crc32(np.ascontiguousarray(one_nan, "<f8"))
+    return zlib.crc32(one_nan.astype("<f8").tobytes())

@@ -27,7 +27,7 @@ _MOST_BYTES = 10
 
 
 class Entry(NamedTuple):
-    """What the header says of a segment: its length in bytes, and checksums of these and of its rows."""
+    """What the header says of a segment: its bytes, and checksums of these and of its rows."""
 
     length: int
     payload_sum: int
@@ -82,9 +82,9 @@ class Header(NamedTuple):
         parts.append(
             bytes([DTYPES.index(self.dtype) << 4 | kind << 2 | has_missing << 1 | has_resolution])
         )
-        if kind == 2:  # noqa: PLR2004 some columns are, and others are not
+        if kind == 2:
             parts.append(np.packbits(self.is_single).tobytes())
-        if has_missing:
+        if self.missing_rates is not None:
             parts.append(self.missing_rates.tobytes())
         if has_resolution:
             parts.append(self.resolution.astype("<f8").tobytes())
@@ -131,7 +131,7 @@ def read_header(data):
     if code >= len(DTYPES) or not n_features:
         raise CodecError("the header of the compressed rows is damaged.")
     is_single = np.full(n_features, kind == 1)
-    if kind == 2:  # noqa: PLR2004 some columns are, and others are not
+    if kind == 2:
         packed = np.frombuffer(reader.take(-(-n_features // 8)), np.uint8)
         is_single = np.unpackbits(packed, count=n_features) > 0
     missing_rates, resolution = None, np.full(n_features, np.nan)
@@ -178,14 +178,14 @@ class _Reader:
         for i in range(_MOST_BYTES):
             byte = self.take(1)[0]
             value |= (byte & 127) << 7 * i
-            if byte < 128:  # noqa: PLR2004 the last byte has no eighth bit
+            if byte < 128:
                 return value
         raise CodecError("the header of the compressed rows is damaged.")
 
 
 def _number(value):
     parts = []
-    while value > 127:  # noqa: PLR2004 7 bits
+    while value > 127:
         parts.append(value & 127 | 128)
         value >>= 7
     return bytes([*parts, value])

@@ -6,8 +6,8 @@ get longer by less than 1e-3 bits a count.
 
 References
 ----------
-.. [1] Peizer and Pratt, "A Normal Approximation for Binomial, F, Beta, and Other Common, Related Tail
-   Probabilities", Journal of the American Statistical Association 63, 1968.
+.. [1] Peizer and Pratt, "A Normal Approximation for Binomial, F, Beta, and Other Common, Related
+   Tail Probabilities", Journal of the American Statistical Association 63, 1968.
 """
 
 import numpy as np

@@ -11,8 +11,8 @@ from sk_hvae._codec.elementary import normal_cdf
 # nothing of a symbol: it loses less than 1e-4 bits a symbol.
 PRECISION = 24
 TOTAL = 2**PRECISION
-# Symbols of few cells are found in a table of all, of so many numbers; bisection then spends most of
-# its time in calling NumPy.
+# The symbols of few cells are found in a table of all that they may have, of up to so many numbers.
+# Bisection would spend most of its time in calling NumPy.
 _LARGEST_TABLE = 2**14
 # What every symbol has at least: one for itself, and one that rounding may take.
 _FLOOR = 2
@@ -42,8 +42,8 @@ class Distribution(ABC):
         Parameters
         ----------
         symbols : int64 array of shape (n_stacks, m)
-            Or of shape (k, n_stacks, m), for k of them in each cell. Of the first symbol and others that a cell does not have, it does not matter what is
-            returned.
+            Also of shape (k, n_stacks, m), for k of them in each cell. Of the first symbol, and of
+            others that a cell does not have, it does not matter what is returned.
         cells : slice
             Which of the cells they are of.
 

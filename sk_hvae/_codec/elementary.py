@@ -1,8 +1,8 @@
 """Elementary functions that give the same number on every machine.
 
 They are made of additions, multiplications, divisions and scaling by powers of 2 alone, one NumPy
-operation each, which IEEE 754 rounds in one way only. The functions of NumPy, SciPy and torch differ
-in their last bits between machines, versions and even lengths of arrays.
+operation each, which IEEE 754 rounds in one way only. The functions of NumPy, SciPy and torch
+differ in their last bits between machines, versions and even lengths of arrays.
 """
 
 from functools import cache

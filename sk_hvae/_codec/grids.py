@@ -37,7 +37,7 @@ class Grid(NamedTuple):
     def of_resolution(cls, resolution):
         """Make grids of multiples of given numbers (n_features,); NaN for columns without."""
         inverse = np.rint(1 / resolution)
-        is_decimal = np.abs(inverse * resolution - 1) < 1e-9  # noqa: PLR2004 what decimals round
+        is_decimal = np.abs(inverse * resolution - 1) < 1e-9
         step = np.where(is_decimal, 1.0, resolution)
         units = np.where(is_decimal, inverse, 1.0)
         return cls(np.where(np.isnan(resolution), 0.0, step), units, np.zeros_like(step))

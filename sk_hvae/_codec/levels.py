@@ -107,7 +107,8 @@ class MixedLevelCells(CellCoder):
         mean = _conditional(means, coupling, deviations, channel)
         parts = weights, mean, scales[:, :, channel]
         by_mixture = [part.swapaxes(0, 1).reshape(self._n_mixtures, n_stacks, -1) for part in parts]
-        return Logistic(*by_mixture, self._grid.n_levels)
+        weights, mean, scale = by_mixture
+        return Logistic(weights, mean, scale, self._grid.n_levels)
 
     def _channel_of(self, step):
         return int(step.columns[0]) // len(step.columns)
@@ -121,7 +122,7 @@ class MixedLevelCells(CellCoder):
         return np.maximum(above - below, _LEAST_MASS)
 
     def _mixture(self, parameters):
-        """Do what the likelihood does with its parameters; arrays (n, n_mixtures, planes, pixels)."""
+        """Do what the likelihood does with parameters; arrays (n, n_mixtures, planes, pixels)."""
         n, k, n_channels = len(parameters), self._n_mixtures, self._n_channels
         location = self._grid.means(parameters[:, : self.n_linked])
         location = location.reshape(n, 1, n_channels, -1)

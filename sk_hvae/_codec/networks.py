@@ -120,7 +120,8 @@ def _halving(module):
 
 def _doubling(module):
     height, width = module.size
-    blocks = _convolution(*map(as_numbers, module.kernels()), 1)
+    weight, bias = module.kernels()
+    blocks = _convolution(as_numbers(weight), as_numbers(bias), 1)
 
     def apply(x):
         # The four pixels of every new block are planes.

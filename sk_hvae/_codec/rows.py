@@ -1,6 +1,6 @@
 """Rows, given the parameters of their likelihood: each column by the coder of its kind."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,10 +24,9 @@ from sk_hvae.nn.likelihoods import (
 )
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
-
 _NOT_BINARY = (
-    "likelihood='bernoulli' says how probable 0 and 1 are; found {:.4g}, which cannot be coded. Round "
-    "X, or fit with likelihood='discretized_logistic'."
+    "likelihood='bernoulli' says how probable 0 and 1 are; found {:.4g}, which cannot be coded. "
+    "Round X, or fit with likelihood='discretized_logistic'."
 )
 
 
@@ -120,7 +119,7 @@ class RowCoder:
         return coder.push(stacks, x[:, columns], x, present[:, columns], own)
 
 
-_CODERS = {
+_CODERS: dict[type, Any] = {
     Bernoulli: BinaryCells,
     Categorical: NameCells,
     DiscretizedLogistic: LevelCells,
@@ -131,7 +130,7 @@ _CODERS = {
 
 
 def grid_of(likelihood):
-    """Return the grids of columns that a likelihood found at fit; a step of 0 where there is none."""
+    """Return the grids that a likelihood found at fit; a step of 0 where a column has none."""
     n_features = len(likelihood.summary.mean)
     step, units = np.zeros(n_features), np.ones(n_features)
     if isinstance(likelihood, PerColumn):

@@ -52,8 +52,8 @@ def spans_of(n_rows):
 
 
 def groups_of(spans):
-    """Yield consecutive segments that are coded in step: of the same number of rows, and not many."""
-    group = []
+    """Yield consecutive segments that are coded in step: of the same number of rows, not many."""
+    group: list[slice] = []
     for span in spans:
         is_shorter = bool(group) and span.stop - span.start < group[0].stop - group[0].start
         if is_shorter or len(group) == _SEGMENTS_AT_ONCE:
@@ -109,7 +109,8 @@ def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
     CodecError
         If they do not hold what `encode_segments` makes.
     """
-    stacks, ends = Stacks.of_bytes(payloads), []
+    stacks = Stacks.of_bytes(payloads)
+    ends: list[int] = []
     for chunk in chunks:
         ends.append(min((ends[-1] if ends else 0) + 2**chunk.rows, n_rows))
     if not ends or ends[-1] != n_rows or len({0, *ends}) != len(ends) + 1:
@@ -133,7 +134,7 @@ def _largest_chunk(model, n_segments):
 
 
 def _next_chunk(stacks, need, largest, n_left):
-    """Choose how many rows are pushed next, each of which needs some bits, and on how many lanes."""
+    """Choose how many rows are pushed next, given the bits that each needs, and on which lanes."""
     lanes = max(stacks.n_words // _WORDS_PER_LANE, 1).bit_length() - 1
     lanes = min(max(lanes, stacks.n_lanes.bit_length() - 1), _MOST_LANES)
     affordable = (stacks.n_words - 2**lanes) * _WORD_BITS / (_RESERVE * need)

@@ -1,8 +1,8 @@
 """Stacks of bits: asymmetric numeral systems, in the variant that works by ranges (rANS).
 
 A state is a number from 2**32 to 2**64. To push a symbol of frequency f out of 2**24 multiplies it
-by about 2**24 / f; to pop one is the exact inverse, so that the last symbol comes first. Words of 32
-bits go from states to the stack and back [1]_.
+by about 2**24 / f; to pop one is the exact inverse, so that the last symbol comes first. Words of
+32 bits go from states to the stack and back [1]_.
 
 References
 ----------
@@ -223,7 +223,7 @@ class Stacks:
         self._states = np.concatenate((self._states, new), 1)
 
     def _write(self, states, chosen):
-        """Put the lower words of chosen states (n_stacks, m) on their stacks, the first lane's first."""
+        """Put the lower words of chosen states (n_stacks, m) on the stacks, the first lane first."""
         if not chosen.any():
             return
         counts = chosen.sum(1)

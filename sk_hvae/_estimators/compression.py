@@ -95,8 +95,8 @@ class CompressionMixin:
 
         References
         ----------
-        .. [1] Townsend, Bird and Barber, "Practical Lossless Compression with Latent Variables using
-           Bits Back Coding", ICLR 2019.
+        .. [1] Townsend, Bird and Barber, "Practical Lossless Compression with Latent Variables
+           using Bits Back Coding", ICLR 2019.
         .. [2] Townsend, Bird, Kunze and Barber, "HiLLoC: Lossless Image Compression with
            Hierarchical Latent Variable Models", ICLR 2020.
         .. [3] Balle, Johnston and Minnen, "Integer Networks for Data Compression with

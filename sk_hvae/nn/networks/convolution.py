@@ -129,7 +129,8 @@ class Doubling(nn.Module):
 
     def _by_blocks(self, x):
         """Compute the result with a margin of 1, (b, after, 2 h + 2, 2 w + 2)."""
-        blocks = functional.conv2d(x, *self.kernels(), padding=1)
+        kernels, bias = self.kernels()
+        blocks = functional.conv2d(x, kernels, bias, padding=1)
         return functional.pixel_shuffle(blocks, 2)
 
     def kernels(self):
