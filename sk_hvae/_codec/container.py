@@ -2,36 +2,38 @@
 
 Numbers are little-endian; those of any size have 7 bits a byte, the lowest first. The header is
 
-- ``HVAE``, the version of the format, and 8 bytes of the fingerprint of the model,
+- ``HVAE``, the version of the format, the length of what follows, and a checksum of it,
+- 4 bytes of the fingerprint of the model,
 - numbers of rows and columns, the dtype, and which columns are float32,
 - how often cells of each column are missing, and the resolutions of columns, if there are any,
-- for each group of segments its chunks, and for each segment its length and two checksums,
-- a checksum of the header.
+- for each group of segments its chunks, as runs of equal ones, and for each segment its length and
+  a checksum.
 """
 
 import struct
 import zlib
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_hvae._codec.segments import Chunk, groups_of, spans_of
+from sk_hvae._codec.segments import SEGMENT_ROWS, Chunk, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
 _MAGIC, _VERSION = b"HVAE", 1
-_FINGERPRINT_BYTES = 8
+FINGERPRINT_BYTES = 4
 # By place; new ones go to the end.
 DTYPES = ("f8", "f4", "f2", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "b1")
 # A number of any size has no more bytes than that of 64 bits.
 _MOST_BYTES = 10
+_DAMAGED = "the header of the compressed rows is damaged."
 
 
 class Entry(NamedTuple):
-    """What the header says of a segment: its bytes, and checksums of these and of its rows."""
+    """What the header says of a segment: its length in bytes, and a checksum."""
 
     length: int
-    payload_sum: int
-    rows_sum: int
+    checksum: int
 
 
 class Header(NamedTuple):
@@ -76,8 +78,7 @@ class Header(NamedTuple):
         """Return the header as bytes."""
         has_missing = self.missing_rates is not None
         has_resolution = not np.isnan(self.resolution).all()
-        parts = [_MAGIC, bytes([_VERSION]), self.fingerprint]
-        parts += [_number(self.n_rows), _number(self.n_features)]
+        parts = [self.fingerprint, _number(self.n_rows), _number(self.n_features)]
         kind = int(self.is_single.all()) + 2 * bool(0 < self.is_single.sum() < self.n_features)
         parts.append(
             bytes([DTYPES.index(self.dtype) << 4 | kind << 2 | has_missing << 1 | has_resolution])
@@ -87,14 +88,20 @@ class Header(NamedTuple):
         if self.missing_rates is not None:
             parts.append(self.missing_rates.tobytes())
         if has_resolution:
-            parts.append(self.resolution.astype("<f8").tobytes())
+            different, places = np.unique(np.nan_to_num(self.resolution), return_inverse=True)
+            parts += [_number(len(different)), different.astype("<f8").tobytes()]
+            if len(different) > 1:
+                parts += map(_number, places.tolist())
         for chunks in self.chunks:
-            parts.append(_number(len(chunks)))
-            parts.append(bytes(chunk.rows << 4 | chunk.lanes for chunk in chunks))
+            runs = [(chunk, len([*run])) for chunk, run in groupby(chunks)]
+            parts.append(_number(len(runs)))
+            for chunk, length in runs:
+                parts += [bytes([chunk.rows << 4 | chunk.lanes]), _number(length)]
         for entry in self.entries:
-            parts += [_number(entry.length), struct.pack("<II", entry.payload_sum, entry.rows_sum)]
+            parts += [_number(entry.length), struct.pack("<I", entry.checksum)]
         content = b"".join(parts)
-        return content + struct.pack("<I", zlib.crc32(content))
+        start = _MAGIC + bytes([_VERSION]) + _number(len(content))
+        return start + struct.pack("<I", zlib.crc32(content)) + content
 
 
 def read_header(data):
@@ -124,12 +131,23 @@ def read_header(data):
             f"the rows were compressed in format {version}, and this version of sk_hvae knows "
             f"format {_VERSION}; update sk_hvae."
         )
-    fingerprint = reader.take(_FINGERPRINT_BYTES)
+    length, known_sum = reader.number(), reader.take(4)
+    end = reader.place + length
+    if struct.pack("<I", zlib.crc32(data[reader.place : end])) != known_sum:
+        raise CodecError(_DAMAGED)
+    header = _read_content(reader)
+    if reader.place != end:
+        raise CodecError(_DAMAGED)
+    return header, end
+
+
+def _read_content(reader):
+    fingerprint = reader.take(FINGERPRINT_BYTES)
     n_rows, n_features = reader.number(), reader.number()
     flags = reader.take(1)[0]
     code, kind = flags >> 4, flags >> 2 & 3
     if code >= len(DTYPES) or not n_features:
-        raise CodecError("the header of the compressed rows is damaged.")
+        raise CodecError(_DAMAGED)
     is_single = np.full(n_features, kind == 1)
     if kind == 2:
         packed = np.frombuffer(reader.take(-(-n_features // 8)), np.uint8)
@@ -138,26 +156,37 @@ def read_header(data):
     if flags & 2:
         missing_rates = np.frombuffer(reader.take(n_features), np.uint8)
     if flags & 1:
-        resolution = np.frombuffer(reader.take(8 * n_features), "<f8").astype(np.float64)
-    if n_rows > len(data) << 20:
-        raise CodecError("the header of the compressed rows is damaged.")
+        resolution = _read_resolution(reader, n_features)
     spans = spans_of(n_rows)
     chunks = [_read_chunks(reader) for _ in groups_of(spans)]
     entries = [
-        Entry(reader.number(), *struct.unpack("<II", reader.take(8))) for _ in range(len(spans))
+        Entry(reader.number(), *struct.unpack("<I", reader.take(4))) for _ in range(len(spans))
     ]
-    content = bytes(data[: reader.place])
-    if reader.take(4) != struct.pack("<I", zlib.crc32(content)):
-        raise CodecError("the header of the compressed rows is damaged.")
-    header = Header(
+    return Header(
         *(fingerprint, n_rows, n_features, DTYPES[code], is_single, missing_rates, resolution),
         *(chunks, entries),
     )
-    return header, reader.place
+
+
+def _read_resolution(reader, n_features):
+    n_different = reader.number()
+    different = np.frombuffer(reader.take(8 * n_different), "<f8")
+    places = np.zeros(n_features, np.int64)
+    if n_different > 1:
+        places = np.array([reader.number() for _ in range(n_features)])
+    if not n_different or places.max() >= n_different:
+        raise CodecError(_DAMAGED)
+    return np.where(different > 0, different, np.nan)[places]
 
 
 def _read_chunks(reader):
-    return [Chunk(byte >> 4, byte & 15) for byte in reader.take(reader.number())]
+    chunks: list[Chunk] = []
+    for _ in range(reader.number()):
+        byte, length = reader.take(1)[0], reader.number()
+        if len(chunks) + length > SEGMENT_ROWS:
+            raise CodecError(_DAMAGED)
+        chunks += [Chunk(byte >> 4, byte & 15)] * length
+    return chunks
 
 
 class _Reader:
@@ -180,7 +209,7 @@ class _Reader:
             value |= (byte & 127) << 7 * i
             if byte < 128:
                 return value
-        raise CodecError("the header of the compressed rows is damaged.")
+        raise CodecError(_DAMAGED)
 
 
 def _number(value):

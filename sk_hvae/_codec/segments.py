@@ -89,7 +89,7 @@ def encode_segments(model, x, precision, missing_rates):
     stacks, chunks, costs = Stacks.new(n_segments), [], np.zeros((n_segments, n_rows))
     first, need = 0, np.inf
     while first < n_rows:
-        chunk = _next_chunk(stacks, need, _largest_chunk(model, n_segments), n_rows - first)
+        chunk = _next_chunk(stacks, need, _largest_chunk(model, n_segments))
         stacks.set_lanes(2**chunk.lanes)
         span = slice(first, min(first + 2**chunk.rows, n_rows))
         part = x[:, span].reshape(-1, n_features)
@@ -133,10 +133,10 @@ def _largest_chunk(model, n_segments):
     return min(most.bit_length() - 1, _LARGEST_CHUNK)
 
 
-def _next_chunk(stacks, need, largest, n_left):
+def _next_chunk(stacks, need, largest):
     """Choose how many rows are pushed next, given the bits that each needs, and on which lanes."""
     lanes = max(stacks.n_words // _WORDS_PER_LANE, 1).bit_length() - 1
     lanes = min(max(lanes, stacks.n_lanes.bit_length() - 1), _MOST_LANES)
     affordable = (stacks.n_words - 2**lanes) * _WORD_BITS / (_RESERVE * need)
     rows = max(int(affordable), 1).bit_length() - 1
-    return Chunk(min(rows, largest, max(n_left - 1, 0).bit_length()), lanes)
+    return Chunk(min(rows, largest), lanes)

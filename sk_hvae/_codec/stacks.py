@@ -223,7 +223,7 @@ class Stacks:
         self._states = np.concatenate((self._states, new), 1)
 
     def _write(self, states, chosen):
-        """Put the lower words of chosen states (n_stacks, m) on the stacks, the first lane first."""
+        """Put the lower words of chosen states (n_stacks, m) on the stacks, in their order."""
         if not chosen.any():
             return
         counts = chosen.sum(1)

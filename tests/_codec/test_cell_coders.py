@@ -47,7 +47,9 @@ CASES = {
     "mixture of levels": (DiscretizedLogisticMixture(2, 17), LEVELS),
     "mixture, three channels": (DiscretizedLogisticMixture(3, 17), LEVELS),
     "by column": (
-        PerColumn([("poisson", [3, 0]), (Gaussian("per_feature", "quantile"), [1]), ("bernoulli", 2)]),
+        PerColumn(
+            [("poisson", [3, 0]), (Gaussian("per_feature", "quantile"), [1]), ("bernoulli", 2)]
+        ),
         np.column_stack((COUNTS[:, 0], PRICES[:, 0], BINARY[:, 0], COUNTS[:, 1])),
     ),
 }
@@ -146,7 +148,7 @@ def test_columns_that_were_constant_cost_nothing_unless_they_vary():
 
 def test_numbers_without_a_grid_are_refused():
     likelihood = Gaussian().adapt(DataSummary.of([torch.randn(50, 3)]))
-    with pytest.raises(ColumnError, match="column 0 of X.*resolution=0.001"):
+    with pytest.raises(ColumnError, match=r"column 0 of X.*resolution=0\.001"):
         RowCoder(likelihood, np.full(3, np.nan))
 
 

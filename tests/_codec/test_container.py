@@ -10,13 +10,13 @@ from sk_hvae.exceptions import CodecError
 NONE = np.full(3, np.nan)
 HEADERS = {
     "plain": Header(
-        *(b"12345678", 500, 3, "u1", np.ones(3, bool), None, NONE),
-        *([[Chunk(0, 0), Chunk(6, 9)]], [Entry(3000, 1, 2**32 - 1)]),
+        *(b"1234", 500, 3, "u1", np.ones(3, bool), None, NONE),
+        *([[Chunk(0, 0), Chunk(6, 9)]], [Entry(3000, 2**32 - 1)]),
     ),
     "all options": Header(
-        *(b"12345678", 2100, 3, "f8", np.array([True, False, True])),
+        *(b"1234", 2100, 3, "f8", np.array([True, False, True])),
         *(np.arange(3, dtype=np.uint8), np.array([0.01, np.nan, 2.0])),
-        *([[Chunk(1, 2)], [Chunk(3, 4)] * 200], [Entry(10**6 + i, i, 7) for i in range(3)]),
+        *([[Chunk(1, 2)], [Chunk(3, 4)] * 200], [Entry(10**6 + i, i) for i in range(3)]),
     ),
 }
 each = pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)

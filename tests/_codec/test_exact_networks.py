@@ -30,7 +30,9 @@ def module(request):
 @torch.no_grad()
 def test_networks_are_those_of_torch(module):
     x, z = torch.randn(10, N_FEATURES), torch.randn(10, 4)
-    for found, expected in zip(exact(module.encoder)(as_numbers(x)), module.encoder(x), strict=True):
+    for found, expected in zip(
+        exact(module.encoder)(as_numbers(x)), module.encoder(x), strict=True
+    ):
         np.testing.assert_allclose(found, as_numbers(expected), atol=2e-3)
     found, expected = exact(module.decoder)(as_numbers(z)), module.decoder(z)
     np.testing.assert_allclose(found, as_numbers(expected), atol=2e-3)
