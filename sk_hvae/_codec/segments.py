@@ -13,8 +13,8 @@ SEGMENT_ROWS, _SEGMENTS_AT_ONCE = 1024, 16
 _MOST_NUMBERS = 2**22
 # Rows of a chunk of a segment, at most, as an exponent: more of them would not be faster.
 _LARGEST_CHUNK = 6
-# Lanes at most, as an exponent, and words of a stack for each: lanes then cost 1 bit in 400.
-_MOST_LANES, _WORDS_PER_LANE = 9, 64
+# Lanes at most, as an exponent, and words of a stack for each: lanes then cost 1 bit in 800.
+_MOST_LANES, _WORDS_PER_LANE = 9, 128
 # A chunk may need more than the rows before it did, on average.
 _RESERVE = 1.25
 _WORD_BITS = 32

@@ -23,6 +23,8 @@ _LEAST = np.uint64(2**32)
 # The state of a stack that holds nothing. Its lower bits look random: the first latent is made of
 # these, and that of the next row of the bits that it leaves.
 _FIRST = np.uint64(0x1_9E37_79B9)
+# A state takes 5 to 8 bytes; words of 4 follow, so that the length of both tells how many.
+_LEAST_STATE_BYTES = 5
 _MASK = np.uint64(2**32 - 1)
 _BITS = np.uint64(PRECISION)
 _PLACE = np.uint64(2**PRECISION - 1)
@@ -63,23 +65,26 @@ class Stacks:
     @classmethod
     def of_bytes(cls, payloads):
         """Make stacks of what `to_bytes` returned; raises CodecError if it cannot be that."""
-        if any(len(payload) < 8 or len(payload) % 4 for payload in payloads):
-            raise CodecError("the compressed rows are damaged: a segment has an odd length.")
-        states = np.array([np.frombuffer(payload, "<u8", 1) for payload in payloads])
+        ends = [_LEAST_STATE_BYTES + (len(p) - _LEAST_STATE_BYTES) % 4 for p in payloads]
+        if any(len(payload) < end for payload, end in zip(payloads, ends, strict=True)):
+            raise CodecError("the compressed rows are damaged: a segment is too short.")
+        pairs = [*zip(payloads, ends, strict=True)]
+        numbers = [int.from_bytes(payload[:end], "little") for payload, end in pairs]
+        states = np.array(numbers, np.uint64)[:, None]
         if (states < _LEAST).any():
             raise CodecError("the compressed rows are damaged: a segment has no state.")
-        parts = [np.frombuffer(payload, "<u4", offset=8) for payload in payloads]
+        parts = [np.frombuffer(payload, "<u4", offset=end) for payload, end in pairs]
         sizes = np.array([len(part) for part in parts])
         words = np.zeros((len(parts), max(int(sizes.max()), 1)), np.uint32)
         for place, part in zip(words, parts, strict=True):
             place[: len(part)] = part
-        return cls(states.astype(np.uint64), words, sizes)
+        return cls(states, words, sizes)
 
     def to_bytes(self):
         """Return what each stack holds, down to the last word that was used: a list of bytes."""
         self.set_lanes(1)
         return [
-            state.astype("<u8").tobytes() + words[low:size].astype("<u4").tobytes()
+            _state_bytes(int(state[0])) + words[low:size].astype("<u4").tobytes()
             for state, words, low, size in zip(
                 self._states, self._words, self._lowest, self._sizes, strict=True
             )
@@ -247,6 +252,11 @@ class Stacks:
         stack, lane = np.nonzero(chosen)
         place = (self._sizes[:, None] + chosen.cumsum(1))[stack, lane] - 1
         states[stack, lane] = (states[stack, lane] << _WORD) | self._words[stack, place]
+
+
+def _state_bytes(state):
+    """Return a state in as few bytes as it takes."""
+    return state.to_bytes(-(-state.bit_length() // 8), "little")
 
 
 def _bits(lengths, active):

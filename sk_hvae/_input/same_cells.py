@@ -29,8 +29,8 @@ def first_difference(X, other, columns):
     >>> import pandas as pd
     >>> from sk_hvae._input.same_cells import first_difference
     >>> X = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
-    >>> first_difference(X, X.assign(b=[float("nan")] * 2), [0, 1])
-    (0, 'b', 'x', nan)
+    >>> first_difference(X, X.assign(b=[float("nan")] * 2), [0, 1])[:3]
+    (0, 'b', 'x')
     """
     frame, pair = read_frame(X), read_frame(other)
     for number in columns:
