@@ -108,28 +108,27 @@ def decode_rows(module, data, wanted):
     """
     data = memoryview(data).cast("B")
     header, start = read_header(data)
-    _check_origin(module, header)
     starts = np.cumsum([start, *(entry.length for entry in header.entries)]).tolist()
     if len(data) != starts[-1]:
         raise CodecError("the compressed rows end too early, or something follows them.")
-    model, precision = BitsBack(module, header.resolution), Precision(header.is_single)
     numbers = np.arange(header.n_rows)[wanted]
+    # By the first row of each. The model is looked at after the sums are checked: it takes longer.
+    payloads = {
+        span.start: _payload(data, entry, start)
+        for span, entry, start in zip(header.spans, header.entries, starts, strict=False)
+        if _has(span, numbers).any()
+    }
+    _check_origin(module, header)
+    model, precision = BitsBack(module, header.resolution), Precision(header.is_single)
     x = np.empty((len(numbers), header.n_features))
-    segments = iter(zip(header.spans, header.entries, starts, strict=False))
     for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
-        chosen = [
-            segment
-            for segment in (next(segments) for _ in group)
-            if _has(segment[0], numbers).any()
-        ]
-        if not chosen:
-            continue
-        payloads = [_payload(data, entry, start) for _, entry, start in chosen]
-        n_rows = group[0].stop - group[0].start
-        args = payloads, chunks, n_rows, precision, header.missing_rates
-        for part, (span, *_) in zip(decode_segments(model, *args), chosen, strict=True):
-            is_in = _has(span, numbers)
-            x[is_in] = part[numbers[is_in] - span.start]
+        chosen = [span for span in group if span.start in payloads]
+        if chosen:
+            own = [payloads[span.start] for span in chosen]
+            args = own, chunks, group[0].stop - group[0].start, precision, header.missing_rates
+            for span, part in zip(chosen, decode_segments(model, *args), strict=True):
+                is_in = _has(span, numbers)
+                x[is_in] = part[numbers[is_in] - span.start]
     return x, header.dtype
 
 
