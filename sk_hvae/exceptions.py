@@ -67,6 +67,10 @@ class UnsupportedFormatError(ValueError):
     """A file was not written by this library, is damaged, or needs another version of it."""
 
 
+class CodecError(ValueError):
+    """Compressed rows are damaged, or were compressed by another model; no rows are returned."""
+
+
 def warn_caller(message, category):
     """Warn at the line of the user's code that led here.
 

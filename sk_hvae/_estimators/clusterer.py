@@ -16,6 +16,7 @@ from sk_hvae._clustering.lost_clusters import ClusterOutcome
 from sk_hvae._clustering.state_shares import MOST_CLUSTERS, ClusterSearch
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
+from sk_hvae._estimators.compression import CompressionMixin
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._estimators.inspection import inspect_first_rows
 from sk_hvae._estimators.model import as_in_fit, check_new_rows, frame_attribute
@@ -74,7 +75,7 @@ _POOR_AGREEMENT = 0.5
 _TRANSFORMER = HierarchicalVAETransformer._parameter_constraints
 
 
-class HVAEClusterer(ClusterMixin, LatentsMixin, BaseHierarchicalVAE):
+class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchicalVAE):
     """Clusters as the top layer of a hierarchical variational autoencoder.
 
     The top layer z_L has one of ``n_clusters`` states, which are the clusters. Its rate is the

@@ -8,6 +8,7 @@ import torch
 
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
+from sk_hvae._estimators.compression import CompressionMixin
 from sk_hvae._estimators.parameters import resolve_output_layers, resolve_sizes, resolve_targets
 from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.typing import (
@@ -40,7 +41,7 @@ from sk_hvae.nn.building import INFERENCE_KINDS, NETWORKS, TOP_LAYERS
 from sk_hvae.nn.likelihoods import LIKELIHOODS, Likelihood
 
 
-class HierarchicalVAETransformer(SamplesMixin, BaseHierarchicalVAE):
+class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchicalVAE):
     """Latent representation in which you choose the number of bits of each layer.
 
     A hierarchical variational autoencoder has layers of latents, from z_1, nearest the data, to

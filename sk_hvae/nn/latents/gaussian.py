@@ -10,11 +10,11 @@ from torch.nn import functional
 
 # Limits of standard deviations, so that no division and no logarithm gets out of hand: a posterior
 # at the lower one carries ln(1000), 7 nats a unit, which is more than codes are started with.
-_MIN_STD, _MAX_STD = 1e-3, 1e2
+MIN_STD, MAX_STD = 1e-3, 1e2
 # Raw standard deviation of a std of 4.5. A Gaussian that is read off the data then carries about a
 # thousandth of a nat a unit.
 _WIDE = 4.0
-_SOFTPLUS_AT_ONE = math.log(math.expm1(1.0 - _MIN_STD))
+_SOFTPLUS_AT_ONE = math.log(math.expm1(1.0 - MIN_STD))
 
 
 class GaussianPrior(NamedTuple):
@@ -344,12 +344,12 @@ def start_wide(heads):
 
 def positive(raw):
     """Map any real number to a standard deviation between 1e-3 and 100, and 0 to 1."""
-    return functional.softplus(raw + _SOFTPLUS_AT_ONE).clamp(max=_MAX_STD - _MIN_STD) + _MIN_STD
+    return functional.softplus(raw + _SOFTPLUS_AT_ONE).clamp(max=MAX_STD - MIN_STD) + MIN_STD
 
 
 def inverse_positive(std):
     """Solve ``positive(raw) = std`` for raw; a std at or below the floor is lifted off it."""
-    value = (std - _MIN_STD).clamp(min=1e-4)
+    value = (std - MIN_STD).clamp(min=1e-4)
     return value + torch.log(-torch.expm1(-value)) - _SOFTPLUS_AT_ONE
 
 

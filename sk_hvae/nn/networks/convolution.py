@@ -129,11 +129,16 @@ class Doubling(nn.Module):
 
     def _by_blocks(self, x):
         """Compute the result with a margin of 1, (b, after, 2 h + 2, 2 w + 2)."""
+        kernels, bias = self.kernels()
+        blocks = functional.conv2d(x, kernels, bias, padding=1)
+        return functional.pixel_shuffle(blocks, 2)
+
+    def kernels(self):
+        """Return kernels (4 after, before, 2, 2) and biases (4 after,) of the one convolution."""
         weight, bias = self.convolution.parameters()
         kernels = weight.roll((2, 2), (2, 3)).unflatten(3, (2, 2)).unflatten(2, (2, 2))
         kernels = kernels.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
-        blocks = functional.conv2d(x, kernels, bias.repeat_interleave(4), padding=1)
-        return functional.pixel_shuffle(blocks, 2)
+        return kernels, bias.repeat_interleave(4)
 
 
 def halving(before, after):

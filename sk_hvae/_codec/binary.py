@@ -1,0 +1,40 @@
+"""Bernoulli columns of 0 and 1."""
+
+import numpy as np
+
+from sk_hvae._codec.cells import CellCoder, Step
+from sk_hvae._codec.distributions import Shares
+from sk_hvae._codec.elementary import log, sigmoid
+from sk_hvae._codec.networks import as_numbers
+
+# The link of 1, less the location: the logit of 0.95. That of 0 is its negative.
+_LINK_OF_1 = 19.0
+
+
+class BinaryCells(CellCoder):
+    """Codes columns of 0 and 1.
+
+    Parameters
+    ----------
+    likelihood : Bernoulli
+        Of the model.
+    """
+
+    def __init__(self, likelihood):
+        self._location = as_numbers(likelihood.location)
+        self.n_features = self.n_linked = self.n_outputs = len(self._location)
+        self.n_numbers = 3 * self.n_features
+        self.steps = [Step(np.arange(self.n_features))]
+
+    def link(self, x):
+        return (2 * x - 1) * log(_LINK_OF_1) - self._location
+
+    def nearest(self, x):
+        return (x >= 0.5).astype(np.int64)
+
+    def values(self, numbers):
+        return numbers.astype(np.float64)
+
+    def distribution(self, step, parameters, numbers, n_stacks):  # noqa: ARG002 there is one
+        zero = sigmoid(-(parameters + self._location)).reshape(n_stacks, -1)
+        return Shares(np.stack((np.zeros_like(zero), zero), 2))
