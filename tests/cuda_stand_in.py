@@ -46,7 +46,6 @@ class CudaTensor(torch.Tensor):
             cls,
             held.shape,
             strides=held.stride(),
-            storage_offset=held.storage_offset(),
             dtype=held.dtype,
             device="meta",
         )
@@ -57,6 +56,14 @@ class CudaTensor(torch.Tensor):
     @property
     def device(self):
         return CUDA
+
+    @property
+    def data(self):
+        return self.detach()
+
+    @data.setter
+    def data(self, other):
+        self.held = other.held
 
     def tolist(self):
         return self.cpu().tolist()

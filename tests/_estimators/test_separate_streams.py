@@ -35,7 +35,7 @@ class Watch(Callback):
         self.batches = {True: [], False: []}
 
     def on_batch_begin(self, net, batch, training, **kwargs):
-        self.batches[training].append(batch.numpy().copy())
+        self.batches[training].append(batch.x.numpy().copy())
 
     def rows(self, training):
         """Return the rows of the first pass, (m, n_features), in an order of their own."""

@@ -150,7 +150,10 @@ def test_numbers_are_those_of_dense_rows(what, model, tmp_path):
     for name in HOLEY if holes else CONTAINERS:
         container = CONTAINERS[name]
         found = WHAT[what](multi, container(rows(holes), tmp_path))
-        np.testing.assert_allclose(found, expected, rtol=1e-12, err_msg=name)
+        # What is filled in may differ in the last bit where it is not kept between passes, and
+        # the rows of a Dataset may be others each time: fits to them come out so close.
+        rtol = 1e-7 if holes and name == "Dataset" else 1e-12
+        np.testing.assert_allclose(found, expected, rtol=rtol, err_msg=name)
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
