@@ -79,6 +79,7 @@ _STORY = [
     "plot_layers.py",
     "plot_accuracy_bound.py",
     "plot_clustering.py",
+    "plot_compression.py",
     "plot_callbacks.py",
     "train_together.py",
 ]
