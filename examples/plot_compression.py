@@ -42,7 +42,7 @@ lengths = {
         for pack in (lzma, bz2, zlib)
     },
 }
-fig, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
+_, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
 bars = ax.barh([*lengths], [*lengths.values()], color=["tab:blue"] * 2 + ["tab:gray"] * 3)
 ax.bar_label(bars, fmt="%.0f", padding=3)
 ax.invert_yaxis()
@@ -55,7 +55,7 @@ plt.show()
 # ``code_length`` tells it without a file. Digits of a common shape are short, odd ones are long.
 bits = hvae.code_length(X_test)
 order = bits.argsort()
-fig, axes = plt.subplots(2, 8, figsize=(8, 2.6), layout="constrained")
+_, axes = plt.subplots(2, 8, figsize=(8, 2.6), layout="constrained")
 for ax, row in zip(axes.flat, [*order[:8], *order[-8:]], strict=True):
     ax.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
     ax.set_title(f"{bits[row]:.0f} bits", fontsize=9)
