@@ -15,40 +15,25 @@ References
    Hierarchical Latent Variables", ICML 2019.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from sk_hvae._codec.cells import Precision
 from sk_hvae._codec.latents import exact_layer
 from sk_hvae._codec.missing_cells import ExactFilling, MissingPattern
 from sk_hvae._codec.networks import exact
+from sk_hvae._codec.row_code import Costs, RowCode
 from sk_hvae._codec.rows import RowCoder
 
 
-class Costs(NamedTuple):
-    """What rows cost.
-
-    Attributes
-    ----------
-    bits : float64 array of shape (n,)
-        Bits of each row: what was pushed less what was popped.
-    borrowed : float64 array of shape (n,)
-        Bits that were popped for the latents of each row.
-    """
-
-    bits: np.ndarray
-    borrowed: np.ndarray
-
-
-class BitsBack:
-    """Pushes and pops rows by a model.
+class BitsBack(RowCode):
+    """Pushes and pops rows of the data by a model; NaN is missing.
 
     Parameters
     ----------
     module : HierarchicalVAE
         The model.
-    resolution : float64 array of shape (n_features,)
-        See `RowCoder`.
+    exactness : Exactness
+        What has to come back.
 
     Raises
     ------
@@ -58,31 +43,23 @@ class BitsBack:
         If a network of the model has no exact counterpart; the message is the name of its type.
     """
 
-    def __init__(self, module, resolution):
-        self.rows = RowCoder(module.likelihood, resolution)
+    def __init__(self, module, exactness):
+        self._rows = RowCoder(module.likelihood, exactness.resolution)
+        self._precision = Precision(exactness.is_single)
+        rates = exactness.missing_rates
+        self._missing = None if rates is None else MissingPattern(rates)
         self._encoder, self._decoder = exact(module.encoder), exact(module.decoder)
         self._layers = [exact_layer(layer) for layer in module.layers]
         self._filling = None if module.missing is None else ExactFilling(module.missing)
-        self.n_numbers = self.rows.n_numbers + 8 * sum(layer.n_units for layer in module.layers)
+        self.n_columns = self._rows.n_features
+        n_units = sum(layer.n_units for layer in module.layers)
+        self.n_numbers = self._rows.n_numbers + 8 * n_units
 
-    def push(self, stacks, x, precision, missing_rates):
-        """Push rows.
+    def stored(self, x):
+        """Return rows as they will be decoded: columns of stated resolution are rounded to it."""
+        return self._rows.stored(x, self._precision)
 
-        Parameters
-        ----------
-        stacks : Stacks
-            The rows of the first stack come first, as many for each.
-        x : float64 array of shape (n, n_features)
-            Rows; NaN is missing.
-        precision : Precision
-            That of the data.
-        missing_rates : uint8 array of shape (n_features,) or None
-            See `MissingPattern`; None if no cell is missing.
-
-        Returns
-        -------
-        Costs
-        """
+    def push(self, stacks, x):
         activations = self._activations(x)
         popped, z, borrowed = [], None, np.zeros(len(x))
         for layer in reversed(self._layers):
@@ -92,25 +69,24 @@ class BitsBack:
             borrowed = borrowed + bits.reshape(len(x), -1).sum(1)
             popped.append((layer.under_prior(prior, len(stacks)), symbols))
             z = layer.values(symbols, prior)
-        pushed = self.rows.push(stacks, x, self._decoder(z), precision)
+        pushed = self._rows.push(stacks, x, self._decoder(z), self._precision)
         for p, symbols in reversed(popped):
             pushed += stacks.push(p, symbols).reshape(len(x), -1).sum(1)
-        if missing_rates is not None:
-            pushed += MissingPattern(missing_rates).push(stacks, np.isnan(x))
+        if self._missing is not None:
+            pushed += self._missing.push(stacks, np.isnan(x))
         return Costs(pushed - borrowed, borrowed)
 
-    def pop(self, stacks, n_rows, precision, missing_rates):
-        """Pop ``n_rows`` rows: the inverse of `push`."""
-        present = np.ones((n_rows, self.rows.n_features), bool)
-        if missing_rates is not None:
-            present = ~MissingPattern(missing_rates).pop(stacks, n_rows)
+    def pop(self, stacks, n_rows):
+        present = np.ones((n_rows, self.n_columns), bool)
+        if self._missing is not None:
+            present = ~self._missing.pop(stacks, n_rows)
         popped, z = [], None
         for layer in reversed(self._layers):
             prior = layer.prior(z, n_rows)
             symbols, _ = stacks.pop(layer.under_prior(prior, len(stacks)))
             popped.append((layer, z, prior, symbols))
             z = layer.values(symbols, prior)
-        x = self.rows.pop(stacks, self._decoder(z), present, precision)
+        x = self._rows.pop(stacks, self._decoder(z), present, self._precision)
         activations = self._activations(x)
         for layer, above, prior, symbols in reversed(popped):
             q = layer.under_posterior(activations, above, prior, len(stacks))
@@ -118,5 +94,5 @@ class BitsBack:
         return x
 
     def _activations(self, x):
-        linked = self.rows.link(x)
+        linked = self._rows.link(x)
         return self._encoder(linked if self._filling is None else self._filling.mark(linked))

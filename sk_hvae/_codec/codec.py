@@ -1,16 +1,12 @@
-"""Rows to a file, and back: what estimators use."""
+"""Files of segments: from rows and their code to bytes, and back."""
 
 import hashlib
 import zlib
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from sk_hvae._codec.bits_back import BitsBack
-from sk_hvae._codec.cells import Precision
 from sk_hvae._codec.container import FINGERPRINT_BYTES, Entry, Header, read_header
-from sk_hvae._codec.missing_cells import MissingPattern
 from sk_hvae._codec.segments import decode_segments, encode_segments, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
@@ -24,30 +20,31 @@ class Encoded(NamedTuple):
         The file.
     costs : float64 array of shape (n,)
         Bits that each row takes, without the header.
-    resolution : float64 array of shape (n_features,)
-        What columns were rounded to multiples of; NaN for none.
     """
 
     data: bytes
     costs: np.ndarray
-    resolution: np.ndarray
 
 
-def encode_rows(module, rows, dtype, resolution, is_verified):
-    """Compress rows without loss.
+def encode(module, details, code, take, shape, is_verified, on_rows):
+    """Write rows to a file.
 
     Parameters
     ----------
     module : HierarchicalVAE
-        The model.
-    rows : Rows
-        Checked.
-    dtype : str
-        That of the data, one of ``DTYPES``.
-    resolution : float64 array of shape (n_features,)
-        What the values of Gaussian columns are multiples of; NaN stands for the grid at fit.
+        The model, by whose fingerprint the file knows it again.
+    details : Exactness or Bins
+        What the header says of the code.
+    code : RowCode
+        Pushes the rows.
+    take : callable
+        Maps a slice of row numbers to these rows as the code takes them, (n, n_columns), float64.
+    shape : tuple of int (n_rows, n_features)
+        Of the data.
     is_verified : bool
         Whether to decode everything, and compare.
+    on_rows : callable
+        Told of how many more rows are done.
 
     Returns
     -------
@@ -55,84 +52,106 @@ def encode_rows(module, rows, dtype, resolution, is_verified):
 
     Raises
     ------
-    ColumnError
-        If the cells of a column cannot be coded.
     CodecError
         If what is decoded differs.
     """
-    model = BitsBack(module, resolution)
-    is_single, missing_rates = _survey(rows)
-    precision = Precision(is_single)
     payloads, chunks, entries, costs = [], [], [], []
-    for group in groups_of(spans_of(len(rows))):
-        x = model.rows.stored(_take(rows, slice(group[0].start, group[-1].stop)), precision)
-        x = x.reshape(len(group), -1, x.shape[1])
-        found = encode_segments(model, x, precision, missing_rates)
+    for group in groups_of(spans_of(shape[0])):
+        x = take(slice(group[0].start, group[-1].stop)).reshape(len(group), -1, code.n_columns)
+        found = encode_segments(code, x)
         if is_verified:
-            n_rows = x.shape[1]
-            args = found.payloads, found.chunks, n_rows, precision, missing_rates
-            if not np.array_equal(decode_segments(model, *args), x, equal_nan=True):
+            again = decode_segments(code, found.payloads, found.chunks, x.shape[1])
+            if not np.array_equal(again, x, equal_nan=True):
                 raise CodecError("the rows would not come back as they are: please report this.")
         payloads += found.payloads
         chunks.append(found.chunks)
         costs.append(found.costs.ravel())
         entries += [Entry(len(payload), zlib.crc32(payload)) for payload in found.payloads]
-    header = Header(
-        *(fingerprint(module), len(rows), len(resolution), dtype, is_single, missing_rates),
-        *(resolution, chunks, entries),
-    )
-    return Encoded(b"".join((header.to_bytes(), *payloads)), np.concatenate(costs), resolution)
+        on_rows(found.costs.size)
+    n_rows, n_features = shape
+    header = Header(_fingerprint(module), n_rows, n_features, details, chunks, entries)
+    return Encoded(b"".join((header.to_bytes(), *payloads)), np.concatenate(costs))
 
 
-def decode_rows(module, data, wanted):
-    """Decompress rows.
+class Compressed:
+    """A file, of which rows are wanted, whose sums were found right.
 
     Parameters
     ----------
-    module : HierarchicalVAE
-        The model.
     data : bytes-like
-        What `encode_rows` made.
+        What `encode` made.
     wanted : slice
-        Which rows; only the segments that have some of them are decoded.
+        Which rows; only the segments that have some of them are looked at.
 
-    Returns
-    -------
-    tuple of (ndarray of shape (n, n_features), str)
-        The rows, float64, and the dtype of the data.
+    Attributes
+    ----------
+    details : Exactness or Bins
+        What the header says of the code.
 
     Raises
     ------
     CodecError
-        If this is no file of the model, or damaged.
+        If this is no file, or damaged.
     """
-    data = memoryview(data).cast("B")
-    header, start = read_header(data)
-    starts = np.cumsum([start, *(entry.length for entry in header.entries)]).tolist()
-    if len(data) != starts[-1]:
-        raise CodecError("the compressed rows end too early, or something follows them.")
-    numbers = np.arange(header.n_rows)[wanted]
-    # By the first row of each. The model is looked at after the sums are checked: it takes longer.
-    payloads = {
-        span.start: _payload(data, entry, start)
-        for span, entry, start in zip(header.spans, header.entries, starts, strict=False)
-        if _has(span, numbers).any()
-    }
-    _check_origin(module, header)
-    model, precision = BitsBack(module, header.resolution), Precision(header.is_single)
-    x = np.empty((len(numbers), header.n_features))
-    for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
-        chosen = [span for span in group if span.start in payloads]
-        if chosen:
-            own = [payloads[span.start] for span in chosen]
-            args = own, chunks, group[0].stop - group[0].start, precision, header.missing_rates
-            for span, part in zip(chosen, decode_segments(model, *args), strict=True):
-                is_in = _has(span, numbers)
-                x[is_in] = part[numbers[is_in] - span.start]
-    return x, header.dtype
+
+    def __init__(self, data, wanted):
+        data = memoryview(data).cast("B")
+        self._header, start = read_header(data)
+        entries = self._header.entries
+        starts = np.cumsum([start, *(entry.length for entry in entries)]).tolist()
+        if len(data) != starts[-1]:
+            raise CodecError("the compressed rows end too early, or something follows them.")
+        self._numbers = np.arange(self._header.n_rows)[wanted]
+        self._payloads = {  # by the first row of each
+            span.start: _payload(data, entry, start)
+            for span, entry, start in zip(self._header.spans, entries, starts, strict=False)
+            if _has(span, self._numbers).any()
+        }
+
+    @property
+    def details(self):
+        """What the header says of the code."""
+        return self._header.details
+
+    def check_origin(self, module):
+        """Raise CodecError if rows were compressed by another model."""
+        n_features = len(module.likelihood.summary.mean)
+        if self._header.n_features != n_features:
+            raise CodecError(
+                f"the rows have {self._header.n_features} columns, and the model knows "
+                f"{n_features}: they were compressed by another model."
+            )
+        if self._header.fingerprint != _fingerprint(module):
+            raise CodecError(
+                "the rows were compressed by another model, or by this one before it was trained "
+                "further. Keep the model that compresses, for example with save()."
+            )
+
+    def __len__(self):
+        """Return how many rows are wanted."""
+        return len(self._numbers)
+
+    def decode(self, code, on_rows):
+        """Return the wanted rows (n, n_columns), float64, as the code gives them.
+
+        ``on_rows`` is told of how many more rows are done.
+        """
+        header, numbers = self._header, self._numbers
+        x = np.empty((len(numbers), code.n_columns))
+        for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
+            chosen = [span for span in group if span.start in self._payloads]
+            if chosen:
+                own = [self._payloads[span.start] for span in chosen]
+                n_rows = group[0].stop - group[0].start
+                parts = decode_segments(code, own, chunks, n_rows)
+                for span, part in zip(chosen, parts, strict=True):
+                    is_in = _has(span, numbers)
+                    x[is_in] = part[numbers[is_in] - span.start]
+                    on_rows(int(is_in.sum()))
+        return x
 
 
-def fingerprint(module):
+def _fingerprint(module):
     """Return 4 bytes that tell a model from others, also from the same one after more training."""
     kinds = " ".join(type(part).__name__ for part in module.modules())
     hashed = hashlib.sha256(kinds.encode())
@@ -143,49 +162,6 @@ def fingerprint(module):
     for tensor in tensors:
         hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return hashed.digest()[:FINGERPRINT_BYTES]
-
-
-def _check_origin(module, header):
-    """Raise CodecError if rows were compressed by another model."""
-    n_features = len(module.likelihood.summary.mean)
-    if header.n_features != n_features:
-        raise CodecError(
-            f"the rows have {header.n_features} columns, and the model knows {n_features}: they "
-            "were compressed by another model."
-        )
-    if header.fingerprint != fingerprint(module):
-        raise CodecError(
-            "the rows were compressed by another model, or by this one before it was trained "
-            "further. Keep the model that compresses, for example with save()."
-        )
-
-
-def _survey(rows):
-    """Go through rows: find the columns of float32 numbers, and how often cells are missing.
-
-    Returns
-    -------
-    tuple of (bool array of shape (n_features,), uint8 array of shape (n_features,) or None)
-        None stands for no missing cells.
-    """
-    n_features = rows.shape[1]
-    is_single, n_missing = np.ones(n_features, bool), np.zeros(n_features, np.int64)
-    for chunk in rows.chunks():
-        x = _as_numbers(chunk)
-        missing = np.isnan(x)
-        with np.errstate(over="ignore"):
-            is_single &= ((x.astype(np.float32) == x) | missing).all(0)
-        n_missing = n_missing + missing.sum(0)
-    rates = MissingPattern.rates(n_missing, len(rows)) if n_missing.any() else None
-    return is_single, rates
-
-
-def _take(rows, span):
-    return _as_numbers(rows.take(torch.arange(span.start, span.stop)))
-
-
-def _as_numbers(rows):
-    return rows.cpu().double().numpy()
 
 
 def _payload(data, entry, start):

@@ -4,8 +4,8 @@ Numbers are little-endian; those of any size have 7 bits a byte, the lowest firs
 
 - ``HVAE``, the version of the format, the length of what follows, and a checksum of it,
 - 4 bytes of the fingerprint of the model,
-- numbers of rows and columns, the dtype, and which columns are float32,
-- how often cells of each column are missing, and the resolutions of columns, if there are any,
+- numbers of rows and columns of the data,
+- the mode, and what this needs to know: `Exactness` of the data, or the `Bins` of latents,
 - for each group of segments its chunks, as runs of equal ones, and for each segment its length and
   a checksum.
 """
@@ -15,18 +15,16 @@ import zlib
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
-
+from sk_hvae._codec.bins import Bins
+from sk_hvae._codec.exactness import Exactness
+from sk_hvae._codec.reader import DAMAGED, Reader, number_bytes
 from sk_hvae._codec.segments import SEGMENT_ROWS, Chunk, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
 _MAGIC, _VERSION = b"HVAE", 1
 FINGERPRINT_BYTES = 4
-# By place; new ones go to the end.
-DTYPES = ("f8", "f4", "f2", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "b1")
-# A number of any size has no more bytes than that of 64 bits.
-_MOST_BYTES = 10
-_DAMAGED = "the header of the compressed rows is damaged."
+# What the modes need to know, by the number of the mode: without loss, and with loss.
+_DETAILS = (Exactness, Bins)
 
 
 class Entry(NamedTuple):
@@ -45,14 +43,8 @@ class Header(NamedTuple):
         Of the model.
     n_rows, n_features : int
         Shape of the data.
-    dtype : str
-        One of ``DTYPES``.
-    is_single : bool array of shape (n_features,)
-        Which columns hold numbers of float32 only.
-    missing_rates : uint8 array of shape (n_features,) or None
-        See `MissingPattern`.
-    resolution : float64 array of shape (n_features,)
-        See `RowCoder`.
+    details : Exactness or Bins
+        How the rows were coded: without loss, or with loss.
     chunks : list of list of Chunk
         Of each group of segments.
     entries : list of Entry
@@ -62,10 +54,7 @@ class Header(NamedTuple):
     fingerprint: bytes
     n_rows: int
     n_features: int
-    dtype: str
-    is_single: np.ndarray
-    missing_rates: np.ndarray | None
-    resolution: np.ndarray
+    details: Exactness | Bins
     chunks: list[list[Chunk]]
     entries: list[Entry]
 
@@ -76,31 +65,18 @@ class Header(NamedTuple):
 
     def to_bytes(self):
         """Return the header as bytes."""
-        has_missing = self.missing_rates is not None
-        has_resolution = not np.isnan(self.resolution).all()
-        parts = [self.fingerprint, _number(self.n_rows), _number(self.n_features)]
-        kind = int(self.is_single.all()) + 2 * bool(0 < self.is_single.sum() < self.n_features)
-        parts.append(
-            bytes([DTYPES.index(self.dtype) << 4 | kind << 2 | has_missing << 1 | has_resolution])
-        )
-        if kind == 2:
-            parts.append(np.packbits(self.is_single).tobytes())
-        if self.missing_rates is not None:
-            parts.append(self.missing_rates.tobytes())
-        if has_resolution:
-            different, places = np.unique(np.nan_to_num(self.resolution), return_inverse=True)
-            parts += [_number(len(different)), different.astype("<f8").tobytes()]
-            if len(different) > 1:
-                parts += map(_number, places.tolist())
+        parts = [self.fingerprint, number_bytes(self.n_rows), number_bytes(self.n_features)]
+        mode = _DETAILS.index(type(self.details))
+        parts += [bytes([mode]), self.details.to_bytes()]
         for chunks in self.chunks:
             runs = [(chunk, len([*run])) for chunk, run in groupby(chunks)]
-            parts.append(_number(len(runs)))
+            parts.append(number_bytes(len(runs)))
             for chunk, length in runs:
-                parts += [bytes([chunk.rows << 4 | chunk.lanes]), _number(length)]
+                parts += [bytes([chunk.rows << 4 | chunk.lanes]), number_bytes(length)]
         for entry in self.entries:
-            parts += [_number(entry.length), struct.pack("<I", entry.checksum)]
+            parts += [number_bytes(entry.length), struct.pack("<I", entry.checksum)]
         content = b"".join(parts)
-        start = _MAGIC + bytes([_VERSION]) + _number(len(content))
+        start = _MAGIC + bytes([_VERSION]) + number_bytes(len(content))
         return start + struct.pack("<I", zlib.crc32(content)) + content
 
 
@@ -122,7 +98,7 @@ def read_header(data):
     CodecError
         If it is none.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
     if reader.take(len(_MAGIC)) != _MAGIC:
         raise CodecError("this is not what compress() returns: it begins with something else.")
     version = reader.take(1)[0]
@@ -134,49 +110,25 @@ def read_header(data):
     length, known_sum = reader.number(), reader.take(4)
     end = reader.place + length
     if struct.pack("<I", zlib.crc32(data[reader.place : end])) != known_sum:
-        raise CodecError(_DAMAGED)
+        raise CodecError(DAMAGED)
     header = _read_content(reader)
     if reader.place != end:
-        raise CodecError(_DAMAGED)
+        raise CodecError(DAMAGED)
     return header, end
 
 
 def _read_content(reader):
     fingerprint = reader.take(FINGERPRINT_BYTES)
-    n_rows, n_features = reader.number(), reader.number()
-    flags = reader.take(1)[0]
-    code, kind = flags >> 4, flags >> 2 & 3
-    if code >= len(DTYPES) or not n_features:
-        raise CodecError(_DAMAGED)
-    is_single = np.full(n_features, kind == 1)
-    if kind == 2:
-        packed = np.frombuffer(reader.take(-(-n_features // 8)), np.uint8)
-        is_single = np.unpackbits(packed, count=n_features) > 0
-    missing_rates, resolution = None, np.full(n_features, np.nan)
-    if flags & 2:
-        missing_rates = np.frombuffer(reader.take(n_features), np.uint8)
-    if flags & 1:
-        resolution = _read_resolution(reader, n_features)
+    n_rows, n_features, mode = reader.number(), reader.number(), reader.take(1)[0]
+    if mode >= len(_DETAILS):
+        raise CodecError(DAMAGED)
+    details = _DETAILS[mode].read(reader, n_features)
     spans = spans_of(n_rows)
     chunks = [_read_chunks(reader) for _ in groups_of(spans)]
     entries = [
         Entry(reader.number(), *struct.unpack("<I", reader.take(4))) for _ in range(len(spans))
     ]
-    return Header(
-        *(fingerprint, n_rows, n_features, DTYPES[code], is_single, missing_rates, resolution),
-        *(chunks, entries),
-    )
-
-
-def _read_resolution(reader, n_features):
-    n_different = reader.number()
-    different = np.frombuffer(reader.take(8 * n_different), "<f8")
-    places = np.zeros(n_features, np.int64)
-    if n_different > 1:
-        places = np.array([reader.number() for _ in range(n_features)])
-    if not n_different or places.max() >= n_different:
-        raise CodecError(_DAMAGED)
-    return np.where(different > 0, different, np.nan)[places]
+    return Header(fingerprint, n_rows, n_features, details, chunks, entries)
 
 
 def _read_chunks(reader):
@@ -184,37 +136,6 @@ def _read_chunks(reader):
     for _ in range(reader.number()):
         byte, length = reader.take(1)[0], reader.number()
         if len(chunks) + length > SEGMENT_ROWS:
-            raise CodecError(_DAMAGED)
+            raise CodecError(DAMAGED)
         chunks += [Chunk(byte >> 4, byte & 15)] * length
     return chunks
-
-
-class _Reader:
-    """Reads parts of bytes in order; raises CodecError at their end."""
-
-    def __init__(self, data):
-        self._data, self.place = data, 0
-
-    def take(self, n):
-        part = bytes(self._data[self.place : self.place + n])
-        self.place += n
-        if len(part) < n:
-            raise CodecError("the compressed rows end too early.")
-        return part
-
-    def number(self):
-        value = 0
-        for i in range(_MOST_BYTES):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << 7 * i
-            if byte < 128:
-                return value
-        raise CodecError(_DAMAGED)
-
-
-def _number(value):
-    parts = []
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])

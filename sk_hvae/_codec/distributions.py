@@ -18,20 +18,50 @@ _LARGEST_TABLE = 2**14
 _FLOOR = 2
 
 
-class Distribution(ABC):
-    """A distribution of consecutive whole numbers, the symbols, for each of many cells.
+class Intervals(ABC):
+    """What a coder needs of the symbols of many cells: which part of the 2**24 each of them has.
 
     Attributes
     ----------
     shape : tuple of int (n_stacks, n_cells)
         Of the cells.
+    """
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def intervals(self, symbols):
+        """Return where the intervals of symbols (n_stacks, n_cells) begin, and their lengths."""
+
+    @abstractmethod
+    def find(self, places, cells):
+        """Find the symbols in whose intervals places (n_stacks, m) are, float64.
+
+        Parameters
+        ----------
+        places : float64 array of shape (n_stacks, m)
+            From 0 to 2**24 - 1.
+        cells : slice
+            Which of the cells they are of.
+
+        Returns
+        -------
+        tuple of array of shape (n_stacks, m)
+            Symbols, the beginnings of their intervals, and their lengths.
+        """
+
+
+class Distribution(Intervals):
+    """A distribution of consecutive whole numbers, the symbols, for each of many cells.
+
+    Attributes
+    ----------
     n_symbols : int or int64 array of shape (n_stacks, n_cells)
         Number of symbols that a cell may have.
     first : int or int64 array of shape (n_stacks, n_cells), default=0
         The smallest symbol.
     """
 
-    shape: tuple[int, int]
     n_symbols: Any
     first: Any = 0
 
@@ -64,20 +94,12 @@ class Distribution(ABC):
 
     @final
     def intervals(self, symbols):
-        """Return where the intervals of symbols (n_stacks, n_cells) begin, and their lengths."""
         every = slice(None)
         start = self.below(symbols, every)
         return start, self.below(symbols + 1, every) - start
 
     @final
     def find(self, places, cells):
-        """Find the symbols in whose intervals places (n_stacks, m) are, float64.
-
-        Returns
-        -------
-        tuple of array of shape (n_stacks, m)
-            Symbols, the beginnings of their intervals, and their lengths.
-        """
         first, n_symbols = self._limits(cells)
         most = int(np.max(n_symbols))
         if most * places.size <= _LARGEST_TABLE:

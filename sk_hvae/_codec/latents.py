@@ -87,9 +87,7 @@ class ExactCategorical(ExactLayer):
     def __init__(self, layer):
         self._n_states = layer.n_units
         self._logits_net = exact(layer.logits_net)
-        learned = layer.prior_logits
-        logits = np.zeros(layer.n_units) if learned is None else as_numbers(learned)
-        self._prior_shares = shares_below(logits)
+        self._prior_shares = prior_shares(layer)
 
     def prior(self, z_above, n_rows):  # noqa: ARG002 nothing is above
         below = np.broadcast_to(self._prior_shares, (n_rows, self._n_states))
@@ -111,6 +109,12 @@ def exact_layer(layer):
     """Make an `ExactLayer` of a layer of a model; raises TypeError if a network of it has none."""
     kind = ExactCategorical if isinstance(layer, CategoricalLatent) else ExactGaussian
     return kind(layer)
+
+
+def prior_shares(layer):
+    """Return the prior probability of all states before each, of a categorical layer."""
+    learned = layer.prior_logits
+    return shares_below(np.zeros(layer.n_units) if learned is None else as_numbers(learned))
 
 
 def shares_below(logits):

@@ -190,7 +190,8 @@ def _check(likelihood, columns, grid, varies):
         if len(without):
             raise ColumnError(
                 "it holds real numbers that are on no grid, so that no number of bits would give "
-                "them back. Say how finely they are to be kept, for example resolution=0.001.",
+                "them back. Say how finely they are to be kept, for example resolution=0.001, or "
+                "use mode='lossy'.",
                 int(without[0]),
             )
     elif type(likelihood) not in _CODERS:

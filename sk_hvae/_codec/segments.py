@@ -64,7 +64,7 @@ def groups_of(spans):
         yield group
 
 
-def encode_segments(model, x, precision, missing_rates):
+def encode_segments(code, x):
     """Encode segments in step.
 
     Chunks of rows become larger only as the stacks can pay for their latents. A first row that
@@ -72,28 +72,23 @@ def encode_segments(model, x, precision, missing_rates):
 
     Parameters
     ----------
-    model : BitsBack
-        The model.
-    x : float64 array of shape (n_segments, n_rows, n_features)
-        Rows; NaN is missing.
-    precision : Precision
-        That of the data.
-    missing_rates : uint8 array of shape (n_features,) or None
-        See `MissingPattern`.
+    code : RowCode
+        Pushes rows.
+    x : float64 array of shape (n_segments, n_rows, n_columns)
+        Rows.
 
     Returns
     -------
     Segments
     """
-    n_segments, n_rows, n_features = x.shape
+    n_segments, n_rows, n_columns = x.shape
     stacks, chunks, costs = Stacks.new(n_segments), [], np.zeros((n_segments, n_rows))
     first, need = 0, np.inf
     while first < n_rows:
-        chunk = _next_chunk(stacks, need, _largest_chunk(model, n_segments))
+        chunk = _next_chunk(stacks, need, _largest_chunk(code, n_segments))
         stacks.set_lanes(2**chunk.lanes)
         span = slice(first, min(first + 2**chunk.rows, n_rows))
-        part = x[:, span].reshape(-1, n_features)
-        found = model.push(stacks, part, precision, missing_rates)
+        found = code.push(stacks, x[:, span].reshape(-1, n_columns))
         costs[:, span] = found.bits.reshape(n_segments, -1)
         need = found.borrowed.reshape(n_segments, -1).mean(1).max()
         chunks.append(chunk)
@@ -101,7 +96,7 @@ def encode_segments(model, x, precision, missing_rates):
     return Segments(stacks.to_bytes(), chunks, costs)
 
 
-def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
+def decode_segments(code, payloads, chunks, n_rows):
     """Decode segments of ``n_rows`` rows each in step: the inverse of `encode_segments`.
 
     Raises
@@ -115,11 +110,10 @@ def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
         ends.append(min((ends[-1] if ends else 0) + 2**chunk.rows, n_rows))
     if not ends or ends[-1] != n_rows or len({0, *ends}) != len(ends) + 1:
         raise CodecError("the compressed rows are damaged: their numbers do not add up.")
-    x = np.empty((len(payloads), n_rows, model.rows.n_features))
+    x = np.empty((len(payloads), n_rows, code.n_columns))
     for chunk, start, end in reversed([*zip(chunks, [0, *ends[:-1]], ends, strict=True)]):
         stacks.undo_lanes(2**chunk.lanes)
-        n = (end - start) * len(payloads)
-        part = model.pop(stacks, n, precision, missing_rates)
+        part = code.pop(stacks, (end - start) * len(payloads))
         x[:, start:end] = part.reshape(len(payloads), end - start, -1)
     stacks.undo_lanes(1)
     if not stacks.is_new:
@@ -127,9 +121,9 @@ def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
     return x
 
 
-def _largest_chunk(model, n_segments):
+def _largest_chunk(code, n_segments):
     """Return the exponent of the rows of a segment for which there is memory."""
-    most = max(_MOST_NUMBERS // (model.n_numbers * n_segments), 1)
+    most = max(_MOST_NUMBERS // (code.n_numbers * n_segments), 1)
     return min(most.bit_length() - 1, _LARGEST_CHUNK)
 
 
@@ -137,6 +131,6 @@ def _next_chunk(stacks, need, largest):
     """Choose how many rows are pushed next, given the bits that each needs, and on which lanes."""
     lanes = max(stacks.n_words // _WORDS_PER_LANE, 1).bit_length() - 1
     lanes = min(max(lanes, stacks.n_lanes.bit_length() - 1), _MOST_LANES)
-    affordable = (stacks.n_words - 2**lanes) * _WORD_BITS / (_RESERVE * need)
+    affordable = (stacks.n_words - 2**lanes) * _WORD_BITS / (_RESERVE * max(need, 1.0))
     rows = max(int(affordable), 1).bit_length() - 1
     return Chunk(min(rows, largest), lanes)

@@ -1,16 +1,21 @@
 """Rows to bytes and back, by a fitted model."""
 
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Protocol, final
+from typing import Any, BinaryIO, Literal, Protocol, final
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sk_hvae._codec.codec import decode_rows, encode_rows
-from sk_hvae._codec.container import DTYPES
+from sk_hvae._codec.codec import Compressed
+from sk_hvae._codec.exactness import DTYPES, Exactness
+from sk_hvae._codec.lossless import decode_rows, encode_rows
+from sk_hvae._codec.lossy import decode_symbols, encode_symbols
 from sk_hvae._codec.rows import RowCoder, grid_of, is_gaussian
-from sk_hvae._estimators.model import as_in_fit, model_of
+from sk_hvae._data.rows import ResidentRows
+from sk_hvae._estimators.model import as_in_fit, check_new_rows, model_of
 from sk_hvae._estimators.typing import MatrixLike
+from sk_hvae._fit.progress import rows_bar
 from sk_hvae._input.checks import check_rows
 from sk_hvae._input.frames import read_frame
 from sk_hvae._input.same_cells import first_difference
@@ -21,6 +26,11 @@ from sk_hvae.nn.likelihoods.refusal import told_by_name
 
 # Whole numbers up to here are exact in float64.
 _LARGEST_WHOLE = 2**53
+# With steps beyond, bins are as narrow as they can be, or there is one of each unit.
+_STEPS = 1e-6, 1e6
+
+
+Mode = Literal["lossless", "lossy"]
 
 
 class _Readable(Protocol):
@@ -32,34 +42,49 @@ class _Readable(Protocol):
 class CompressionMixin:
     """Methods that turn rows into bytes, of estimators with one model."""
 
+    verbose: int
+
     def compress(
         self,
         X: MatrixLike,
         *,
+        mode: Mode = "lossless",
+        step: float | None = None,
         resolution: float | ArrayLike | Mapping[Any, float] | None = None,
         verify: bool = True,
         out: BinaryIO | None = None,
     ) -> bytes | BinaryIO:
-        """Compress rows without loss, to about as many bits as ``-score_samples`` says.
+        """Compress rows to about as many bits as the model says.
 
-        A row takes D + the total rate on average, which are its ``distortion`` and ``rates``, by
-        bits-back coding with asymmetric numeral systems [1]_ [2]_. A file also has a header of some
-        40 bytes. The model is needed to decompress, so that its size counts as well, unless it is
-        there anyway or serves many rows.
+        Without loss, a row takes D + the total rate on average, which are its ``distortion`` and
+        ``rates``, by bits-back coding with asymmetric numeral systems [1]_ [2]_. With loss, it
+        takes the total of ``rates_`` and comes back as the decoder sees it: its latents are rounded
+        to bins, whose numbers are coded. A file also has a header of some 40 bytes. The model is
+        needed to decompress, so that its size counts as well, unless it is there anyway or serves
+        many rows.
 
         Parameters
         ----------
         X : frame, array-like, sparse matrix or Dataset of shape (n_samples, n_features)
             With the columns seen in ``fit``, and of the same kinds. Memory-mapped files,
             sparse matrices and torch Datasets are read part by part.
+        mode : {"lossless", "lossy"}, default="lossless"
+            Whether rows come back exactly, or as in ``reconstruct``, in far fewer bits. Missing
+            cells are then filled in.
+        step : float, default=None
+            With ``mode="lossy"``: width of the bins in standard deviations of what a row leaves
+            open, which is the same for all latents. Wider bins take fewer bits and lose more. By
+            default the step is the one with which these rows take ``sum(rates_)`` bits on average;
+            it is usually near 3.
         resolution : float, array-like of shape (n_features,) or dict, default=None
-            What the values of Gaussian columns are rounded to multiples of: one number, one for
+            With ``mode="lossless"``: what the values of Gaussian columns are rounded to multiples
+            of: one number, one for
             each column (NaN for none), or a dict of some columns, by name or number. By default
             nothing is rounded: the values are taken to be on the grid that ``fit`` found, such as
             cents, or whole if the array holds integers. Values that are not take 87 bits each.
             Columns of real numbers that are on no grid need a resolution.
         verify : bool, default=True
-            Whether everything is decompressed again, and compared, which doubles the time.
+            Whether the file is decoded again, and compared, which doubles the time.
         out : binary file, default=None
             Open for writing. None returns the bytes.
 
@@ -73,8 +98,9 @@ class CompressionMixin:
         NotFittedError
             Before ``fit``.
         ValueError
-            If X is not finite, has other columns than in ``fit``, cannot come from the likelihood,
-            or has categories that ``fit`` did not see; if columns need a ``resolution``; or if
+            If X is not finite, has other columns than in ``fit``, or cannot come from the
+            likelihood; or if a parameter makes no sense, or not in this mode. Without loss also if
+            X has categories that ``fit`` did not see; if columns need a ``resolution``; or if
             networks or likelihoods are not of the library, or need an exposure.
         CodecError
             If rows would not come back as they are, such as times of more digits than the numbers
@@ -86,9 +112,14 @@ class CompressionMixin:
 
         Notes
         -----
-        All that the decoder computes again is computed in whole numbers, or in operations that IEEE
-        754 rounds in one way only [3]_. The file therefore does not depend on the machine, the
-        number of threads, or whether the model was saved in between.
+        Without loss, all that the decoder computes again is computed in whole numbers, or in
+        operations that IEEE 754 rounds in one way only [3]_. The file therefore does not depend on
+        the machine, the number of threads, or whether the model was saved in between.
+
+        With loss, the bins of a latent are as wide as ``step`` times the noise that the posterior
+        leaves in it, in units relative to the prior; the header has their widths, and how many bits
+        a bin takes follows from them. The numbers of the bins are the same on every machine, and
+        what is decoded from them is the same but for the last digits.
 
         Segments of 1,024 rows are compressed one by one. The labels of the rows of a frame, its
         index, are not kept.
@@ -113,19 +144,29 @@ class CompressionMixin:
         True
         >>> bool((hvae.decompress(data) == X[1500:]).all())
         True
+
+        Ten bits for each of the digits, of the 64 that they have:
+
+        >>> data = hvae.compress(X[1500:], mode="lossy")
+        >>> round(8 * len(data) / len(X[1500:]))
+        11
+        >>> bool(((hvae.decompress(data) > 0.5) == X[1500:]).mean() > 0.85)
+        True
         """
-        encoded = self._encode(X, resolution, verify)
-        if verify and schema_of(self) is not None:
-            _check_cells(as_table(X), self.decompress(encoded.data), encoded.resolution)
+        _check_mode(mode, step, resolution)
+        if mode == "lossy":
+            data = self._encode_latents(X, step, verify).data
+        else:
+            data = self._encode(X, resolution, verify).data
         if out is None:
-            return encoded.data
-        out.write(encoded.data)
+            return data
+        out.write(data)
         return out
 
     def decompress(
         self, data: bytes | bytearray | memoryview | _Readable, *, rows: slice = slice(None)
     ) -> Any:
-        """Give back what `compress` was given.
+        """Give back what `compress` was given, or what it kept of it.
 
         Parameters
         ----------
@@ -138,7 +179,7 @@ class CompressionMixin:
         -------
         frame or ndarray of shape (n_samples, n_features)
             A frame like that of ``fit``, if it was given one. Else an array of the dtype that
-            `compress` was given.
+            `compress` was given; if this was with loss, of that of ``inverse_transform``.
 
         Raises
         ------
@@ -162,25 +203,37 @@ class CompressionMixin:
         if not isinstance(rows, slice):
             raise TypeError(f"rows must be a slice, such as slice(100, 200); got {rows!r}.")
         content = data if isinstance(data, bytes | bytearray | memoryview) else data.read()
-        numbers, dtype = decode_rows(model_of(self).module, content, rows)
-        if schema_of(self) is not None:
-            return as_in_fit(self, numbers)
-        return numbers.astype(dtype)
+        model, compressed = model_of(self), Compressed(content, rows)
+        details = compressed.details
+        if isinstance(details, Exactness):
+            with rows_bar("decompress", len(compressed), self.verbose) as on_rows:
+                numbers = decode_rows(model.module, compressed, on_rows)
+            is_array = schema_of(self) is None
+            return numbers.astype(details.dtype) if is_array else as_in_fit(self, numbers)
+        with rows_bar("decompress", len(compressed), self.verbose) as on_rows:
+            symbols = decode_symbols(model.module, compressed, on_rows)
+        return as_in_fit(self, model.decode_symbols(symbols, details))
 
     def code_length(
         self,
         X: MatrixLike,
         *,
+        mode: Mode = "lossless",
+        step: float | None = None,
         resolution: float | ArrayLike | Mapping[Any, float] | None = None,
     ) -> NDArray[np.float64]:
         """Tell how many bits of the file that `compress` makes each row takes.
 
-        That is what a row adds to what is there already: what its latents take is partly paid with
-        the bits of the rows before it.
+        That is what a row adds to what is there already. Without loss, what its latents take is
+        partly paid with the bits of the rows before it.
 
         Parameters
         ----------
         X : frame, array-like, sparse matrix or Dataset of shape (n_samples, n_features)
+            As for `compress`.
+        mode : {"lossless", "lossy"}, default="lossless"
+            As for `compress`.
+        step : float, default=None
             As for `compress`.
         resolution : float, array-like of shape (n_features,) or dict, default=None
             As for `compress`.
@@ -188,7 +241,8 @@ class CompressionMixin:
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            Bits. Their mean is close to that of ``distortion`` plus the sum of ``rates``.
+            Bits. Their mean is close to that of ``distortion`` plus the sum of ``rates``; with loss
+            and no ``step``, to the sum of ``rates_``.
 
         Raises
         ------
@@ -206,11 +260,27 @@ class CompressionMixin:
         >>> hvae.code_length(X, resolution=0.1).shape
         (150,)
         """
+        _check_mode(mode, step, resolution)
+        if mode == "lossy":
+            return self._encode_latents(X, step, is_verified=False).costs
         return self._encode(X, resolution, is_verified=False).costs
 
     @final
+    def _encode_latents(self, X, step, is_verified):
+        """Compress rows with loss; returns `Encoded`."""
+        rows, model = check_new_rows(self, X), model_of(self)
+        bins = model.choose_bins(rows, step)
+
+        def take(span):
+            part = rows.take(torch.arange(span.start, span.stop))
+            return model.quantise(ResidentRows(part), bins)
+
+        with rows_bar("compress", len(rows), self.verbose) as on_rows:
+            return encode_symbols(model.module, bins, take, rows.shape, is_verified, on_rows)
+
+    @final
     def _encode(self, X, resolution, is_verified):
-        """Check rows and what they are rounded to, and compress them; returns `Encoded`."""
+        """Compress rows without loss; returns `Encoded`."""
         X, model = as_table(X), model_of(self)
         module, names = model.module, getattr(self, "feature_names_in_", None)
         # An unknown category that was taken for a missing cell would not come back.
@@ -220,16 +290,37 @@ class CompressionMixin:
         dtype = _dtype_of(X)
         known = names if schema_of(self) is None else schema_of(self).names
         resolution = _resolution_of(resolution, known, model, dtype)
-        with told_by_name(known):
+        with told_by_name(known), rows_bar("compress", len(rows), self.verbose) as on_rows:
             coder = RowCoder(module.likelihood, resolution)
             rows.check(lambda part: coder.check(part.cpu().double().numpy()))
             try:
-                return encode_rows(module, rows, dtype, resolution, is_verified)
+                encoded = encode_rows(module, rows, dtype, resolution, is_verified, on_rows)
             except TypeError as error:
                 raise ValueError(
-                    f"there is no exact code for networks with a {error}: compress() needs "
-                    "network='mlp' or 'conv', with or without a categorical top layer."
+                    f"there is no exact code for networks with a {error}: compress() without loss "
+                    "needs network='mlp' or 'conv', with or without a categorical top layer; "
+                    "mode='lossy' takes any."
                 ) from error
+        if is_verified and schema_of(self) is not None:
+            _check_cells(X, self.decompress(encoded.data), resolution)
+        return encoded
+
+
+def _check_mode(mode, step, resolution):
+    """Raise ValueError unless the mode is known, and the other parameters go with it."""
+    if mode not in ("lossless", "lossy"):
+        raise ValueError(f"mode must be 'lossless' or 'lossy'; got {mode!r}.")
+    if mode == "lossless" and step is not None:
+        raise ValueError(
+            "step is for mode='lossy' only; resolution is what columns are rounded to."
+        )
+    if mode == "lossy" and resolution is not None:
+        raise ValueError("resolution is for mode='lossless' only; step says how much is lost.")
+    is_number = isinstance(step, (int, float, np.number)) and not isinstance(step, bool)
+    if step is not None and not (is_number and _STEPS[0] <= step <= _STEPS[1]):
+        raise ValueError(
+            f"step must be None, or a number from {_STEPS[0]:g} to {_STEPS[1]:g}; got {step!r}."
+        )
 
 
 def _dtype_of(X):

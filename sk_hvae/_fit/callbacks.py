@@ -3,10 +3,9 @@
 from typing import Any
 
 from skorch.callbacks import Callback, EarlyStopping
-from tqdm import TqdmWarning
 
 from sk_hvae._fit.checkpoint import Checkpointed
-from sk_hvae.exceptions import muted
+from sk_hvae._fit.progress import open_bar
 from sk_hvae.nn.units import LN2
 
 
@@ -73,15 +72,7 @@ class ProgressLine(Callback):
 
 
 def _open_bar(n_done, n_epochs):
-    """Return a bar of tqdm for epochs to come, or passes if it is not known how many they are."""
-    with muted(TqdmWarning):  # in notebooks without ipywidgets, where a line does as well
-        from tqdm.auto import tqdm
-
+    """Return a bar for epochs to come, or passes if it is not known how many they are."""
     counted = "pass {n_fmt} " if n_epochs is None else "epoch {n_fmt}/{total_fmt} |{bar}| "
     times = "{elapsed}" if n_epochs is None else "{elapsed}<{remaining}"
-    return tqdm(
-        initial=n_done,
-        total=n_epochs,
-        bar_format=f"{counted}[{times}]{{postfix}}",
-        dynamic_ncols=True,
-    )
+    return open_bar(n_done, n_epochs, f"{counted}[{times}]{{postfix}}")

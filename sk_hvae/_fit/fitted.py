@@ -16,6 +16,7 @@ from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.imputation import impute
 from sk_hvae._fit.measurement import map_rows, measure
+from sk_hvae._fit.quantisation import choose_bins, quantise, restore_z_1
 from sk_hvae._fit.typicality import typicality
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
@@ -258,6 +259,18 @@ class Fitted(Trained):
     def typicality(self, rows):
         """Measure how typical rows are, (n,) nats, see `typicality`."""
         return typicality(self.in_place(), rows, self.copula)
+
+    def choose_bins(self, rows, step=None):
+        """Choose `Bins` for rows; without a step, those with which they need as much as rates."""
+        return choose_bins(self.in_place(), rows, step, self.rates.sum())
+
+    def quantise(self, rows, bins):
+        """Return rows as symbols (n, n_columns), float64, see `SymbolCode`."""
+        return quantise(self.in_place(), rows, bins)
+
+    def decode_symbols(self, symbols, bins):
+        """Decode symbols to means of the data, (n, n_features)."""
+        return self.decode(restore_z_1(self.in_place(), symbols, bins), layer=1)
 
     def _map_to_data(self, module, rows, function):
         """Apply a function whose result is on the scale of the data, in its precision."""
