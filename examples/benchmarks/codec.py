@@ -3,6 +3,8 @@
 Small tables first, with every likelihood, and rows far from the training data among them. Then the
 10,000 test images of Fashion-MNIST, and files with damage. Needs Pillow.
 
+``lossy.py`` does the same for files with loss.
+
     python examples/benchmarks/codec.py [--model FILE] [--images 10000] [--damaged 10000]
 """
 
