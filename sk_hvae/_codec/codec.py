@@ -11,6 +11,7 @@ from sk_hvae._codec.bits_back import BitsBack
 from sk_hvae._codec.cells import Precision
 from sk_hvae._codec.container import FINGERPRINT_BYTES, Entry, Header, read_header
 from sk_hvae._codec.missing_cells import MissingPattern
+from sk_hvae._codec.rows import completed
 from sk_hvae._codec.segments import decode_segments, encode_segments, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
@@ -45,7 +46,8 @@ def encode_rows(module, rows, dtype, resolution, is_verified):
     dtype : str
         That of the data, one of ``DTYPES``.
     resolution : float64 array of shape (n_features,)
-        What the values of Gaussian columns are multiples of; NaN stands for the grid at fit.
+        What the values of Gaussian columns are multiples of; NaN stands for the grid at fit, or
+        for whole numbers where there is none and the data are integers.
     is_verified : bool
         Whether to decode everything, and compare.
 
@@ -60,7 +62,7 @@ def encode_rows(module, rows, dtype, resolution, is_verified):
     CodecError
         If what is decoded differs.
     """
-    model = BitsBack(module, resolution)
+    model = BitsBack(module, completed(resolution, module.likelihood, dtype))
     is_single, missing_rates = _survey(rows)
     precision = Precision(is_single)
     payloads, chunks, entries, costs = [], [], [], []
@@ -119,7 +121,8 @@ def decode_rows(module, data, wanted):
         if _has(span, numbers).any()
     }
     _check_origin(module, header)
-    model, precision = BitsBack(module, header.resolution), Precision(header.is_single)
+    resolution = completed(header.resolution, module.likelihood, header.dtype)
+    model, precision = BitsBack(module, resolution), Precision(header.is_single)
     x = np.empty((len(numbers), header.n_features))
     for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
         chosen = [span for span in group if span.start in payloads]

@@ -1,4 +1,4 @@
-"""Columns that were constant in training, which take no bits unless they vary after all."""
+"""Columns that were constant in training, which take hardly any bits unless they vary after all."""
 
 import numpy as np
 
@@ -16,6 +16,8 @@ class ConstantCells(CellCoder):
     """
 
     n_linked = n_outputs = 0
+    # A cell that varies takes 14 bits that way instead of 23, and 16,000 that do not take 1.4 bits.
+    escape_share = 2.0**-14
 
     def __init__(self, value):
         self._value = value

@@ -179,16 +179,18 @@ class OrEscape(Distribution):
     ----------
     distribution : Distribution
         Of the other symbols. The last of them takes all that is beyond.
+    escape_share : float, default=0.0
+        Probability of that symbol. It takes the least that a symbol can have in any case.
     """
 
-    def __init__(self, distribution):
-        self._inner = distribution
+    def __init__(self, distribution, escape_share=0.0):
+        self._inner, self._other_share = distribution, 1 - escape_share
         self.shape, self.n_symbols = distribution.shape, distribution.n_symbols + 1
 
     def share_below(self, symbols, cells):
         last = self._inner.n_symbols - 1
         share = self._inner.share_below(np.minimum(symbols, last), cells)
-        return np.where(symbols > last, 1.0, share)
+        return self._other_share * np.where(symbols > last, 1.0, share)
 
 
 class Digits(Distribution):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_hvae._codec.codec import decode_rows, encode_rows
 from sk_hvae._codec.container import DTYPES
-from sk_hvae._codec.rows import RowCoder, grid_of, is_gaussian
+from sk_hvae._codec.rows import RowCoder, completed, is_gaussian
 from sk_hvae._estimators.model import as_in_fit, model_of
 from sk_hvae._estimators.typing import MatrixLike
 from sk_hvae._input.checks import check_rows
@@ -219,9 +219,10 @@ class CompressionMixin:
         rows.check(told_by_name(names)(module.likelihood.check))
         dtype = _dtype_of(X)
         known = names if schema_of(self) is None else schema_of(self).names
-        resolution = _resolution_of(resolution, known, model, dtype)
+        resolution = _resolution_of(resolution, known, model)
         with told_by_name(known):
-            coder = RowCoder(module.likelihood, resolution)
+            of_all = completed(resolution, module.likelihood, dtype)
+            coder = RowCoder(module.likelihood, of_all)
             rows.check(lambda part: coder.check(part.cpu().double().numpy()))
             try:
                 return encode_rows(module, rows, dtype, resolution, is_verified)
@@ -247,7 +248,7 @@ def _dtype_of(X):
     return dtype.str[1:]
 
 
-def _resolution_of(given, names, model, dtype):
+def _resolution_of(given, names, model):
     """Return the resolution of each column, (n_features,), NaN for those that are not rounded."""
     n_features = model.n_features
     is_there = is_gaussian(model.likelihood)
@@ -264,9 +265,6 @@ def _resolution_of(given, names, model, dtype):
         raise ValueError(f"resolution must be positive; got {found[wrong][0]:g}.")
     if (~np.isnan(found) & ~is_there).any():
         raise ValueError("resolution is for Gaussian columns only; those of others are exact.")
-    if dtype[0] in "iub":
-        without = is_there & np.isnan(found) & (grid_of(model.likelihood).step == 0)
-        found[without] = 1.0
     return found
 
 
