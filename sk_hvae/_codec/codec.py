@@ -65,23 +65,22 @@ def encode_rows(module, rows, dtype, resolution, is_verified):
     model = BitsBack(module, completed(resolution, module.likelihood, dtype))
     is_single, missing_rates = _survey(rows)
     precision = Precision(is_single)
-    payloads, chunks, entries, costs = [], [], [], []
+    payloads, balances, entries, costs = [], [], [], []
     for group in groups_of(spans_of(len(rows))):
         x = model.rows.stored(_take(rows, slice(group[0].start, group[-1].stop)), precision)
         x = x.reshape(len(group), -1, x.shape[1])
         found = encode_segments(model, x, precision, missing_rates)
         if is_verified:
-            n_rows = x.shape[1]
-            args = found.payloads, found.chunks, n_rows, precision, missing_rates
+            args = found.payloads, len(x), found.balance, x.shape[1], precision, missing_rates
             if not np.array_equal(decode_segments(model, *args), x, equal_nan=True):
                 raise CodecError("the rows would not come back as they are: please report this.")
         payloads += found.payloads
-        chunks.append(found.chunks)
+        balances.append(found.balance)
         costs.append(found.costs.ravel())
         entries += [Entry(len(payload), zlib.crc32(payload)) for payload in found.payloads]
     header = Header(
         *(fingerprint(module), len(rows), len(resolution), dtype, is_single, missing_rates),
-        *(resolution, chunks, entries),
+        *(resolution, balances, entries),
     )
     return Encoded(b"".join((header.to_bytes(), *payloads)), np.concatenate(costs), resolution)
 
@@ -124,11 +123,12 @@ def decode_rows(module, data, wanted):
     resolution = completed(header.resolution, module.likelihood, header.dtype)
     model, precision = BitsBack(module, resolution), Precision(header.is_single)
     x = np.empty((len(numbers), header.n_features))
-    for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
+    for group, balance in zip(groups_of(header.spans), header.balances, strict=True):
         chosen = [span for span in group if span.start in payloads]
         if chosen:
             own = [payloads[span.start] for span in chosen]
-            args = own, chunks, group[0].stop - group[0].start, precision, header.missing_rates
+            n_rows = group[0].stop - group[0].start
+            args = own, len(group), balance, n_rows, precision, header.missing_rates
             for span, part in zip(chosen, decode_segments(model, *args), strict=True):
                 is_in = _has(span, numbers)
                 x[is_in] = part[numbers[is_in] - span.start]

@@ -6,18 +6,17 @@ Numbers are little-endian; those of any size have 7 bits a byte, the lowest firs
 - 4 bytes of the fingerprint of the model,
 - numbers of rows and columns, the dtype, and which columns are float32,
 - how often cells of each column are missing, and the resolutions of columns, if there are any,
-- for each group of segments its chunks, as runs of equal ones, and for each segment its length and
-  a checksum.
+- for each group of segments what rows borrow and leave, and for each segment its length and a
+  checksum.
 """
 
 import struct
 import zlib
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_hvae._codec.segments import SEGMENT_ROWS, Chunk, groups_of, spans_of
+from sk_hvae._codec.segments import Balance, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
 _MAGIC, _VERSION = b"HVAE", 1
@@ -53,7 +52,7 @@ class Header(NamedTuple):
         See `MissingPattern`.
     resolution : float64 array of shape (n_features,)
         See `RowCoder`.
-    chunks : list of list of Chunk
+    balances : list of Balance
         Of each group of segments.
     entries : list of Entry
         Of each segment.
@@ -66,7 +65,7 @@ class Header(NamedTuple):
     is_single: np.ndarray
     missing_rates: np.ndarray | None
     resolution: np.ndarray
-    chunks: list[list[Chunk]]
+    balances: list[Balance]
     entries: list[Entry]
 
     @property
@@ -92,11 +91,8 @@ class Header(NamedTuple):
             parts += [_number(len(different)), different.astype("<f8").tobytes()]
             if len(different) > 1:
                 parts += map(_number, places.tolist())
-        for chunks in self.chunks:
-            runs = [(chunk, len([*run])) for chunk, run in groupby(chunks)]
-            parts.append(_number(len(runs)))
-            for chunk, length in runs:
-                parts += [bytes([chunk.rows << 4 | chunk.lanes]), _number(length)]
+        for balance in self.balances:
+            parts += map(_number, balance)
         for entry in self.entries:
             parts += [_number(entry.length), struct.pack("<I", entry.checksum)]
         content = b"".join(parts)
@@ -158,13 +154,13 @@ def _read_content(reader):
     if flags & 1:
         resolution = _read_resolution(reader, n_features)
     spans = spans_of(n_rows)
-    chunks = [_read_chunks(reader) for _ in groups_of(spans)]
+    balances = [Balance(reader.number(), reader.number()) for _ in groups_of(spans)]
     entries = [
         Entry(reader.number(), *struct.unpack("<I", reader.take(4))) for _ in range(len(spans))
     ]
     return Header(
         *(fingerprint, n_rows, n_features, DTYPES[code], is_single, missing_rates, resolution),
-        *(chunks, entries),
+        *(balances, entries),
     )
 
 
@@ -177,16 +173,6 @@ def _read_resolution(reader, n_features):
     if not n_different or places.max() >= n_different:
         raise CodecError(_DAMAGED)
     return np.where(different > 0, different, np.nan)[places]
-
-
-def _read_chunks(reader):
-    chunks: list[Chunk] = []
-    for _ in range(reader.number()):
-        byte, length = reader.take(1)[0], reader.number()
-        if len(chunks) + length > SEGMENT_ROWS:
-            raise CodecError(_DAMAGED)
-        chunks += [Chunk(byte >> 4, byte & 15)] * length
-    return chunks
 
 
 class _Reader:

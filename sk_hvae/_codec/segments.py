@@ -11,20 +11,39 @@ from sk_hvae.exceptions import CodecError
 SEGMENT_ROWS, _SEGMENTS_AT_ONCE = 1024, 16
 # Numbers that are in memory at once, 8 bytes each: of all rows of a chunk.
 _MOST_NUMBERS = 2**22
-# Rows of a chunk of a segment, at most, as an exponent: more of them would not be faster.
-_LARGEST_CHUNK = 6
-# Lanes at most, as an exponent, and words of a stack for each: lanes then cost 1 bit in 800.
-_MOST_LANES, _WORDS_PER_LANE = 9, 128
-# A chunk may need more than the rows before it did, on average.
-_RESERVE = 1.25
-_WORD_BITS = 32
+# Rows of a chunk of a segment, at most: more of them would not be faster.
+_LARGEST_CHUNK = 64
+# Lanes of a stack at most, and bits for each of them in the end: lanes then cost 1 bit in 450. They
+# come as soon as the stack has so many bits for each, of which a lane takes the bits of a state.
+_MOST_LANES, _BITS_PER_LANE, _FIRST_BITS_PER_LANE, _STATE_BITS = 512, 2048, 256, 32
+# A chunk may need more than rows do on average: a quarter of it.
+_RESERVE = 4
+# The first rows of segments, by which it is known what rows need and leave.
+_N_PROBED = 32
 
 
-class Chunk(NamedTuple):
-    """Rows of a segment that are pushed at once: exponents of how many, and on how many lanes."""
+class Balance(NamedTuple):
+    """Bits that a row borrows for its latents and leaves, on average, in the segments of a group.
 
-    rows: int
-    lanes: int
+    The sizes of chunks follow from these, in encoder and decoder. Where rows turn out to be others,
+    more is borrowed from what is lent to the first row.
+    """
+
+    borrowed: int
+    left: int
+
+    def chunks(self, n_rows, most):
+        """Yield the rows of chunks as slices, of ``most`` rows at most, and their lanes."""
+        first, n_lanes = 0, 1
+        final = _lanes_for(n_rows * self.left // _BITS_PER_LANE)
+        while first < n_rows:
+            n_bits = first * self.left
+            n_lanes = max(n_lanes, min(final, _lanes_for(n_bits // _FIRST_BITS_PER_LANE)))
+            free = n_bits - _STATE_BITS * n_lanes
+            affordable = free * _RESERVE // ((_RESERVE + 1) * max(self.borrowed, 1))
+            end = min(first + max(min(affordable, most), 1), n_rows)
+            yield slice(first, end), n_lanes
+            first = end
 
 
 class Segments(NamedTuple):
@@ -34,14 +53,14 @@ class Segments(NamedTuple):
     ----------
     payloads : list of bytes
         The stack of each.
-    chunks : list of Chunk
-        In the order of encoding, the same for all.
+    balance : Balance
+        Of their rows.
     costs : float64 array of shape (n_segments, n_rows)
         Bits of each row.
     """
 
     payloads: list[bytes]
-    chunks: list[Chunk]
+    balance: Balance
     costs: np.ndarray
 
 
@@ -86,23 +105,21 @@ def encode_segments(model, x, precision, missing_rates):
     Segments
     """
     n_segments, n_rows, n_features = x.shape
-    stacks, chunks, costs = Stacks.new(n_segments), [], np.zeros((n_segments, n_rows))
-    first, need = 0, np.inf
-    while first < n_rows:
-        chunk = _next_chunk(stacks, need, _largest_chunk(model, n_segments))
-        stacks.set_lanes(2**chunk.lanes)
-        span = slice(first, min(first + 2**chunk.rows, n_rows))
+    most = _most_rows(model, n_segments)
+    balance = _balance(model, x[:, : min(most, _N_PROBED)], precision, missing_rates)
+    stacks, costs = Stacks.new(n_segments), np.zeros((n_segments, n_rows))
+    for span, n_lanes in balance.chunks(n_rows, most):
+        stacks.set_lanes(n_lanes)
         part = x[:, span].reshape(-1, n_features)
         found = model.push(stacks, part, precision, missing_rates)
         costs[:, span] = found.bits.reshape(n_segments, -1)
-        need = found.borrowed.reshape(n_segments, -1).mean(1).max()
-        chunks.append(chunk)
-        first = span.stop
-    return Segments(stacks.to_bytes(), chunks, costs)
+    return Segments(stacks.to_bytes(), balance, costs)
 
 
-def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
+def decode_segments(model, payloads, n_in_step, balance, n_rows, precision, missing_rates):
     """Decode segments of ``n_rows`` rows each in step: the inverse of `encode_segments`.
+
+    They may be some of the ``n_in_step`` that were encoded together.
 
     Raises
     ------
@@ -110,33 +127,32 @@ def decode_segments(model, payloads, chunks, n_rows, precision, missing_rates):
         If they do not hold what `encode_segments` makes.
     """
     stacks = Stacks.of_bytes(payloads)
-    ends: list[int] = []
-    for chunk in chunks:
-        ends.append(min((ends[-1] if ends else 0) + 2**chunk.rows, n_rows))
-    if not ends or ends[-1] != n_rows or len({0, *ends}) != len(ends) + 1:
-        raise CodecError("the compressed rows are damaged: their numbers do not add up.")
     x = np.empty((len(payloads), n_rows, model.rows.n_features))
-    for chunk, start, end in reversed([*zip(chunks, [0, *ends[:-1]], ends, strict=True)]):
-        stacks.undo_lanes(2**chunk.lanes)
-        n = (end - start) * len(payloads)
+    for span, n_lanes in reversed([*balance.chunks(n_rows, _most_rows(model, n_in_step))]):
+        stacks.undo_lanes(n_lanes)
+        n = (span.stop - span.start) * len(payloads)
         part = model.pop(stacks, n, precision, missing_rates)
-        x[:, start:end] = part.reshape(len(payloads), end - start, -1)
+        x[:, span] = part.reshape(len(payloads), -1, x.shape[2])
     stacks.undo_lanes(1)
     if not stacks.is_new:
         raise CodecError(OTHER_MACHINE)
     return x
 
 
-def _largest_chunk(model, n_segments):
-    """Return the exponent of the rows of a segment for which there is memory."""
-    most = max(_MOST_NUMBERS // (model.n_numbers * n_segments), 1)
-    return min(most.bit_length() - 1, _LARGEST_CHUNK)
+def _most_rows(model, n_segments):
+    """Return how many rows of each segment there is memory for."""
+    return min(max(_MOST_NUMBERS // (model.n_numbers * n_segments), 1), _LARGEST_CHUNK)
 
 
-def _next_chunk(stacks, need, largest):
-    """Choose how many rows are pushed next, given the bits that each needs, and on which lanes."""
-    lanes = max(stacks.n_words // _WORDS_PER_LANE, 1).bit_length() - 1
-    lanes = min(max(lanes, stacks.n_lanes.bit_length() - 1), _MOST_LANES)
-    affordable = (stacks.n_words - 2**lanes) * _WORD_BITS / (_RESERVE * need)
-    rows = max(int(affordable), 1).bit_length() - 1
-    return Chunk(min(rows, largest), lanes)
+def _lanes_for(n):
+    """Return the largest power of 2 up to n, from 1 to the most lanes."""
+    return min(1 << max(n.bit_length() - 1, 0), _MOST_LANES)
+
+
+def _balance(model, x, precision, missing_rates):
+    """Push the first rows of segments on stacks that are not kept, and see what they take."""
+    stacks = Stacks.new(len(x))
+    stacks.set_lanes(_MOST_LANES)
+    found = model.push(stacks, x.reshape(-1, x.shape[2]), precision, missing_rates)
+    borrowed, left = (bits.reshape(len(x), -1).mean(1) for bits in (found.borrowed, found.bits))
+    return Balance(int(np.ceil(borrowed.max())), int(max(left.min(), 0)))

@@ -107,11 +107,6 @@ class Stacks:
         """Number of lanes of each stack."""
         return self._states.shape[1]
 
-    @property
-    def n_words(self):
-        """Number of words on the stack that has least of them, without those that were lent."""
-        return int((self._sizes - self._lowest).min())
-
     def push(self, distribution, symbols, active=None):
         """Push symbols, from the last to the first.
 
