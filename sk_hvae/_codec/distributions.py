@@ -1,6 +1,7 @@
 """Distributions of whole numbers as shares of 2**24, which a coder can use."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -12,28 +13,88 @@ from sk_hvae._codec.elementary import normal_cdf
 PRECISION = 24
 TOTAL = 2**PRECISION
 # The symbols of few cells are found in a table of all that they may have, of up to so many numbers.
-# Bisection would spend most of its time in calling NumPy.
-_LARGEST_TABLE = 2**14
+# Bisection would spend most of its time in calling NumPy. For the same reason, a table is made for
+# the next cells as well, up to more numbers.
+_LARGEST_TABLE, _TABLES_AT_ONCE = 2**14, 2**18
 # What every symbol has at least: one for itself, and one that rounding may take.
 _FLOOR = 2
 
 
-class Distribution(ABC):
-    """A distribution of consecutive whole numbers, the symbols, for each of many cells.
+class Intervals(ABC):
+    """Intervals of the 2**24 places for whole numbers, the symbols, in each of many cells.
 
     Attributes
     ----------
     shape : tuple of int (n_stacks, n_cells)
         Of the cells.
+    """
+
+    shape: tuple[int, int]
+
+    @abstractmethod
+    def intervals(self, symbols):
+        """Return where the intervals of symbols (n_stacks, n_cells) begin, and their lengths."""
+
+    @abstractmethod
+    def find(self, places, cells):
+        """Find the symbols in whose intervals places (n_stacks, m) are, float64.
+
+        Parameters
+        ----------
+        places : float64 array of shape (n_stacks, m)
+            Below 2**24.
+        cells : slice
+            Which of the cells they are of. They are asked for in order.
+
+        Returns
+        -------
+        tuple of array of shape (n_stacks, m)
+            Symbols, the beginnings of their intervals, and their lengths.
+        """
+
+
+class Alike(Intervals):
+    """The same intervals in all cells, which are found without any other search.
+
+    Parameters
+    ----------
+    distribution : Distribution
+        Of one stack and one cell.
+    shape : tuple of int (n_stacks, n_cells)
+        Of the cells.
+    """
+
+    def __init__(self, distribution, shape):
+        self.shape, self._first = shape, int(np.min(distribution.first))
+        symbols = self._first + np.arange(int(np.max(distribution.n_symbols)) + 1)
+        self._below = distribution.below(symbols[:, None, None], slice(None)).ravel()
+
+    def intervals(self, symbols):
+        return self._of_places(symbols - self._first)
+
+    def find(self, places, cells):  # noqa: ARG002 all are alike
+        place = np.searchsorted(self._below, places, side="right") - 1
+        return self._first + place, *self._of_places(place)
+
+    def _of_places(self, place):
+        start = self._below[place]
+        return start, self._below[place + 1] - start
+
+
+class Distribution(Intervals):
+    """A distribution of consecutive whole numbers, the symbols, for each of many cells.
+
+    Attributes
+    ----------
     n_symbols : int or int64 array of shape (n_stacks, n_cells)
         Number of symbols that a cell may have.
     first : int or int64 array of shape (n_stacks, n_cells), default=0
         The smallest symbol.
     """
 
-    shape: tuple[int, int]
     n_symbols: Any
     first: Any = 0
+    _block = slice(0, 0)
 
     @abstractmethod
     def share_below(self, symbols, cells):
@@ -64,27 +125,18 @@ class Distribution(ABC):
 
     @final
     def intervals(self, symbols):
-        """Return where the intervals of symbols (n_stacks, n_cells) begin, and their lengths."""
         every = slice(None)
         start = self.below(symbols, every)
         return start, self.below(symbols + 1, every) - start
 
     @final
     def find(self, places, cells):
-        """Find the symbols in whose intervals places (n_stacks, m) are, float64.
-
-        Returns
-        -------
-        tuple of array of shape (n_stacks, m)
-            Symbols, the beginnings of their intervals, and their lengths.
-        """
         first, n_symbols = self._limits(cells)
-        most = int(np.max(n_symbols))
-        if most * places.size <= _LARGEST_TABLE:
-            return self._look_up(places, cells, first, most)
+        if self._most * places.size <= _LARGEST_TABLE:
+            return self._look_up(places, cells)
         low, start = np.zeros(places.shape, np.int64) + first, np.zeros_like(places)
         high, end = low + n_symbols, np.full_like(places, TOTAL)
-        for _ in range((most - 1).bit_length()):
+        for _ in range((self._most - 1).bit_length()):
             middle = (low + high) // 2
             below = self.below(middle, cells)
             is_right = below <= places
@@ -92,12 +144,29 @@ class Distribution(ABC):
             high, end = np.where(is_right, high, middle), np.where(is_right, end, below)
         return low, start, end - start
 
-    def _look_up(self, places, cells, first, most):
-        """Do what `find` does, by the intervals of all symbols."""
-        below = self.below(first + np.arange(most + 1)[:, None, None], cells)
+    def _look_up(self, places, cells):
+        """Do what `find` does, by a table of the intervals of all symbols."""
+        if not self._block.start <= cells.start < cells.stop <= self._block.stop:
+            self._tabulate(cells)
+        offset = self._block.start
+        below = self._table[:, :, cells.start - offset : cells.stop - offset]
         place = (below <= places).sum(0) - 1
-        start, end = (np.take_along_axis(below, (place + i)[None], 0)[0] for i in (0, 1))
-        return first + place, start, end - start
+        stack, cell = np.arange(place.shape[0])[:, None], np.arange(place.shape[1])
+        start = below[place, stack, cell]
+        first, _ = self._limits(cells)
+        return first + place, start, below[place + 1, stack, cell] - start
+
+    def _tabulate(self, cells):
+        """Make the table for given cells, and for those after them."""
+        n_cells = max(_TABLES_AT_ONCE // (self._most * self.shape[0]), cells.stop - cells.start)
+        self._block = slice(cells.start, min(cells.start + n_cells, self.shape[1]))
+        first, _ = self._limits(self._block)
+        self._table = self.below(first + np.arange(self._most + 1)[:, None, None], self._block)
+
+    @cached_property
+    def _most(self):
+        """Number of symbols of the cell that has most of them."""
+        return int(np.max(self.n_symbols))
 
     def _limits(self, cells):
         return [
@@ -140,7 +209,7 @@ class Shares(Distribution):
 
     def share_below(self, symbols, cells):
         symbols, below = np.clip(symbols, 0, self.n_symbols - 1), self._below[:, cells]
-        stack, cell = np.ogrid[: below.shape[0], : below.shape[1]]
+        stack, cell = np.arange(below.shape[0])[:, None], np.arange(below.shape[1])
         return below[stack, cell, symbols]
 
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from sk_hvae._codec.distributions import Distribution, Normal, Shares
+from sk_hvae._codec.distributions import Alike, Distribution, Intervals, Normal, Shares
 from sk_hvae._codec.elementary import exp, log, log_softmax, softplus
 from sk_hvae._codec.networks import as_numbers, exact
 from sk_hvae.nn.latents.categorical import CategoricalLatent
@@ -26,7 +26,7 @@ class ExactLayer(ABC):
         """Return the prior's parameters, given the layer above (n, n_above) or None: two arrays."""
 
     @abstractmethod
-    def under_prior(self, prior, n_stacks) -> Distribution:
+    def under_prior(self, prior, n_stacks) -> Intervals:
         """Return the distribution of the symbols under the prior, for stacks of as many rows."""
 
     @abstractmethod
@@ -51,6 +51,8 @@ class ExactGaussian(ExactLayer):
         self._n_units = layer.n_units
         self._prior_net = None if layer.prior_net is None else exact(layer.prior_net)
         self._moments = _MOMENTS[type(layer)](layer)
+        middle, std = np.array([[float(_N_SIDE)]]), np.array([[1 / _SPACING]])
+        self._standard = Normal(middle, std, _N_POINTS, reach=_N_SIDE * _SPACING)
 
     def prior(self, z_above, n_rows):
         if self._prior_net is None:
@@ -59,9 +61,7 @@ class ExactGaussian(ExactLayer):
         return mean, _positive(raw_std)
 
     def under_prior(self, prior, n_stacks):
-        middle = np.full((n_stacks, prior[0].size // n_stacks), float(_N_SIDE))
-        std = np.full_like(middle, 1 / _SPACING)
-        return Normal(middle, std, _N_POINTS, reach=_N_SIDE * _SPACING)
+        return Alike(self._standard, (n_stacks, prior[0].size // n_stacks))
 
     def under_posterior(self, activations, z_above, prior, n_stacks):
         offset, ratio = self._moments(activations, z_above, *prior)

@@ -5,7 +5,7 @@ import pytest
 from scipy import special, stats
 
 from sk_hvae._codec import distributions
-from sk_hvae._codec.distributions import TOTAL, Bits, Digits, Normal, OrEscape, Shares
+from sk_hvae._codec.distributions import TOTAL, Alike, Bits, Digits, Normal, OrEscape, Shares
 from sk_hvae._codec.levels import Logistic
 
 RNG = np.random.default_rng(0)
@@ -46,14 +46,27 @@ def test_intervals_follow_each_other_and_fill_all(distribution):
 
 
 @each
-@pytest.mark.parametrize("largest_table", [0, 10**9])
-def test_every_place_is_found(distribution, largest_table, monkeypatch):
-    monkeypatch.setattr(distributions, "_LARGEST_TABLE", largest_table)
+@pytest.mark.parametrize(("largest", "at_once"), [(0, 0), (10**9, 0), (10**9, 10**6)])
+def test_every_place_is_found(distribution, largest, at_once, monkeypatch):
+    monkeypatch.setattr(distributions, "_LARGEST_TABLE", largest)
+    monkeypatch.setattr(distributions, "_TABLES_AT_ONCE", at_once)
     for _ in range(50):
         places = RNG.integers(0, TOTAL, distribution.shape).astype(np.float64)
-        symbols, start, length = distribution.find(places, EVERY)
+        parts = [slice(0, 3), slice(3, 5), slice(5, 6)]
+        found = [distribution.find(places[:, cells], cells) for cells in parts]
+        symbols, start, length = (np.concatenate(part, 1) for part in zip(*found, strict=True))
         assert ((start <= places) & (places < start + length)).all()
         np.testing.assert_array_equal(distribution.intervals(symbols), (start, length))
+
+
+def test_cells_that_are_alike_have_the_intervals_of_one():
+    one = Normal(np.array([[50.3]]), np.array([[3.0]]), 101)
+    of_all = Normal(np.full((2, 6), 50.3), np.full((2, 6), 3.0), 101)
+    alike = Alike(one, (2, 6))
+    for places in RNG.integers(0, TOTAL, (50, 2, 6)).astype(np.float64):
+        found = alike.find(places, slice(0, 6))
+        np.testing.assert_array_equal(found, of_all.find(places, slice(0, 6)))
+        np.testing.assert_array_equal(alike.intervals(found[0]), found[1:])
 
 
 def test_normal_intervals_are_those_of_scipy():
