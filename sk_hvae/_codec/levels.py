@@ -31,12 +31,10 @@ class Logistic(Distribution):
         self._weights, self._means, self._slopes = weights, means, 1 / scales
 
     def share_below(self, symbols, cells):
-        places = (symbols[..., None, :, :] - 0.5 - self._means[:, :, cells]) * self._slopes[
-            :, :, cells
-        ]
-        parts = self._weights[:, :, cells] * sigmoid(places)
+        places = symbols[..., None, :, :] - 0.5 - self._means[:, :, cells]
+        shares = self._weights[:, :, cells] * sigmoid(places * self._slopes[:, :, cells])
         # One by one, so that the order is the same everywhere.
-        return functools.reduce(np.add, np.moveaxis(parts, -3, 0))
+        return functools.reduce(np.add, np.moveaxis(shares, -3, 0))
 
 
 class LevelCells(CellCoder):

@@ -126,10 +126,11 @@ class Stacks:
         """
         start, length = distribution.intervals(symbols)
         starts, lengths = start.astype(np.uint64), length.astype(np.uint64)
+        limits = lengths << _ROOM
         for cells in reversed(self._groups(symbols.shape[1])):
             states = self._states[:, : cells.stop - cells.start]
             length_here = lengths[:, cells]
-            is_full = states >= length_here << _ROOM
+            is_full = states >= limits[:, cells]
             if active is not None:
                 is_full &= active[:, cells]
             self._write(states, is_full)
