@@ -10,11 +10,12 @@ from sk_hvae._codec.networks import as_numbers, exact
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.latents.gaussian import MAX_STD, MIN_STD, LadderLatent, TopDownLatent
 
-# Spacing of the grid in standard deviations of the prior. Files are equally long from 2**-4 to
-# 2**-8, and a finer grid only takes more bits that the first row has to borrow.
-_SPACING = 2.0**-4
+# Spacing of the grid in standard deviations of the prior. Files are equally long from 2**-3 to
+# 2**-8, to 1 in 1,000, also with units of 7 bits; a finer grid only takes more bits that the first
+# row has to borrow.
+_SPACING = 2.0**-3
 # The grid ends 16 standard deviations of the prior away from its mean.
-_N_SIDE = 256
+_N_SIDE = 128
 _N_POINTS = 2 * _N_SIDE + 1
 
 
