@@ -81,7 +81,9 @@ class GridCells(CellCoder):
         self._origin = origin - (self._size - span) // 2 * self._step
         # Of the lower edges of all numbers, for the columns of a step where these are few.
         self._tables = {
-            int(step.columns[0]): self._edge_scores(np.arange(step.base)[:, None], step.columns).T
+            int(step.columns[0]): self._edge_scores(
+                np.arange(self._size[step.columns[0]])[:, None], step.columns
+            ).T
             for step in self.steps
             if step.is_leading and step.width == 1
         }

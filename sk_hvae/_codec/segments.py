@@ -7,7 +7,7 @@ import numpy as np
 from sk_hvae._codec.stacks import OTHER_MACHINE, Stacks
 from sk_hvae.exceptions import CodecError
 
-# Rows of a segment, and how many segments are coded in step.
+# Rows of a segment at most, and how many segments are coded in step.
 SEGMENT_ROWS, _SEGMENTS_AT_ONCE = 1024, 16
 # Numbers that are in memory at once, 8 bytes each: of all rows of a chunk.
 _MOST_NUMBERS = 2**22
@@ -65,9 +65,13 @@ class Segments(NamedTuple):
 
 
 def spans_of(n_rows):
-    """Return where segments begin and end, as slices."""
-    firsts = range(0, n_rows, SEGMENT_ROWS)
-    return [slice(first, min(first + SEGMENT_ROWS, n_rows)) for first in firsts]
+    """Return where segments begin and end, as slices: as few as there can be, of about equal size.
+
+    Those of the same size are coded in step, and a short one would hardly pay for its first row.
+    """
+    n_segments = max(-(-n_rows // SEGMENT_ROWS), 1)
+    size = max(-(-n_rows // n_segments), 1)
+    return [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
 
 
 def groups_of(spans):

@@ -44,7 +44,7 @@ class CompressionMixin:
 
         A row takes D + the total rate on average, which are its ``distortion`` and ``rates``, by
         bits-back coding with asymmetric numeral systems [1]_ [2]_. A file also has a header of some
-        40 bytes. The model is needed to decompress, so that its size counts as well, unless it is
+        30 bytes. The model is needed to decompress, so that its size counts as well, unless it is
         there anyway or serves many rows.
 
         Parameters
@@ -56,7 +56,7 @@ class CompressionMixin:
             What the values of Gaussian columns are rounded to multiples of: one number, one for
             each column (NaN for none), or a dict of some columns, by name or number. By default
             nothing is rounded: the values are taken to be on the grid that ``fit`` found, such as
-            cents, or whole if the array holds integers. Values that are not take 87 bits each.
+            cents, or whole if the array holds integers. Values that are not take up to 89 bits.
             Columns of real numbers that are on no grid need a resolution.
         verify : bool, default=True
             Whether everything is decompressed again, and compared, which doubles the time.
@@ -90,8 +90,8 @@ class CompressionMixin:
         754 rounds in one way only [3]_. The file therefore does not depend on the machine, the
         number of threads, or whether the model was saved in between.
 
-        Segments of 1,024 rows are compressed one by one. The labels of the rows of a frame, its
-        index, are not kept.
+        Segments of up to 1,024 rows are compressed one by one. The labels of the rows of a frame,
+        its index, are not kept.
 
         References
         ----------
@@ -132,7 +132,8 @@ class CompressionMixin:
         data : bytes-like or binary file
             What `compress` returned, by the same fitted model, also if it was saved and loaded.
         rows : slice, default=slice(None)
-            Which rows. Of others, no more than the rest of their segments of 1,024 rows is decoded.
+            Which rows. Of others, no more is decoded than the rest of their segments, of up to
+            1,024 rows.
 
         Returns
         -------

@@ -14,7 +14,7 @@ HEADERS = {
         *([Balance(178, 27)], [Entry(3000, 2**32 - 1)]),
     ),
     "all options": Header(
-        *(b"1234", 2100, 3, "f8", np.array([True, False, True])),
+        *(b"1234", 2101, 3, "f8", np.array([True, False, True])),
         *(np.arange(3, dtype=np.uint8), np.array([0.01, np.nan, 2.0])),
         *([Balance(0, 0), Balance(900, 10**5)], [Entry(10**6 + i, i) for i in range(3)]),
     ),

@@ -37,10 +37,13 @@ def test_lanes_cost_little(balance):
     assert n_lanes == 1 or 4.5 * n_lanes < 0.0025 * SEGMENT_ROWS * balance.left
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 1024, 1025, 40_000])
+@pytest.mark.parametrize("n_rows", [0, 1, 1024, 1025, 1100, 40_000])
 def test_groups_have_all_rows(n_rows):
     groups = [*groups_of(spans_of(n_rows))]
     rows = [np.arange(span.start, span.stop) for group in groups for span in group]
     np.testing.assert_array_equal(np.concatenate([[], *rows]), np.arange(n_rows))
+    assert len(rows) == np.ceil(n_rows / SEGMENT_ROWS)
+    assert max(map(len, rows), default=0) <= SEGMENT_ROWS
+    assert n_rows == 0 or min(map(len, rows)) > 0.9 * min(n_rows, SEGMENT_ROWS / 2)
     for group in groups:
         assert len({span.stop - span.start for span in group}) == 1

@@ -114,7 +114,7 @@ def test_cells_far_from_the_training_data_come_back(fitted, frame):
 
 @pytest.mark.parametrize(
     "rows",
-    [slice(3), slice(1020, 1030), slice(-5, None), slice(None, None, 400), slice(9, 2)],
+    [slice(3), slice(595, 605), slice(-5, None), slice(None, None, 400), slice(9, 2)],
     ids=str,
 )
 def test_rows_can_be_chosen(rows, fitted, frame):
@@ -131,10 +131,10 @@ def test_few_rows_come_back(n, binary):
 def test_the_first_row_borrows_no_more_than_its_latents_take(binary):
     model, X = binary
     n_units = 2 * SMALL["n_components"]
-    # A unit that carries nothing has its prior's entropy, on a grid of 1/16 of its spread.
-    entropy = n_units * np.log2(16 * np.sqrt(2 * np.pi * np.e))
+    # A unit that carries nothing has its prior's entropy, on a grid of 1/8 of its spread.
+    entropy = n_units * np.log2(8 * np.sqrt(2 * np.pi * np.e))
     excess = 8 * len(model.compress(X[:1])) - model.code_length(X[:1]).sum()
-    assert excess < entropy + 64 + 8 * 48
+    assert excess < entropy + 64 + 8 * 32
 
 
 def test_damage_never_gives_wrong_rows(binary, compressed):
