@@ -18,12 +18,12 @@ _LARGEST_CHUNK = 64
 _MOST_LANES, _BITS_PER_LANE, _FIRST_BITS_PER_LANE, _STATE_BITS = 512, 2048, 256, 32
 # A chunk may need more than rows do on average: a quarter of it.
 _RESERVE = 4
-# The first rows of segments, by which it is known what rows need and leave.
-_N_PROBED = 32
+# Rows at the beginning of segments, and as many all over them, that tell what rows need and leave.
+_N_PROBED = 16
 
 
 class Balance(NamedTuple):
-    """Bits that a row borrows for its latents and leaves, on average, in the segments of a group.
+    """Bits that a row borrows for its latents, and leaves, as most rows of a group of segments do.
 
     The sizes of chunks follow from these, in encoder and decoder. Where rows turn out to be others,
     more is borrowed from what is lent to the first row.
@@ -110,7 +110,7 @@ def encode_segments(model, x, precision, missing_rates):
     """
     n_segments, n_rows, n_features = x.shape
     most = _most_rows(model, n_segments)
-    balance = _balance(model, x[:, : min(most, _N_PROBED)], precision, missing_rates)
+    balance = _balance(model, x, min(max(most // 2, 1), _N_PROBED), precision, missing_rates)
     stacks, costs = Stacks.new(n_segments), np.zeros((n_segments, n_rows))
     for span, n_lanes in balance.chunks(n_rows, most):
         stacks.set_lanes(n_lanes)
@@ -153,10 +153,19 @@ def _lanes_for(n):
     return min(1 << max(n.bit_length() - 1, 0), _MOST_LANES)
 
 
-def _balance(model, x, precision, missing_rates):
-    """Push the first rows of segments on stacks that are not kept, and see what they take."""
-    stacks = Stacks.new(len(x))
+def _balance(model, x, n_probed, precision, missing_rates):
+    """Push some rows of segments on stacks that are not kept, and see what they take.
+
+    Medians do not follow single odd rows. The lesser one, of the first rows and of all, is safe if
+    rows are sorted.
+    """
+    n_segments, n_rows, n_features = x.shape
+    numbers = np.arange(n_probed)
+    rows = np.append(numbers % n_rows, numbers * n_rows // n_probed)
+    stacks = Stacks.new(n_segments)
     stacks.set_lanes(_MOST_LANES)
-    found = model.push(stacks, x.reshape(-1, x.shape[2]), precision, missing_rates)
-    borrowed, left = (bits.reshape(len(x), -1).mean(1) for bits in (found.borrowed, found.bits))
+    found = model.push(stacks, x[:, rows].reshape(-1, n_features), precision, missing_rates)
+    borrowed, left = (
+        np.median(bits.reshape(-1, n_probed), 1) for bits in (found.borrowed, found.bits)
+    )
     return Balance(int(np.ceil(borrowed.max())), int(max(left.min(), 0)))
