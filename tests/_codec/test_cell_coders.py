@@ -147,8 +147,8 @@ def test_columns_that_were_constant_cost_nothing_unless_they_vary(odd_value, n_p
     more, found = round_trip(coder, odd, parameters)
     np.testing.assert_array_equal(found, odd)
     np.testing.assert_allclose(more[1:], bits[1:])
-    # A symbol for one more, one less, or others. These have a count of parts of 16 bits, and as many
-    # of a float64 as zeros alone do not follow.
+    # One symbol for one more, one less, or others. After it, others have a count, and as many parts
+    # of 16 bits of a float64.
     expected = -math.log2(ConstantCells.escape_share) + (2 + 16 * n_parts) * (n_parts > 0)
     assert more[0] - bits[0] == pytest.approx(expected, abs=1e-2)
 
