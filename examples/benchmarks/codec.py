@@ -1,7 +1,8 @@
 """How long compressed rows are against the lower bound and other compressors, and how fast it goes.
 
-Small tables first, with every likelihood, and rows far from the training data among them. Then the
-10,000 test images of Fashion-MNIST, and files with damage. Needs Pillow.
+Small tables first, with every likelihood, and rows far from the training data among them, and how
+many images a second go through hardly trained models. Then the 10,000 test images of Fashion-MNIST,
+and files with damage. Needs Pillow. Times are of the CPU; set OMP_NUM_THREADS=1 for one core.
 
 ``lossy.py`` does the same for files with loss.
 
@@ -27,6 +28,7 @@ from sk_hvae.nn import DiscretizedLogistic, DiscretizedLogisticMixture, Gaussian
 
 N_TRAIN_DIGITS = 1200
 N_TRAIN_IMAGES, N_EPOCHS = 20_000, 4
+N_TIMED_IMAGES = 3000
 IMAGES_IN_A_ROW = 100
 
 
@@ -56,13 +58,16 @@ def small_tables():
 
 def show_small_tables():
     """Print the length of files against D + the total rate, and whether rows come back."""
-    print("| likelihood | rows | D + sum R, bits a row | file | file / limit | lzma, bz2 | exact |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| likelihood | rows | D + sum R, bits a row | file | file / limit | lzma, bz2 | exact | "
+        "rows a second |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name, params, train, test in small_tables():
         model = HierarchicalVAETransformer((4, 12), max_epochs=60, random_state=0, **params)
         model.fit(train)
         bits = bits_of(model, test)
-        data = model.compress(test)
+        data, speeds = timed(model, test)
         far = test[::-1].copy()
         far[:5] = train.max() - far[:5]
         exact = all((model.decompress(model.compress(X)) == X).all() for X in (test, far))
@@ -71,9 +76,42 @@ def show_small_tables():
         file = 8 * len(data) / len(test)
         print(
             f"| {name} | {len(test)} | {bits:.2f} | {file:.2f} | {8 * len(data) / limit:.4f} | "
-            f"{general:.1f} | {'yes' if exact else 'NO'} |",
+            f"{general:.1f} | {'yes' if exact else 'NO'} | {speeds} |",
             flush=True,
         )
+
+
+def timed(model, X):
+    """Compress rows and decompress them; returns the file, and rows a second each way."""
+    start = time.process_time()
+    data = model.compress(X, verify=False)
+    middle = time.process_time()
+    model.decompress(data)
+    end = time.process_time()
+    return data, f"{len(X) / (middle - start):.0f}, {len(X) / (end - middle):.0f}"
+
+
+def show_speed():
+    """Print how many images of Fashion-MNIST a second are compressed and decompressed."""
+    train, _, test, _ = load_fashion_mnist(6000)
+    cases = {
+        "bernoulli": (lambda X: (X > 127).astype(np.uint8), "bernoulli"),
+        "levels": (np.asarray, DiscretizedLogistic()),
+        "mixture": (np.asarray, DiscretizedLogisticMixture()),
+    }
+    for name, (prepared, likelihood) in cases.items():
+        model = HierarchicalVAETransformer(
+            (20, 60),
+            n_components=64,
+            likelihood=likelihood,
+            max_epochs=1,
+            random_state=0,
+            image_shape=(1, 28, 28),
+            network="mlp",
+        )
+        model.fit(prepared(train))
+        _, speeds = timed(model, prepared(test[:N_TIMED_IMAGES]))
+        print(f"{N_TIMED_IMAGES} images, {name}: {speeds} images a second", flush=True)
 
 
 def bits_of(model, X):
@@ -158,6 +196,7 @@ def main():
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     show_small_tables()
+    show_speed()
     model = trained_model(args.model)
     *_, X, _ = load_fashion_mnist(1)
     show_images(model, X[: args.images])

@@ -22,7 +22,7 @@ from sk_hvae._codec.latents import exact_layer
 from sk_hvae._codec.missing_cells import ExactFilling, MissingPattern
 from sk_hvae._codec.networks import exact
 from sk_hvae._codec.row_code import Costs, RowCode
-from sk_hvae._codec.rows import RowCoder
+from sk_hvae._codec.rows import RowCoder, completed
 
 
 class BitsBack(RowCode):
@@ -44,7 +44,8 @@ class BitsBack(RowCode):
     """
 
     def __init__(self, module, exactness):
-        self._rows = RowCoder(module.likelihood, exactness.resolution)
+        resolution = completed(exactness.resolution, module.likelihood, exactness.dtype)
+        self._rows = RowCoder(module.likelihood, resolution)
         self._precision = Precision(exactness.is_single)
         rates = exactness.missing_rates
         self._missing = None if rates is None else MissingPattern(rates)

@@ -7,8 +7,10 @@ import numpy as np
 
 from sk_hvae._codec.distributions import Bits, Distribution, OrEscape
 
-# A number that is coded as it is, of 64 bits, is pushed in parts of 16.
-_PARTS = np.arange(0, 64, 16, dtype=np.uint64)
+# A number that is coded as it is, of 64 bits, has parts of 16, the highest first. What follows the
+# last that is not 0 is left out: small whole numbers then take one part, and float32 three.
+_PARTS = np.arange(48, -1, -16).astype(np.uint64)
+_PART_BITS, _COUNT_BITS = 16, 2
 
 
 class Step(NamedTuple):
@@ -49,6 +51,8 @@ class CellCoder(ABC):
         About how many numbers a row takes in memory.
     steps : sequence of Step
         In the order of decoding.
+    escape_share : float, default=0.0
+        How probable a cell is that is none of the numbers; the least that can be by default.
     """
 
     n_features: int
@@ -56,6 +60,7 @@ class CellCoder(ABC):
     n_outputs: int
     n_numbers: int
     steps: list[Step]
+    escape_share = 0.0
 
     @abstractmethod
     def link(self, x):
@@ -116,7 +121,7 @@ class CellCoder(ABC):
             symbols, is_coded = step.symbols(numbers), active[:, step.columns]
             if step.is_leading:
                 symbols = np.where(escaped[:, step.columns], distribution.n_symbols, symbols)
-                distribution = OrEscape(distribution)
+                distribution = OrEscape(distribution, self.escape_share)
             else:
                 is_coded = is_coded & ~escaped[:, step.columns]
             shape = distribution.shape
@@ -133,7 +138,7 @@ class CellCoder(ABC):
             distribution = self.distribution(step, parameters, numbers, len(stacks))
             is_coded = active[:, step.columns]
             if step.is_leading:
-                distribution = OrEscape(distribution)
+                distribution = OrEscape(distribution, self.escape_share)
             else:
                 is_coded = is_coded & ~escaped[:, step.columns]
             symbols, _ = stacks.pop(distribution, is_coded.reshape(distribution.shape))
@@ -173,21 +178,25 @@ def _push_as_they_are(stacks, x, escaped):
     if not escaped.any():
         return np.zeros(len(x))
     words = np.ascontiguousarray(x, np.float64).view(np.uint64)
+    parts = (words >> _PARTS[:, None, None] & np.uint64(0xFFFF)).astype(np.int64)
+    last = np.where(parts > 0, np.arange(len(parts))[:, None, None], 0).max(0)
     shape = len(stacks), escaped.size // len(stacks)
-    bits, flat = np.zeros(escaped.shape), escaped.reshape(shape)
-    distribution = Bits(np.full(shape, 16))
-    for part in _PARTS[::-1]:
-        symbols = ((words >> part) & np.uint64(0xFFFF)).astype(np.int64)
-        bits += stacks.push(distribution, symbols.reshape(shape), flat).reshape(bits.shape)
-    return bits.sum(1)
+    bits, whole = np.zeros(shape), Bits(np.full(shape, _PART_BITS))
+    for i, part in reversed([*enumerate(parts)]):
+        bits += stacks.push(whole, part.reshape(shape), (escaped & (i <= last)).reshape(shape))
+    counts = Bits(np.full(shape, _COUNT_BITS), _COUNT_BITS)
+    bits += stacks.push(counts, last.reshape(shape), escaped.reshape(shape))
+    return bits.reshape(escaped.shape).sum(1)
 
 
 def _pop_as_they_are(stacks, escaped):
     if not escaped.any():
         return np.zeros(escaped.shape)
     shape = len(stacks), escaped.size // len(stacks)
-    words, distribution = np.zeros(escaped.shape, np.uint64), Bits(np.full(shape, 16))
-    for part in _PARTS:
-        symbols, _ = stacks.pop(distribution, escaped.reshape(shape))
-        words |= symbols.reshape(escaped.shape).astype(np.uint64) << part
-    return words.view(np.float64)
+    flat, whole = escaped.reshape(shape), Bits(np.full(shape, _PART_BITS))
+    last, _ = stacks.pop(Bits(np.full(shape, _COUNT_BITS), _COUNT_BITS), flat)
+    words = np.zeros(shape, np.uint64)
+    for i, place in enumerate(_PARTS):
+        part, _ = stacks.pop(whole, flat & (i <= last))
+        words |= part.astype(np.uint64) << place
+    return words.view(np.float64).reshape(escaped.shape)

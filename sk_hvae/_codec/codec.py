@@ -55,21 +55,21 @@ def encode(module, details, code, take, shape, is_verified, on_rows):
     CodecError
         If what is decoded differs.
     """
-    payloads, chunks, entries, costs = [], [], [], []
+    payloads, balances, entries, costs = [], [], [], []
     for group in groups_of(spans_of(shape[0])):
         x = take(slice(group[0].start, group[-1].stop)).reshape(len(group), -1, code.n_columns)
         found = encode_segments(code, x)
         if is_verified:
-            again = decode_segments(code, found.payloads, found.chunks, x.shape[1])
+            again = decode_segments(code, found.payloads, len(x), found.balance, x.shape[1])
             if not np.array_equal(again, x, equal_nan=True):
                 raise CodecError("the rows would not come back as they are: please report this.")
         payloads += found.payloads
-        chunks.append(found.chunks)
+        balances.append(found.balance)
         costs.append(found.costs.ravel())
         entries += [Entry(len(payload), zlib.crc32(payload)) for payload in found.payloads]
         on_rows(found.costs.size)
     n_rows, n_features = shape
-    header = Header(_fingerprint(module), n_rows, n_features, details, chunks, entries)
+    header = Header(_fingerprint(module), n_rows, n_features, details, balances, entries)
     return Encoded(b"".join((header.to_bytes(), *payloads)), np.concatenate(costs))
 
 
@@ -138,12 +138,12 @@ class Compressed:
         """
         header, numbers = self._header, self._numbers
         x = np.empty((len(numbers), code.n_columns))
-        for group, chunks in zip(groups_of(header.spans), header.chunks, strict=True):
+        for group, balance in zip(groups_of(header.spans), header.balances, strict=True):
             chosen = [span for span in group if span.start in self._payloads]
             if chosen:
                 own = [self._payloads[span.start] for span in chosen]
                 n_rows = group[0].stop - group[0].start
-                parts = decode_segments(code, own, chunks, n_rows)
+                parts = decode_segments(code, own, len(group), balance, n_rows)
                 for span, part in zip(chosen, parts, strict=True):
                     is_in = _has(span, numbers)
                     x[is_in] = part[numbers[is_in] - span.start]

@@ -1,9 +1,13 @@
-"""Columns that were constant in training, which take no bits unless they vary after all."""
+"""Columns that were constant in training, which take hardly any bits unless they vary after all."""
 
 import numpy as np
 
 from sk_hvae._codec.cells import CellCoder, Step
 from sk_hvae._codec.distributions import Shares
+
+# How probable it is that a cell is one more than it was in training, or one less, or anything else.
+# It then takes 14 bits, and 16,000 cells that do not vary take 4.
+_SHARE = 2.0**-14
 
 
 class ConstantCells(CellCoder):
@@ -16,6 +20,7 @@ class ConstantCells(CellCoder):
     """
 
     n_linked = n_outputs = 0
+    escape_share = _SHARE
 
     def __init__(self, value):
         self._value = value
@@ -26,10 +31,11 @@ class ConstantCells(CellCoder):
         return x[:, :0]
 
     def nearest(self, x):
-        return np.zeros(x.shape, np.int64)
+        return np.where(x == self._value + 1, 1, np.where(x == self._value - 1, 2, 0))
 
     def values(self, numbers):
-        return np.broadcast_to(self._value, numbers.shape)
+        return self._value + np.array([0.0, 1.0, -1.0])[numbers]
 
     def distribution(self, step, parameters, numbers, n_stacks):  # noqa: ARG002 it is certain
-        return Shares(np.zeros((n_stacks, numbers.size // n_stacks, 1)))
+        below = np.array([0.0, 1 - 2 * _SHARE, 1 - _SHARE])
+        return Shares(np.broadcast_to(below, (n_stacks, numbers.size // n_stacks, 3)))

@@ -6,19 +6,18 @@ Numbers are little-endian; those of any size have 7 bits a byte, the lowest firs
 - 4 bytes of the fingerprint of the model,
 - numbers of rows and columns of the data,
 - the mode, and what this needs to know: `Exactness` of the data, or the `Bins` of latents,
-- for each group of segments its chunks, as runs of equal ones, and for each segment its length and
-  a checksum.
+- for each group of segments what rows borrow and leave, and for each segment its length and a
+  checksum.
 """
 
 import struct
 import zlib
-from itertools import groupby
 from typing import NamedTuple
 
 from sk_hvae._codec.bins import Bins
 from sk_hvae._codec.exactness import Exactness
 from sk_hvae._codec.reader import DAMAGED, Reader, number_bytes
-from sk_hvae._codec.segments import SEGMENT_ROWS, Chunk, groups_of, spans_of
+from sk_hvae._codec.segments import Balance, groups_of, spans_of
 from sk_hvae.exceptions import CodecError
 
 _MAGIC, _VERSION = b"HVAE", 1
@@ -45,7 +44,7 @@ class Header(NamedTuple):
         Shape of the data.
     details : Exactness or Bins
         How the rows were coded: without loss, or with loss.
-    chunks : list of list of Chunk
+    balances : list of Balance
         Of each group of segments.
     entries : list of Entry
         Of each segment.
@@ -55,7 +54,7 @@ class Header(NamedTuple):
     n_rows: int
     n_features: int
     details: Exactness | Bins
-    chunks: list[list[Chunk]]
+    balances: list[Balance]
     entries: list[Entry]
 
     @property
@@ -68,11 +67,8 @@ class Header(NamedTuple):
         parts = [self.fingerprint, number_bytes(self.n_rows), number_bytes(self.n_features)]
         mode = _DETAILS.index(type(self.details))
         parts += [bytes([mode]), self.details.to_bytes()]
-        for chunks in self.chunks:
-            runs = [(chunk, len([*run])) for chunk, run in groupby(chunks)]
-            parts.append(number_bytes(len(runs)))
-            for chunk, length in runs:
-                parts += [bytes([chunk.rows << 4 | chunk.lanes]), number_bytes(length)]
+        for balance in self.balances:
+            parts += map(number_bytes, balance)
         for entry in self.entries:
             parts += [number_bytes(entry.length), struct.pack("<I", entry.checksum)]
         content = b"".join(parts)
@@ -124,18 +120,8 @@ def _read_content(reader):
         raise CodecError(DAMAGED)
     details = _DETAILS[mode].read(reader, n_features)
     spans = spans_of(n_rows)
-    chunks = [_read_chunks(reader) for _ in groups_of(spans)]
+    balances = [Balance(reader.number(), reader.number()) for _ in groups_of(spans)]
     entries = [
         Entry(reader.number(), *struct.unpack("<I", reader.take(4))) for _ in range(len(spans))
     ]
-    return Header(fingerprint, n_rows, n_features, details, chunks, entries)
-
-
-def _read_chunks(reader):
-    chunks: list[Chunk] = []
-    for _ in range(reader.number()):
-        byte, length = reader.take(1)[0], reader.number()
-        if len(chunks) + length > SEGMENT_ROWS:
-            raise CodecError(DAMAGED)
-        chunks += [Chunk(byte >> 4, byte & 15)] * length
-    return chunks
+    return Header(fingerprint, n_rows, n_features, details, balances, entries)

@@ -1,6 +1,7 @@
 """Distributions of whole numbers as shares of 2**24, which a coder can use."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -12,8 +13,9 @@ from sk_hvae._codec.elementary import normal_cdf
 PRECISION = 24
 TOTAL = 2**PRECISION
 # The symbols of few cells are found in a table of all that they may have, of up to so many numbers.
-# Bisection would spend most of its time in calling NumPy.
-_LARGEST_TABLE = 2**14
+# Bisection would spend most of its time in calling NumPy. For the same reason, a table is made for
+# the next cells as well, up to more numbers.
+_LARGEST_TABLE, _TABLES_AT_ONCE = 2**14, 2**18
 # What every symbol has at least: one for itself, and one that rounding may take.
 _FLOOR = 2
 
@@ -64,6 +66,7 @@ class Distribution(Intervals):
 
     n_symbols: Any
     first: Any = 0
+    _block = slice(0, 0)
 
     @abstractmethod
     def share_below(self, symbols, cells):
@@ -101,12 +104,11 @@ class Distribution(Intervals):
     @final
     def find(self, places, cells):
         first, n_symbols = self._limits(cells)
-        most = int(np.max(n_symbols))
-        if most * places.size <= _LARGEST_TABLE:
-            return self._look_up(places, cells, first, most)
+        if self._most * places.size <= _LARGEST_TABLE:
+            return self._look_up(places, cells)
         low, start = np.zeros(places.shape, np.int64) + first, np.zeros_like(places)
         high, end = low + n_symbols, np.full_like(places, TOTAL)
-        for _ in range((most - 1).bit_length()):
+        for _ in range((self._most - 1).bit_length()):
             middle = (low + high) // 2
             below = self.below(middle, cells)
             is_right = below <= places
@@ -114,12 +116,29 @@ class Distribution(Intervals):
             high, end = np.where(is_right, high, middle), np.where(is_right, end, below)
         return low, start, end - start
 
-    def _look_up(self, places, cells, first, most):
-        """Do what `find` does, by the intervals of all symbols."""
-        below = self.below(first + np.arange(most + 1)[:, None, None], cells)
+    def _look_up(self, places, cells):
+        """Do what `find` does, by a table of the intervals of all symbols."""
+        if not self._block.start <= cells.start < cells.stop <= self._block.stop:
+            self._tabulate(cells)
+        offset = self._block.start
+        below = self._table[:, :, cells.start - offset : cells.stop - offset]
         place = (below <= places).sum(0) - 1
-        start, end = (np.take_along_axis(below, (place + i)[None], 0)[0] for i in (0, 1))
-        return first + place, start, end - start
+        stack, cell = np.arange(place.shape[0])[:, None], np.arange(place.shape[1])
+        start = below[place, stack, cell]
+        first, _ = self._limits(cells)
+        return first + place, start, below[place + 1, stack, cell] - start
+
+    def _tabulate(self, cells):
+        """Make the table for given cells, and for those after them."""
+        n_cells = max(_TABLES_AT_ONCE // (self._most * self.shape[0]), cells.stop - cells.start)
+        self._block = slice(cells.start, min(cells.start + n_cells, self.shape[1]))
+        first, _ = self._limits(self._block)
+        self._table = self.below(first + np.arange(self._most + 1)[:, None, None], self._block)
+
+    @cached_property
+    def _most(self):
+        """Number of symbols of the cell that has most of them."""
+        return int(np.max(self.n_symbols))
 
     def _limits(self, cells):
         return [
@@ -162,7 +181,7 @@ class Shares(Distribution):
 
     def share_below(self, symbols, cells):
         symbols, below = np.clip(symbols, 0, self.n_symbols - 1), self._below[:, cells]
-        stack, cell = np.ogrid[: below.shape[0], : below.shape[1]]
+        stack, cell = np.arange(below.shape[0])[:, None], np.arange(below.shape[1])
         return below[stack, cell, symbols]
 
 
@@ -201,16 +220,18 @@ class OrEscape(Distribution):
     ----------
     distribution : Distribution
         Of the other symbols. The last of them takes all that is beyond.
+    escape_share : float, default=0.0
+        Probability of that symbol. It takes the least that a symbol can have in any case.
     """
 
-    def __init__(self, distribution):
-        self._inner = distribution
+    def __init__(self, distribution, escape_share=0.0):
+        self._inner, self._other_share = distribution, 1 - escape_share
         self.shape, self.n_symbols = distribution.shape, distribution.n_symbols + 1
 
     def share_below(self, symbols, cells):
         last = self._inner.n_symbols - 1
         share = self._inner.share_below(np.minimum(symbols, last), cells)
-        return np.where(symbols > last, 1.0, share)
+        return self._other_share * np.where(symbols > last, 1.0, share)
 
 
 class Digits(Distribution):

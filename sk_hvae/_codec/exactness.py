@@ -23,7 +23,7 @@ class Exactness(NamedTuple):
     missing_rates : uint8 array of shape (n_features,) or None
         See `MissingPattern`; None if no cell is missing.
     resolution : float64 array of shape (n_features,)
-        See `RowCoder`.
+        What Gaussian columns are multiples of, as far as it was stated, see `completed`; else NaN.
     """
 
     dtype: str

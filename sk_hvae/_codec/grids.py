@@ -79,6 +79,17 @@ class GridCells(CellCoder):
         self.steps = digit_steps(np.arange(self.n_features), sizes)
         self.n_numbers = 8 * self.n_features
         self._origin = origin - (self._size - span) // 2 * self._step
+        # Of the lower edges of all numbers, for the columns of a step where these are few.
+        self._tables = {
+            int(step.columns[0]): self._edge_scores(
+                np.arange(self._size[step.columns[0]])[:, None], step.columns
+            ).T
+            for step in self.steps
+            if step.is_leading and step.width == 1
+        }
+        self._line = np.zeros(self.n_features, np.int64)
+        for step in self.steps:
+            self._line[step.columns] = np.arange(len(step.columns))
 
     def link(self, x):
         return self._scale.link(x)
@@ -91,14 +102,21 @@ class GridCells(CellCoder):
         return (self._origin + numbers * self._step) / self._units
 
     def distribution(self, step, parameters, numbers, n_stacks):
-        means = parameters[:, step.columns]
+        means, table = parameters[:, step.columns], self._tables.get(int(step.columns[0]))
 
         def share(numbers, columns, pick):
-            edges = self._origin[columns] + (numbers - 0.5) * self._step[columns]
-            scores = self._scale.scores(edges / self._units[columns], columns)
+            if table is None:
+                scores = self._edge_scores(numbers, columns)
+            else:
+                scores = table[self._line[columns], numbers.astype(np.int64)]
             return normal_cdf((scores - pick(means)) * self._per_sigma[columns])
 
         return digit_distribution(step, numbers, n_stacks, share)
+
+    def _edge_scores(self, numbers, columns):
+        """Return the scores of the lower edges of numbers (..., m) in given columns (m,)."""
+        edges = self._origin[columns] + (numbers - 0.5) * self._step[columns]
+        return self._scale.scores(edges / self._units[columns], columns)
 
 
 class _Linear:

@@ -4,17 +4,19 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from sk_hvae._codec.distributions import Distribution, Normal, Shares
+from sk_hvae._codec.distributions import Distribution, Intervals, Normal, Shares
 from sk_hvae._codec.elementary import exp, log, log_softmax, softplus
 from sk_hvae._codec.networks import as_numbers, exact
+from sk_hvae._codec.tables import Tables
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.latents.gaussian import MAX_STD, MIN_STD, LadderLatent, TopDownLatent
 
-# Spacing of the grid in standard deviations of the prior. Files are equally long from 2**-4 to
-# 2**-8, and a finer grid only takes more bits that the first row has to borrow.
-_SPACING = 2.0**-4
+# Spacing of the grid in standard deviations of the prior. Files are equally long from 2**-3 to
+# 2**-8, to 1 in 1,000, also with units of 7 bits; a finer grid only takes more bits that the first
+# row has to borrow.
+_SPACING = 2.0**-3
 # The grid ends 16 standard deviations of the prior away from its mean.
-_N_SIDE = 256
+_N_SIDE = 128
 _N_POINTS = 2 * _N_SIDE + 1
 
 
@@ -26,7 +28,7 @@ class ExactLayer(ABC):
         """Return the prior's parameters, given the layer above (n, n_above) or None: two arrays."""
 
     @abstractmethod
-    def under_prior(self, prior, n_stacks) -> Distribution:
+    def under_prior(self, prior, n_stacks) -> Intervals:
         """Return the distribution of the symbols under the prior, for stacks of as many rows."""
 
     @abstractmethod
@@ -51,6 +53,9 @@ class ExactGaussian(ExactLayer):
         self._n_units = layer.n_units
         self._prior_net = None if layer.prior_net is None else exact(layer.prior_net)
         self._moments = _MOMENTS[type(layer)](layer)
+        middle, std = np.array([[float(_N_SIDE)]]), np.array([[1 / _SPACING]])
+        standard = Normal(middle, std, _N_POINTS, reach=_N_SIDE * _SPACING)
+        self._standard = Tables([standard])
 
     def prior(self, z_above, n_rows):
         if self._prior_net is None:
@@ -59,9 +64,7 @@ class ExactGaussian(ExactLayer):
         return mean, _positive(raw_std)
 
     def under_prior(self, prior, n_stacks):
-        middle = np.full((n_stacks, prior[0].size // n_stacks), float(_N_SIDE))
-        std = np.full_like(middle, 1 / _SPACING)
-        return Normal(middle, std, _N_POINTS, reach=_N_SIDE * _SPACING)
+        return self._standard.of_rows(n_stacks, prior[0].size // n_stacks)
 
     def under_posterior(self, activations, z_above, prior, n_stacks):
         offset, ratio = self._moments(activations, z_above, *prior)

@@ -1,5 +1,7 @@
 """Columns of levels, such as pixels: logistic variables, and mixtures of these."""
 
+import functools
+
 import numpy as np
 
 from sk_hvae._codec.cells import CellCoder, Step
@@ -29,11 +31,10 @@ class Logistic(Distribution):
         self._weights, self._means, self._slopes = weights, means, 1 / scales
 
     def share_below(self, symbols, cells):
-        total = 0.0
-        for weight, mean, slope in zip(self._weights, self._means, self._slopes, strict=True):
-            place = (symbols - 0.5 - mean[:, cells]) * slope[:, cells]
-            total = total + weight[:, cells] * sigmoid(place)
-        return total
+        places = symbols[..., None, :, :] - 0.5 - self._means[:, :, cells]
+        shares = self._weights[:, :, cells] * sigmoid(places * self._slopes[:, :, cells])
+        # One by one, so that the order is the same everywhere.
+        return functools.reduce(np.add, np.moveaxis(shares, -3, 0))
 
 
 class LevelCells(CellCoder):

@@ -21,7 +21,8 @@ def encode_rows(module, rows, dtype, resolution, is_verified, on_rows):
     dtype : str
         That of the data, one of ``DTYPES``.
     resolution : float64 array of shape (n_features,)
-        What the values of Gaussian columns are multiples of; NaN stands for the grid at fit.
+        What the values of Gaussian columns are multiples of; NaN stands for the grid at fit, or
+        for whole numbers where there is none and the data are integers.
     is_verified : bool
         Whether to decode everything, and compare.
     on_rows : callable

@@ -142,6 +142,14 @@ def grid_of(likelihood):
     return Grid(step, units, np.rint(likelihood.summary.minimum.numpy() * units))
 
 
+def completed(resolution, likelihood, dtype):
+    """Fill in resolutions of 1 for Gaussian columns of integers that have none, and no grid."""
+    if dtype[0] not in "iub":
+        return resolution
+    is_whole = is_gaussian(likelihood) & (grid_of(likelihood).step == 0)
+    return np.where(is_whole & np.isnan(resolution), 1.0, resolution)
+
+
 def is_gaussian(likelihood):
     """Tell which columns are Gaussian, (n_features,)."""
     if isinstance(likelihood, PerColumn):

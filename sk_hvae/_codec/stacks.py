@@ -107,11 +107,6 @@ class Stacks:
         """Number of lanes of each stack."""
         return self._states.shape[1]
 
-    @property
-    def n_words(self):
-        """Number of words on the stack that has least of them, without those that were lent."""
-        return int((self._sizes - self._lowest).min())
-
     def push(self, distribution, symbols, active=None):
         """Push symbols, from the last to the first.
 
@@ -131,10 +126,11 @@ class Stacks:
         """
         start, length = distribution.intervals(symbols)
         starts, lengths = start.astype(np.uint64), length.astype(np.uint64)
+        limits = lengths << _ROOM
         for cells in reversed(self._groups(symbols.shape[1])):
             states = self._states[:, : cells.stop - cells.start]
             length_here = lengths[:, cells]
-            is_full = states >= length_here << _ROOM
+            is_full = states >= limits[:, cells]
             if active is not None:
                 is_full &= active[:, cells]
             self._write(states, is_full)

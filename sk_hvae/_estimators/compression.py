@@ -11,7 +11,7 @@ from sk_hvae._codec.codec import Compressed
 from sk_hvae._codec.exactness import DTYPES, Exactness
 from sk_hvae._codec.lossless import decode_rows, encode_rows
 from sk_hvae._codec.lossy import decode_symbols, encode_symbols
-from sk_hvae._codec.rows import RowCoder, grid_of, is_gaussian
+from sk_hvae._codec.rows import RowCoder, completed, is_gaussian
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._estimators.model import as_in_fit, check_new_rows, model_of
 from sk_hvae._estimators.typing import MatrixLike
@@ -59,7 +59,7 @@ class CompressionMixin:
         Without loss, a row takes D + the total rate on average, which are its ``distortion`` and
         ``rates``, by bits-back coding with asymmetric numeral systems [1]_ [2]_. With loss, it
         takes the total of ``rates_`` and comes back as the decoder sees it: its latents are rounded
-        to bins, whose numbers are coded. A file also has a header of some 40 bytes. The model is
+        to bins, whose numbers are coded. A file also has a header of some 30 bytes. The model is
         needed to decompress, so that its size counts as well, unless it is there anyway or serves
         many rows.
 
@@ -81,7 +81,7 @@ class CompressionMixin:
             of: one number, one for
             each column (NaN for none), or a dict of some columns, by name or number. By default
             nothing is rounded: the values are taken to be on the grid that ``fit`` found, such as
-            cents, or whole if the array holds integers. Values that are not take 87 bits each.
+            cents, or whole if the array holds integers. Values that are not take up to 89 bits.
             Columns of real numbers that are on no grid need a resolution.
         verify : bool, default=True
             Whether the file is decoded again, and compared, which doubles the time.
@@ -121,8 +121,8 @@ class CompressionMixin:
         a bin takes follows from them. The numbers of the bins are the same on every machine, and
         what is decoded from them is the same but for the last digits.
 
-        Segments of 1,024 rows are compressed one by one. The labels of the rows of a frame, its
-        index, are not kept.
+        Segments of up to 1,024 rows are compressed one by one. The labels of the rows of a frame,
+        its index, are not kept.
 
         References
         ----------
@@ -173,7 +173,8 @@ class CompressionMixin:
         data : bytes-like or binary file
             What `compress` returned, by the same fitted model, also if it was saved and loaded.
         rows : slice, default=slice(None)
-            Which rows. Of others, no more than the rest of their segments of 1,024 rows is decoded.
+            Which rows. Of others, no more is decoded than the rest of their segments, of up to
+            1,024 rows.
 
         Returns
         -------
@@ -289,9 +290,10 @@ class CompressionMixin:
         rows.check(told_by_name(names)(module.likelihood.check))
         dtype = _dtype_of(X)
         known = names if schema_of(self) is None else schema_of(self).names
-        resolution = _resolution_of(resolution, known, model, dtype)
+        resolution = _resolution_of(resolution, known, model)
         with told_by_name(known), rows_bar("compress", len(rows), self.verbose) as on_rows:
-            coder = RowCoder(module.likelihood, resolution)
+            of_all = completed(resolution, module.likelihood, dtype)
+            coder = RowCoder(module.likelihood, of_all)
             rows.check(lambda part: coder.check(part.cpu().double().numpy()))
             try:
                 encoded = encode_rows(module, rows, dtype, resolution, is_verified, on_rows)
@@ -338,7 +340,7 @@ def _dtype_of(X):
     return dtype.str[1:]
 
 
-def _resolution_of(given, names, model, dtype):
+def _resolution_of(given, names, model):
     """Return the resolution of each column, (n_features,), NaN for those that are not rounded."""
     n_features = model.n_features
     is_there = is_gaussian(model.likelihood)
@@ -355,9 +357,6 @@ def _resolution_of(given, names, model, dtype):
         raise ValueError(f"resolution must be positive; got {found[wrong][0]:g}.")
     if (~np.isnan(found) & ~is_there).any():
         raise ValueError("resolution is for Gaussian columns only; those of others are exact.")
-    if dtype[0] in "iub":
-        without = is_there & np.isnan(found) & (grid_of(model.likelihood).step == 0)
-        found[without] = 1.0
     return found
 
 

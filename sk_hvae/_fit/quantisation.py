@@ -19,7 +19,7 @@ from sk_hvae.nn.latents.gaussian import GaussianLatent
 _MOST_ROWS = 2048
 # Bits of a file that are not of its rows, beside the bins: most of a header, and the last state.
 # Few rows pay for these only up to a tenth of their bits.
-_OVERHEAD, _MOST_OVERHEAD = 8 * 40, 0.1
+_OVERHEAD, _MOST_OVERHEAD = 8 * 33, 0.1
 # Steps from nearly no loss to nearly no bits, and how often their range is halved: to a thousandth.
 _STEPS, _N_HALVINGS = (2.0**-6, 2.0**6), 14
 

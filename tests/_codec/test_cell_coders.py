@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from sk_hvae._codec.cells import Precision
+from sk_hvae._codec.constants import ConstantCells
 from sk_hvae._codec.missing_cells import ExactFilling
 from sk_hvae._codec.networks import as_numbers
-from sk_hvae._codec.rows import RowCoder
+from sk_hvae._codec.rows import RowCoder, completed
 from sk_hvae._codec.stacks import Stacks
 from sk_hvae.nn import (
     Bernoulli,
@@ -131,7 +132,10 @@ def test_rows_far_from_the_training_data_come_back(name, far):
     np.testing.assert_array_equal(found, x)
 
 
-def test_columns_that_were_constant_cost_nothing_unless_they_vary():
+@pytest.mark.parametrize(
+    ("odd_value", "n_parts"), [(8, 0), (6, 0), (0, 1), (8.5, 1), (-1e5 - 1, 2), (np.pi, 4)]
+)
+def test_columns_that_were_constant_cost_nothing_unless_they_vary(odd_value, n_parts):
     x = np.column_stack((BINARY, np.full(300, 7.0)))
     likelihood = PerColumn([("bernoulli", range(4)), ("poisson", 4)])
     likelihood.adapt(DataSummary.of([torch.tensor(x)]))
@@ -139,11 +143,25 @@ def test_columns_that_were_constant_cost_nothing_unless_they_vary():
     bits, found = round_trip(coder, x, parameters)
     np.testing.assert_array_equal(found, x)
     odd = x.copy()
-    odd[0, 4] = 8.5
+    odd[0, 4] = odd_value
     more, found = round_trip(coder, odd, parameters)
     np.testing.assert_array_equal(found, odd)
     np.testing.assert_allclose(more[1:], bits[1:])
-    assert 64 < more[0] - bits[0] < 96
+    # One symbol for one more, one less, or others. After it, others have a count, and as many parts
+    # of 16 bits of a float64.
+    expected = -math.log2(ConstantCells.escape_share) + (2 + 16 * n_parts) * (n_parts > 0)
+    assert more[0] - bits[0] == pytest.approx(expected, abs=1e-2)
+
+
+def test_integers_need_no_resolution_where_there_is_no_grid():
+    x = np.column_stack((LARGE[:, 0], PRICES[:, 0], BINARY[:, 0]))
+    parts = [(Gaussian("per_feature"), [0]), (Gaussian("per_feature", "quantile"), [1])]
+    likelihood = PerColumn([*parts, ("bernoulli", 2)]).adapt(DataSummary.of([torch.tensor(x)]))
+    none = np.full(3, np.nan)
+    np.testing.assert_array_equal(completed(none, likelihood, "u1"), [1, np.nan, np.nan])
+    np.testing.assert_array_equal(completed(none, likelihood, "f8"), none)
+    stated = np.array([5.0, 0.1, np.nan])
+    np.testing.assert_array_equal(completed(stated, likelihood, "i4"), stated)
 
 
 def test_numbers_without_a_grid_are_refused():

@@ -46,12 +46,15 @@ def test_intervals_follow_each_other_and_fill_all(distribution):
 
 
 @each
-@pytest.mark.parametrize("largest_table", [0, 10**9])
-def test_every_place_is_found(distribution, largest_table, monkeypatch):
-    monkeypatch.setattr(distributions, "_LARGEST_TABLE", largest_table)
+@pytest.mark.parametrize(("largest", "at_once"), [(0, 0), (10**9, 0), (10**9, 10**6)])
+def test_every_place_is_found(distribution, largest, at_once, monkeypatch):
+    monkeypatch.setattr(distributions, "_LARGEST_TABLE", largest)
+    monkeypatch.setattr(distributions, "_TABLES_AT_ONCE", at_once)
     for _ in range(50):
         places = RNG.integers(0, TOTAL, distribution.shape).astype(np.float64)
-        symbols, start, length = distribution.find(places, EVERY)
+        parts = [slice(0, 3), slice(3, 5), slice(5, 6)]
+        found = [distribution.find(places[:, cells], cells) for cells in parts]
+        symbols, start, length = (np.concatenate(part, 1) for part in zip(*found, strict=True))
         assert ((start <= places) & (places < start + length)).all()
         np.testing.assert_array_equal(distribution.intervals(symbols), (start, length))
 
