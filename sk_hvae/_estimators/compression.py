@@ -78,11 +78,10 @@ class CompressionMixin:
             it is usually near 3.
         resolution : float, array-like of shape (n_features,) or dict, default=None
             With ``mode="lossless"``: what the values of Gaussian columns are rounded to multiples
-            of: one number, one for
-            each column (NaN for none), or a dict of some columns, by name or number. By default
-            nothing is rounded: the values are taken to be on the grid that ``fit`` found, such as
-            cents, or whole if the array holds integers. Values that are not take up to 89 bits.
-            Columns of real numbers that are on no grid need a resolution.
+            of. One number, one for each column (NaN for none), or a dict of some columns, by name
+            or number. By default nothing is rounded: the values are taken to be on the grid that
+            ``fit`` found, such as cents, or whole if the array holds integers. Values that are not
+            take up to 89 bits. Columns of real numbers that are on no grid need a resolution.
         verify : bool, default=True
             Whether the file is decoded again, and compared, which doubles the time.
         out : binary file, default=None
