@@ -87,6 +87,7 @@ def trained_model(path):
     X, *_ = load_fashion_mnist(N_TRAIN_IMAGES)
     # Files are shortest where a bit of rate saves a bit of distortion: where betas are 1.
     model = HierarchicalVAETransformer(
+        layer_rates=None,
         betas=(1, 1),
         n_components=64,
         hidden_layer_sizes=(512, 512),
