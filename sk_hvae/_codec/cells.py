@@ -115,6 +115,8 @@ class CellCoder(ABC):
         known = np.where(active, x, 0.0)
         numbers = self.nearest(known)
         escaped = active & (precision.round(self.values(numbers)) != known)
+        # The decoder does not know other numbers, on which later columns may depend.
+        numbers = np.where(active & ~escaped, numbers, 0)
         bits = _push_as_they_are(stacks, known, escaped)
         for step in reversed(self.steps):
             distribution = self.distribution(step, parameters, numbers, len(stacks))
