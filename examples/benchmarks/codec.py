@@ -92,6 +92,18 @@ def timed(model, X):
     return data, f"{len(X) / (middle - start):.0f}, {len(X) / (end - middle):.0f}"
 
 
+def images_model(likelihood, **params):
+    """Make a model of images of 28 by 28 pixels."""
+    return HierarchicalVAETransformer(
+        n_components=64,
+        likelihood=likelihood,
+        image_shape=(1, 28, 28),
+        network="mlp",
+        random_state=0,
+        **params,
+    )
+
+
 def show_speed():
     """Print how many images of Fashion-MNIST a second are compressed and decompressed."""
     train, _, test, _ = load_fashion_mnist(6000)
@@ -101,15 +113,7 @@ def show_speed():
         "mixture": (np.asarray, DiscretizedLogisticMixture()),
     }
     for name, (prepared, likelihood) in cases.items():
-        model = HierarchicalVAETransformer(
-            (20, 60),
-            n_components=64,
-            likelihood=likelihood,
-            max_epochs=1,
-            random_state=0,
-            image_shape=(1, 28, 28),
-            network="mlp",
-        )
+        model = images_model(likelihood, layer_rates=(20, 60), max_epochs=1)
         model.fit(prepared(train))
         _, speeds = timed(model, prepared(test[:N_TIMED_IMAGES]))
         print(f"{N_TIMED_IMAGES} images, {name}: {speeds} images a second", flush=True)
@@ -126,16 +130,12 @@ def trained_model(path):
         return HierarchicalVAETransformer.load(path)
     X, *_ = load_fashion_mnist(N_TRAIN_IMAGES)
     # Files are shortest where a bit of rate saves a bit of distortion: where betas are 1.
-    model = HierarchicalVAETransformer(
+    model = images_model(
+        DiscretizedLogisticMixture(),
         layer_rates=None,
         betas=(1, 1),
-        n_components=64,
         hidden_layer_sizes=(512, 512),
-        likelihood=DiscretizedLogisticMixture(),
-        image_shape=(1, 28, 28),
-        network="mlp",
         max_epochs=N_EPOCHS,
-        random_state=0,
     )
     start = time.process_time()
     model.fit(X)

@@ -123,6 +123,16 @@ FAR = {
 }
 
 
+@pytest.mark.parametrize("odd", [12.05, math.nan])
+def test_later_channels_do_not_depend_on_what_is_no_level(odd):
+    likelihood, x, parameters = adapted("mixture, three channels")
+    x[::2, :4] = odd
+    x[::3, 4:8] = odd
+    coder = coder_of(likelihood, "mixture, three channels")
+    _, found = round_trip(coder, x.numpy(), as_numbers(parameters))
+    np.testing.assert_array_equal(found, x)
+
+
 @pytest.mark.parametrize(("name", "far"), FAR.items())
 def test_rows_far_from_the_training_data_come_back(name, far):
     likelihood, x, parameters = adapted(name)
