@@ -4,10 +4,13 @@ from sk_hvae._data.threads import set_num_threads
 from sk_hvae._estimators.clusterer import HVAEClusterer
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._explorer.explorer import RateExplorer
 from sk_hvae._rates.grid import RateDistribution, rate_grid
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.recommendation import RateRecommendation, recommend_rates
 from sk_hvae._rates.search import RateSearchCV
+
+import sk_hvae._rates.explore  # noqa: F401, I001 so that ``explore`` of estimators finds its work
 
 __version__ = "0.1.0"
 
@@ -16,6 +19,7 @@ __all__ = [
     "HierarchicalVAETransformer",
     "MultiRateHVAETransformer",
     "RateDistribution",
+    "RateExplorer",
     "RateMap",
     "RateRecommendation",
     "RateSearchCV",
