@@ -1,5 +1,6 @@
 """Hierarchical variational autoencoders for scikit-learn users: ask for bits, get bits."""
 
+import sk_hvae._rates.explore  # noqa: F401  It registers what ``explore`` of an estimator does.
 from sk_hvae._data.threads import set_num_threads
 from sk_hvae._estimators.clusterer import HVAEClusterer
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
@@ -9,8 +10,6 @@ from sk_hvae._rates.grid import RateDistribution, rate_grid
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.recommendation import RateRecommendation, recommend_rates
 from sk_hvae._rates.search import RateSearchCV
-
-import sk_hvae._rates.explore  # noqa: F401, I001 so that ``explore`` of estimators finds its work
 
 __version__ = "0.1.0"
 

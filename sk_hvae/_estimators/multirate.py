@@ -524,7 +524,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Returns
         -------
         RateExplorer
-            A notebook shows it; ``to_html(path)`` writes the file. Its ``rate_map`` has the numbers.
+            A notebook shows it, ``to_html(path)`` writes the file, and ``rate_map`` has the
+            numbers.
 
         Raises
         ------

@@ -1,9 +1,9 @@
 """One HTML file of what is on the page, its style and its program.
 
-The page is plain SVG, CSS and JavaScript. Libraries of plots were compared first. Plotly alone takes
-3.5 MB of the 5 MB that the file may have, and Bokeh 1 to 4 MB; both draw on a canvas, whose places
-neither the keyboard nor a screen reader can reach. Altair takes 0.8 MB and draws SVG, but has no
-pictures of rows that follow the place, which is what the page is for.
+The page is plain SVG, CSS and JavaScript. Vega-Altair, Bokeh and Plotly were compared first. They
+would draw the map, which is the least part of the page. That the keyboard and screen readers reach
+each place of it, and that pictures of rows follow the place, would still have to be written beside
+them, and they would add 0.8 MB to over 3 MB to a page that has 0.2 MB.
 """
 
 import html
@@ -29,7 +29,7 @@ def write_page(title, about, content):
     about : str
         What was measured, in a sentence or two.
     content : dict
-        What the program shows, of dicts, lists, text and numbers; see ``_rates/explorer_content.py``.
+        What the program shows: dicts, lists, text and numbers, see ``_rates/explorer_content.py``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What ``explore`` of a multi-rate model does: the model is measured and decoded on a grid of rates.
+"""What ``explore`` of a multi-rate model does: it measures and decodes on a grid of rates.
 
 All is computed beforehand, so that the page needs no network that decodes, and can be sent to
 others. A decoder in the page would need a runtime of several megabytes.

@@ -75,6 +75,7 @@ function mark() {
   const outlines = ["outline light", "outline dark"].map((name) => {
     const outline = options.get(state.shown).firstChild.cloneNode();
     outline.setAttribute("fill", "none");
+    if (outline.hasAttribute("r")) outline.setAttribute("r", Number(outline.getAttribute("r")) + 4);
     outline.setAttribute("class", name);
     return outline;
   });
@@ -170,6 +171,7 @@ function choice(id, name, entries, value, onChange) {
 }
 
 function showAdvice() {
+  byId("advised").textContent = placeName(metric().chosen);
   byId("reason").textContent = metric().reason;
 }
 
@@ -225,14 +227,14 @@ function closest(layer, target) {
 }
 
 function helpText() {
-  const on = state.axes === null ? [] : [
-    "Dashed lines have an equal total rate, in bits.", "White dots are the measured rates.",
-  ];
-  return ["Point at a place to look at it, and click to stay there. On a keyboard, press the arrow "
-    + "keys, Home or End.", ...on, "The star is the place to go."].join(" ");
+  const ofPlane = ["Dashed lines: equal total rate, in bits.", "White dots: measured rates."];
+  return ["Point at a place to look, click to stay. On a keyboard: arrow keys, Home, End.",
+    ...(state.axes === null ? [] : ofPlane), "Star: recommended."].join(" ");
 }
 
 function start() {
+  // On a phone, what belongs to a place is to be near the map.
+  byId("advice").open = window.matchMedia("(min-width: 56rem)").matches;
   byId("help").textContent = helpText();
   byId("numbers").lastElementChild.replaceWith(numbersTable());
   state.kept = state.shown = placeInAddress() ?? metric().chosen;

@@ -20,12 +20,16 @@ function metricsTable(place) {
   const hasBounds = content.metrics.some((own) => own.bounds !== null);
   const rows = content.metrics.map((own) => {
     const finite = own.values.filter((value) => value !== null);
-    const [low, high] = finite.length ? range(finite) : [null, null];
+    const span = element("span", {});
+    if (finite.length) {
+      const [low, high] = range(finite);
+      span.append(datum(low), " to ", datum(high));
+    }
     const bound = hasBounds ? [own.bounds === null ? "" : datum(own.bounds[place])] : [];
-    return [own.label, datum(own.values[place]), ...bound, datum(low), datum(high)];
+    return [own.label, datum(own.values[place]), ...bound, span];
   });
-  const head = ["metric", "here", ...(hasBounds ? ["samples: at most *"] : []), "lowest", "highest"];
-  return element("div", {}, table("Metrics, here and over the map", head, rows, { id: "metrics" }),
+  const head = ["metric", "here", ...(hasBounds ? ["samples: at most *"] : []), "over the map"];
+  return element("div", {}, table("Metrics", head, rows, { id: "metrics" }),
     hasBounds ? element("p", { class: "note" },
       "* By Fano's inequality, no classifier of sampled latents with this total rate can be more "
       + "accurate. The accuracies here are those of posterior means, which may tell more.") : null);
