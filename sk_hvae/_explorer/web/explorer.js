@@ -234,7 +234,7 @@ function helpText() {
 
 function start() {
   // On a phone, what belongs to a place is to be near the map.
-  byId("advice").open = window.matchMedia("(min-width: 56rem)").matches;
+  byId("advice").open = window.matchMedia("(min-width: 46rem)").matches;
   byId("help").textContent = helpText();
   byId("numbers").lastElementChild.replaceWith(numbersTable());
   state.kept = state.shown = placeInAddress() ?? metric().chosen;
