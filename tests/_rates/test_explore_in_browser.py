@@ -173,6 +173,14 @@ def test_places_that_are_no_grid(tmp_path):
     assert "psnr (dB) \N{EN DASH}" in page
 
 
+@pytest.mark.parametrize("width", ["0", "900px"])
+def test_a_frame_in_another_page(explorer, tmp_path, width):
+    path = tmp_path / "notebook.html"
+    frame = explorer._repr_html_()
+    path.write_text(f'<!doctype html><body><div style="width: {width}">{frame}</div></body>')
+    assert '<iframe srcdoc="' in browse(path)  # which finds no errors
+
+
 def test_it_fits_a_phone(path):
     script = """document.title = [document.documentElement.scrollWidth, innerWidth].join(" ");"""
     page = browse(path, 0, script, size=(500, 844))

@@ -32,7 +32,8 @@ function describe(place) {
 function drawPlane() {
   const hadFocus = byId("plane").contains(document.activeElement);
   places = placesOfMap();
-  layout = planeLayout(places, state.axes, metric().values, byId("plane").clientWidth);
+  layout = planeLayout(places, state.axes, metric().values,
+    Math.max(byId("plane").clientWidth, NARROWEST));
   const [low, high] = range(metric().values.filter((value) => value !== null));
   const colourOf = (value) =>
     (value === null ? "transparent" : viridis((value - low) / (high - low || 1)));
@@ -248,12 +249,12 @@ function start() {
     if (place !== null) keep(place);
   });
   let width = byId("plane").clientWidth;
-  window.addEventListener("resize", () => {
+  new ResizeObserver(() => {
     if (byId("plane").clientWidth === width) return;
     width = byId("plane").clientWidth;
     drawPlane();
     showPlace(state.shown);
-  });
+  }).observe(byId("plane"));
 }
 
 start();

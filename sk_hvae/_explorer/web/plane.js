@@ -2,6 +2,7 @@
 
 const MARGIN = { left: 56, right: 14, top: 14, bottom: 44 }; // pixels, for ticks and names of axes
 const TALLEST = 420; // pixels; so that map and recommendation fit a laptop's screen
+const NARROWEST = 240; // pixels; a frame that is not laid out yet has no width
 const LABEL_WIDTH = 34; // pixels that a tick's label needs
 const DOT = 11; // pixels, the radius of places that are no grid
 
