@@ -3,9 +3,9 @@ A rate explorer in the browser
 ==============================
 
 How many bits do we need, and in which layer? One multi-rate model knows the answer for all rates,
-but a colleague who decides with us may have no Python. ``explore`` makes one HTML file of the model:
-a map of the rates, and at each place of it the metrics, reconstructions, samples and latents. The
-pages below are such files; try them.
+but a colleague who decides with us may have no Python. ``explore`` makes one HTML file of the
+model: a map of the rates, and at each place of it the metrics, reconstructions, samples and
+latents. The pages below are such files; try them.
 """
 
 # sphinx_gallery_thumbnail_path = "images/rate_explorer.png"  # noqa: ERA001

@@ -249,12 +249,14 @@ function start() {
     if (place !== null) keep(place);
   });
   let width = byId("plane").clientWidth;
-  new ResizeObserver(() => {
+  const resize = () => {
     if (byId("plane").clientWidth === width) return;
     width = byId("plane").clientWidth;
     drawPlane();
     showPlace(state.shown);
-  }).observe(byId("plane"));
+  };
+  // In the next frame, because an observer must not change sizes itself.
+  new ResizeObserver(() => requestAnimationFrame(resize)).observe(byId("plane"));
 }
 
 start();
