@@ -149,7 +149,8 @@ function axesOf(layout) {
 
 // Dots where the measured rates really are, with a line from the place.
 function measuredOf(layout) {
-  return drawn("g", { class: "measured", "aria-hidden": "true" },
+  const kind = layout.isGrid ? "measured" : "measured on-page";
+  return drawn("g", { class: kind, "aria-hidden": "true" },
     ...layout.measured.map(([x, y], number) => {
       const [fromX, fromY] = layout.positions[number];
       return drawn("g", {},
