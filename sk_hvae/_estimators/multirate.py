@@ -499,14 +499,15 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
             are enough, and all are measured at every place.
         y : array-like of shape (n_samples,), default=None
             Labels or numbers of the rows: they give the points in the picture of the latents their
-            colours. Classes of at least 3 rows each have a metric as well. No model learns of them.
+            colours. With classes of at least 3 rows each, there is an accuracy, and for each layer
+            the upper bound of `sk_hvae.metrics.accuracy_bound`. No hierarchical VAE is fitted to
+            them.
         layer_rates : sequence of (float or tuple of float), default=None
             Places of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
             them. None takes the grid of `rate_map`.
         metrics : str, callable, or sequence or dict of them, default=None
             What to measure, as in `rate_map`. None takes "psnr" and "distortion", and before
-            them "accuracy:knn" if y holds classes. The page shows the upper bound of accuracies
-            by `sk_hvae.metrics.accuracy_bound`, at the measured total rate.
+            them "accuracy:knn" if y holds classes.
         n_rows : int, default=8
             Number of rows to show. They are evenly spaced through X, so that all parts of a sorted
             table occur. 8 images fit side by side on a phone.

@@ -24,7 +24,6 @@ from sk_hvae._input.cells import is_missing
 from sk_hvae._input.frames import read_frame
 from sk_hvae._rates.explorer_content import map_page, metric_content
 from sk_hvae._rates.map import rate_map
-from sk_hvae._rates.map_metrics import ACCURACIES
 from sk_hvae._rates.recommendation import recommend_rates
 from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae.exceptions import RateTargetWarning, muted
@@ -75,7 +74,6 @@ def _(
         metrics = (_ACCURACY, *_METRICS) if has_classes else _METRICS
     options = {"layer_rates": layer_rates, "metrics": metrics, "cv": _CV, "n_jobs": n_jobs}
     surface = rate_map(multi, X, y, **options)
-    prior = class_frequencies(y) if has_classes else None
     shown, mapped = _evenly(len(rows), n_rows), _evenly(len(rows), _MOST_MAPPED)
     some = _taken(rows, shown)
     places = _decoded(multi, surface, some, _taken(rows, mapped), n_samples, seed, image_shape)
@@ -92,8 +90,9 @@ def _(
         "colours": None if y is None else _colours(y, mapped),
     }
     about = f"{len(rows)} rows of {rows.shape[1]} columns, measured at {len(places)} places."
-    described = [_metric(surface, name, prior) for name in surface.metrics]
-    return RateExplorer(map_page(surface, about, described, content), surface)
+    described = [_metric(surface, name) for name in surface.metrics]
+    bounds = _bounds(surface, y) if has_classes else None
+    return RateExplorer(map_page(surface, about, described, bounds, content), surface)
 
 
 def _are_classes(y):
@@ -115,15 +114,19 @@ def _taken(rows, numbers):
     return ResidentRows(rows.take(torch.from_numpy(numbers)))
 
 
-def _metric(surface, name, prior):
-    """Return what the page shows of a metric: values, recommendation and bound."""
+def _bounds(surface, y):
+    """Bound the accuracy of classifiers of samples of each layer, (n_points, n_layers)."""
+    cumulative = surface.rates[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return accuracy_bound(cumulative, class_frequencies(y))
+
+
+def _metric(surface, name):
+    """Return what the page shows of a metric: its values and a recommendation."""
     if not np.isfinite(surface.values(name)).any():
         return metric_content(surface, name)
     advice = recommend_rates(surface, name)
     chosen = np.flatnonzero((surface.layer_rates == advice.layer_rates).all(axis=1))[0]
-    is_bounded = prior is not None and name in ACCURACIES
-    bounds = accuracy_bound(surface.rates.sum(axis=1), prior) if is_bounded else None
-    return metric_content(surface, name, int(chosen), advice.reason, bounds)
+    return metric_content(surface, name, int(chosen), advice.reason)
 
 
 class _Place(NamedTuple):

@@ -5,7 +5,7 @@ import numpy as np
 from sk_hvae._explorer.page import write_page
 
 
-def map_page(surface, about, metrics, rows=None):
+def map_page(surface, about, metrics, bounds=None, rows=None):
     """Write the page of a map.
 
     Parameters
@@ -16,6 +16,9 @@ def map_page(surface, about, metrics, rows=None):
         What was measured, in a sentence or two.
     metrics : list of dict
         Of each metric, see `metric_content`.
+    bounds : ndarray of shape (n_points, n_layers), default=None
+        The most that classifiers of samples of each layer can reach at every place; None if there
+        are no classes.
     rows : dict, default=None
         What the page shows of rows; None shows none.
 
@@ -36,12 +39,13 @@ def map_page(surface, about, metrics, rows=None):
         "targets": surface.layer_rates.tolist(),
         "rates": surface.rates.tolist(),
         "metrics": metrics,
+        "bounds": None if bounds is None else bounds.tolist(),
         "rows": rows,
     }
     return write_page("Rate explorer", about, content)
 
 
-def metric_content(surface, name, chosen=None, reason=None, bounds=None):
+def metric_content(surface, name, chosen=None, reason=None):
     """Return what the page shows of a metric.
 
     Parameters
@@ -54,8 +58,6 @@ def metric_content(surface, name, chosen=None, reason=None, bounds=None):
         Number of the place to go to. None takes the best one, if any value is finite.
     reason : str, default=None
         Why to go there. None says that it is the best one.
-    bounds : ndarray of shape (n_points,), default=None
-        What the metric can be at most at every place; None if nothing is known.
     """
     values = surface.values(name)
     if chosen is None and np.isfinite(values).any():
@@ -70,7 +72,6 @@ def metric_content(surface, name, chosen=None, reason=None, bounds=None):
         "name": name,
         "label": surface.label(name),
         "values": values.tolist(),
-        "bounds": None if bounds is None else bounds.tolist(),
         "chosen": chosen,
         "reason": reason,
     }

@@ -49,14 +49,11 @@ class TestNumbers:
         again = rate_map(multi, iris, species, layer_rates=POINTS, metrics=names)
         pd.testing.assert_frame_equal(explorer.rate_map.to_frame(), again.to_frame())
 
-    def test_accuracies_have_their_bound(self, multi, iris, species, content):
-        own, *others = content["metrics"]
-        assert own["name"] == "accuracy:knn"
-        assert all(other["bounds"] is None for other in others)
-        bounds = [rate_bounds(multi.at(point), iris, species).accuracy[0] for point in POINTS]
+    def test_layers_have_bounds(self, multi, iris, species, content):
+        bounds = [rate_bounds(multi.at(point), iris, species).accuracy for point in POINTS]
         # Rates of the map are those of one draw of the latents, and those of ``rates`` of four.
-        assert own["bounds"] == pytest.approx(bounds, abs=0.05)
-        assert min(own["bounds"]) < 1
+        np.testing.assert_allclose(content["bounds"], bounds, atol=0.05)
+        assert np.min(content["bounds"]) < 1
 
     def test_recommendations_with_their_reason(self, explorer, content):
         for own in content["metrics"]:
@@ -73,6 +70,7 @@ class TestNumbers:
     def test_what_holds_no_classes_has_no_accuracy(self, multi, iris, y):
         page = Reader(multi.explore(iris, y, layer_rates=POINTS[:1], n_rows=1, n_samples=1).html)
         assert [own["name"] for own in page.content()["metrics"]] == ["psnr", "distortion"]
+        assert page.content()["bounds"] is None
 
     def test_metrics_of_ones_own(self, multi, iris):
         def width(estimator, X, y):

@@ -8,6 +8,7 @@ import pytest
 from explorer_pages import browse, data, needs_browser, part
 
 from sk_hvae import RateMap, rate_grid, recommend_rates
+from sk_hvae.metrics import accuracy_bound
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -59,19 +60,21 @@ def selected(page):
 
 def shown_numbers(page, n_layers):
     """Targets and measured rates in the table of rates, and metrics in theirs."""
-    rates = data(part(page, "rates")).reshape(n_layers, 3)
+    rates = data(part(page, "rates")).reshape(n_layers, -1)
     metrics = [data(row)[0] for row in part(page, "metrics").split("<tr>")[2:]]
-    return [*rates[:, 0], *rates[:, 1], *metrics], rates[:, 2]
+    return [*rates[:, 0], *rates[:, 1], *metrics], rates[:, 2:]
 
 
 @pytest.mark.parametrize("place", [0, 5])
 def test_the_numbers_of_a_place_are_those_of_the_frame(explorer, path, place):
     page = browse(path, place)
     frame = explorer.rate_map.to_frame()
-    numbers, cumulative = shown_numbers(page, 2)
+    numbers, others = shown_numbers(page, 2)
+    cumulative, bounds = others.T
     assert numbers == frame.loc[place].tolist()
     rates = explorer.rate_map.rates[place]
     assert cumulative.tolist() == [rates.sum(), rates[1]]
+    assert bounds == pytest.approx(accuracy_bound(cumulative, [1 / 3] * 3))
     all_numbers = data(part(page, "numbers")).reshape(frame.shape)
     assert np.array_equal(all_numbers, frame.to_numpy())
     assert selected(page) == ([place], [place])

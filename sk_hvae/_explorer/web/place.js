@@ -6,18 +6,23 @@ const LONGEST_MARK = 2; // characters: labels as short as these are drawn in pla
 
 function ratesTable(place) {
   const rates = content.rates[place];
+  const hasBounds = content.bounds !== null;
   const rows = rates.map((rate, layer) => [
     element("span", {}, swatch(layerColour(layer)), `z${layer + 1}`),
     datum(content.targets[place][layer]),
     datum(rate),
     datum(sum(rates.slice(layer))),
+    ...(hasBounds ? [datum(content.bounds[place][layer])] : []),
   ]);
-  return table("Rates, in bits per row", ["layer", "target", "measured", "with layers above"], rows,
-    { id: "rates" });
+  const head = ["layer", "target", "measured", "with layers above",
+    ...(hasBounds ? ["accuracy at most *"] : [])];
+  return element("div", {}, table("Rates, in bits per row", head, rows, { id: "rates" }),
+    hasBounds ? element("p", { class: "note" },
+      "* By Fano's inequality, no classifier that reads samples of this layer can be more accurate. "
+      + "Accuracies among the metrics are those of posterior means, which may tell more.") : null);
 }
 
 function metricsTable(place) {
-  const hasBounds = content.metrics.some((own) => own.bounds !== null);
   const rows = content.metrics.map((own) => {
     const finite = own.values.filter((value) => value !== null);
     const span = element("span", {});
@@ -25,14 +30,9 @@ function metricsTable(place) {
       const [low, high] = range(finite);
       span.append(datum(low), " to ", datum(high));
     }
-    const bound = hasBounds ? [own.bounds === null ? "" : datum(own.bounds[place])] : [];
-    return [own.label, datum(own.values[place]), ...bound, span];
+    return [own.label, datum(own.values[place]), span];
   });
-  const head = ["metric", "here", ...(hasBounds ? ["samples: at most *"] : []), "over the map"];
-  return element("div", {}, table("Metrics", head, rows, { id: "metrics" }),
-    hasBounds ? element("p", { class: "note" },
-      "* By Fano's inequality, no classifier of sampled latents with this total rate can be more "
-      + "accurate. The accuracies here are those of posterior means, which may tell more.") : null);
+  return table("Metrics", ["metric", "here", "over the map"], rows, { id: "metrics" });
 }
 
 // What a layer and those above it have told at a place.
