@@ -74,6 +74,7 @@ _STORY = [
     "plot_counts.py",
     "plot_pipeline.py",
     "plot_rate_search.py",
+    "plot_rate_explorer.py",
     "plot_optuna.py",
     "plot_halving_search.py",
     "plot_layers.py",

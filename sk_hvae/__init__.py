@@ -1,9 +1,11 @@
 """Hierarchical variational autoencoders for scikit-learn users: ask for bits, get bits."""
 
+import sk_hvae._rates.explore  # noqa: F401  It registers what ``explore`` of an estimator does.
 from sk_hvae._data.threads import set_num_threads
 from sk_hvae._estimators.clusterer import HVAEClusterer
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._explorer.explorer import RateExplorer
 from sk_hvae._rates.grid import RateDistribution, rate_grid
 from sk_hvae._rates.map import RateMap, rate_map
 from sk_hvae._rates.recommendation import RateRecommendation, recommend_rates
@@ -16,6 +18,7 @@ __all__ = [
     "HierarchicalVAETransformer",
     "MultiRateHVAETransformer",
     "RateDistribution",
+    "RateExplorer",
     "RateMap",
     "RateRecommendation",
     "RateSearchCV",

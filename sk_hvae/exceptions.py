@@ -75,7 +75,8 @@ def warn_caller(message, category):
     """Warn at the line of the user's code that led here.
 
     The lines of this library, of scikit-learn and of joblib in between are passed over; so are
-    those of contextlib, where a method is decorated with a context manager.
+    those of contextlib, where a method is decorated with a context manager, and of functools, where
+    a function is chosen by the class of its argument.
     """
     frame, level = sys._getframe(1), 2  # noqa: SLF001 (documented under this name)
     while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
@@ -93,4 +94,4 @@ def muted(*categories):
 
 
 def _is_library(module):
-    return module.split(".")[0] in ("contextlib", "joblib", "sk_hvae", "sklearn")
+    return module.split(".")[0] in ("contextlib", "functools", "joblib", "sk_hvae", "sklearn")

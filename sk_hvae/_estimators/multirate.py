@@ -1,6 +1,7 @@
 """MultiRateHVAETransformer: one fit for all rates."""
 
 import copy
+from collections.abc import Iterable
 from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -24,12 +25,14 @@ from sk_hvae._estimators.typing import (
     HandleUnknown,
     ImageShape,
     InferenceKind,
+    Labels,
     LayerRange,
     LayerSizes,
     LayerValues,
     LikelihoodChoice,
     MatrixLike,
     MaxEpochs,
+    Metrics,
     Missing,
     Network,
     OutputLayers,
@@ -37,6 +40,7 @@ from sk_hvae._estimators.typing import (
     RandomState,
     TopLayer,
 )
+from sk_hvae._explorer.explorer import RateExplorer, explorer_of
 from sk_hvae._fit.calibration import Calibration
 from sk_hvae._fit.control import Goal
 from sk_hvae._fit.fitted import Fitted
@@ -468,6 +472,113 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         X = unchanged_rows(fitted_of(self), self) if X is None else X
         single.set_params(warm_start=True, max_epochs=max_epochs).fit(X)
         return single.set_params(warm_start=False, max_epochs=self.max_epochs)
+
+    def explore(
+        self,
+        X: MatrixLike,
+        y: Labels | None = None,
+        *,
+        layer_rates: Iterable[LayerValues] | None = None,
+        metrics: Metrics | None = None,
+        n_rows: int = 8,
+        n_samples: int = 8,
+        image_shape: ImageShape | None = None,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+    ) -> RateExplorer:
+        """Make a page on which to explore the rate plane, in a browser or a notebook.
+
+        The page is a map of the rates. At each place of it, it shows metrics, and what the model
+        makes of some rows there: their reconstructions, what the layers from each one up know of
+        them, samples, and the latents. It is a single file that needs neither Python nor a network.
+
+        Parameters
+        ----------
+        X : frame or array-like of shape (n_samples, n_features)
+            Rows to measure on, preferably some to which the model was not fitted. A few thousand
+            are enough, and all are measured at every place.
+        y : array-like of shape (n_samples,), default=None
+            Labels or numbers of the rows: they give the points in the picture of the latents their
+            colours. With classes of at least 3 rows each, there is an accuracy, and for each layer
+            the upper bound of `sk_hvae.metrics.accuracy_bound`. No hierarchical VAE is fitted to
+            them.
+        layer_rates : sequence of (float or tuple of float), default=None
+            Places of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
+            them. None takes the grid of `rate_map`.
+        metrics : str, callable, or sequence or dict of them, default=None
+            What to measure, as in `rate_map`. None takes "psnr" and "distortion", and before
+            them "accuracy:knn" if y holds classes.
+        n_rows : int, default=8
+            Number of rows to show. They are evenly spaced through X, so that all parts of a sorted
+            table occur. 8 images fit side by side on a phone.
+        n_samples : int, default=8
+            Number of samples to show at every place. They have the same noise everywhere, so that
+            they differ by the rates alone.
+        image_shape : tuple of int, default=None
+            (channels, height, width) or (height, width), if rows are images. None uses that of the
+            estimator. Without any, rows are shown as a table of their first 30 columns.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None uses the estimator's ``random_state``.
+        n_jobs : int, default=None
+            Number of processes that measure, as in `rate_map`.
+
+        Returns
+        -------
+        RateExplorer
+            A notebook shows it, ``to_html(path)`` writes the file, and ``rate_map`` has the
+            numbers.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not suit the model, y has not one value for each row, a parameter does not
+            make sense, or the page would be larger than 5 MB.
+
+        Warns
+        -----
+        RateTargetWarning
+            If some places are out of reach. The page shows the measured rates.
+
+        See Also
+        --------
+        rate_map : The numbers alone.
+        recommend_rates : The recommendations of the page.
+
+        Notes
+        -----
+        Reconstructions and latents are those of posterior means, as ``reconstruct`` and
+        ``transform`` return them. The latents are drawn by their first two principal components at
+        each place, for up to 600 rows. They are turned so that points stay near where they are at
+        the highest rates.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sk_hvae import MultiRateHVAETransformer, rate_grid
+        >>> X, y = load_iris(return_X_y=True)
+        >>> multi = MultiRateHVAETransformer(
+        ...     (0.5, 4), layer_rates=(1, 2), hidden_layer_sizes=32, max_epochs=200, random_state=0
+        ... ).fit(X)
+        >>> explorer = multi.explore(X, y, layer_rates=rate_grid([0.5, 2], [0.5, 2]))
+        >>> explorer.rate_map.rates.shape
+        (4, 2)
+
+        ``explorer.to_html("rates.html")`` writes the file.
+        """
+        return explorer_of(
+            self,
+            X,
+            y,
+            layer_rates=layer_rates,
+            metrics=metrics,
+            n_rows=n_rows,
+            n_samples=n_samples,
+            image_shape=image_shape,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
 
     @property
     def conditioned_(self) -> ConditionedHierarchy:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
+from sk_hvae._explorer.explorer import RateExplorer
 from sk_hvae._extras import import_extra
+from sk_hvae._rates.explorer_content import map_page, metric_content
 from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._sklearn.fitted_state import fitted_of
 from sk_hvae.exceptions import RateTargetWarning, muted, warn_caller
@@ -140,6 +143,30 @@ class RateMap:
             If matplotlib is not installed.
         """
         return RateMapDisplay.from_map(self, metric).plot(ax=ax)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write a page on which to explore the map in a browser.
+
+        It shows all metrics and rates at every place of the map. It is a single file that needs
+        neither Python nor a network. ``MultiRateHVAETransformer.explore`` makes a page that shows
+        what the model makes of rows as well.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, which any browser opens. A file that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If the page would be larger than 5 MB.
+        """
+        measured = "" if self.n_samples is None else f" on {self.n_samples} rows"
+        about = f"Metrics at {len(self.rates)} places of the rate plane, measured{measured}."
+        metrics = [metric_content(self, name) for name in self.metrics]
+        RateExplorer(map_page(self, about, metrics), self).to_html(path)
 
     def label(self, metric: str) -> str:
         """Name a metric with its unit.

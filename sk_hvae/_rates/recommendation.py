@@ -308,8 +308,9 @@ def _smooth(rates, values):
 def _explain(surface, task, metric, chosen, region, tolerance):
     values, totals = surface.values(metric), surface.rates.sum(axis=1)
     best, n_good, n_points = surface.best(metric), region.sum(), np.isfinite(values).sum()
+    aim = "By" if task == metric else f"For {task}, by"
     sentences = [
-        f"For {task}, by {surface.label(metric)}: {_point(surface, chosen)} give "
+        f"{aim} {surface.label(metric)}: {_point(surface, chosen)} give "
         f"{values[chosen]:.3g} at {totals[chosen]:.3g} bits in total. The best of {n_points} "
         f"points is {values[best]:.3g} at {_point(surface, best)}",
     ]

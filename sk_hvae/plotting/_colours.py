@@ -42,14 +42,14 @@ def scatter_by(ax, points, values=None, name=None):
         ax.scatter(*points.T, **style)
         return
     values = values[order]
-    numbers = _quantities(values)
+    numbers = quantities_of(values)
     if numbers is None:
-        _scatter_labels(ax, points, _texts(values), name, style)
+        _scatter_labels(ax, points, values, name, style)
     else:
         _scatter_numbers(ax, points, numbers, name, style, are_dates=values.dtype.kind == "M")
 
 
-def _quantities(values):
+def quantities_of(values):
     """Return values as numbers, (n,), or None if they are better told as labels."""
     if any(isinstance(value, str) for value in values.tolist()):
         return None
@@ -59,7 +59,7 @@ def _quantities(values):
     return None if few else numbers
 
 
-def _texts(values):
+def texts_of(values):
     """Write labels as text, (n,)."""
     return np.array([_text(value) for value in values.tolist()])
 
@@ -80,24 +80,42 @@ def _scatter_numbers(ax, points, numbers, name, style, are_dates):
     ax.figure.colorbar(colours, cax=place, label=name or "", extend="both", format=dates)
 
 
-def _scatter_labels(ax, points, texts, name, style):
-    """Draw points by label: the most frequent labels have colours, in the order of their names.
+def _scatter_labels(ax, points, values, name, style):
+    """Draw points by label; those of rare labels are grey."""
+    names, member, rest = groups_of(values)
+    colours = np.vstack((_palette(len(names)), _GREY))  # the number of the rest is -1, the last
+    ax.scatter(*points.T, c=colours[member], **style)
+    entries = [*zip(names, colours, strict=False), *([] if rest is None else [(rest, _GREY)])]
+    dots = [ax.scatter([], [], color=[colour], label=label) for label, colour in entries]
+    ax.legend(handles=dots, title=name, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
-    If there are more labels than colours, the rarest are grey, as "other".
+
+def groups_of(values):
+    """Sort labels into as many groups as there are colours: a group for each frequent label.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Labels; some may be missing.
+
+    Returns
+    -------
+    names : list of str
+        The labels of the groups, sorted.
+    member : ndarray of shape (n,)
+        Number of each value's group; -1 if it has none.
+    rest : str or None
+        What the values without a group are; None if there are none.
     """
-    labels, member, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    labels, number, counts = np.unique(texts_of(values), return_inverse=True, return_counts=True)
     counts = np.where(labels == _MISSING, 0, counts)
     n_colours = _MOST_COLOURS - 1 if np.count_nonzero(counts) > _MOST_COLOURS else _MOST_COLOURS
     most = np.argsort(-counts, kind="stable")[:n_colours]
     shown = _in_order(labels, most[counts[most] > 0])
-    colours = np.tile(_GREY, (len(labels), 1))
-    colours[shown] = _palette(len(shown))
-    ax.scatter(*points.T, c=colours[member], **style)
+    group = np.full(len(labels), -1)
+    group[shown] = np.arange(len(shown))
     rest = _MISSING if np.count_nonzero(counts) == len(shown) else _OTHER
-    entries = [(labels[number], colours[number]) for number in shown]
-    entries += [(rest, _GREY)] * (len(shown) < len(labels))
-    dots = [ax.scatter([], [], color=[colour], label=label) for label, colour in entries]
-    ax.legend(handles=dots, title=name, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return labels[shown].tolist(), group[number], rest if len(shown) < len(labels) else None
 
 
 def _palette(n):

@@ -25,7 +25,7 @@ FLOORS = (
     {"_data", "_clustering"},
     {"_input", "_codec"},
     {"_fit"},
-    {"_files"},
+    {"_files", "_explorer"},
     {"_estimators"},
     {"metrics"},
     {"plotting"},

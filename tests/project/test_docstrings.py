@@ -96,6 +96,7 @@ def test_nothing_is_forgotten():
         "sk_hvae.HierarchicalVAETransformer",
         "sk_hvae.MultiRateHVAETransformer",
         "sk_hvae.RateDistribution",
+        "sk_hvae.RateExplorer",
         "sk_hvae.RateMap",
         "sk_hvae.RateRecommendation",
         "sk_hvae.RateSearchCV",

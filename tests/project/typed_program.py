@@ -12,6 +12,7 @@ from sk_hvae import (
     HVAEClusterer,
     MultiRateHVAETransformer,
     RateDistribution,
+    RateExplorer,
     RateMap,
     RateRecommendation,
     RateSearchCV,
@@ -97,6 +98,9 @@ def choose(X: Floats64, y: npt.NDArray[np.intp]) -> tuple[float, ...]:
     assert_type(surface.rates, Floats64)
     assert_type(surface.best("psnr"), int)
     assert_type(surface.plot("psnr"), RateMapDisplay)
+    assert_type(multi.explore(X, y, layer_rates=[(1, 2)], n_rows=4), RateExplorer)
+    multi.explore(X).to_html("explorer.html")
+    surface.to_html("map.html")
     search = RateSearchCV(HierarchicalVAETransformer(), {"layer_rates": rate_grid(1, 2)}).fit(X)
     assert_type(search, RateSearchCV)
     assert_type(search.best_score_, float)
