@@ -133,7 +133,14 @@ HOOKS = {
         "validation_step",
     },
     # torch itself puts a ``step`` into each class of optimisers.
-    "torch": {"__getitem__", "__torch_function__", "forward", "step", "zero_grad"},
+    "torch": {
+        "__getitem__",
+        "__torch_function__",
+        "add_param_group",
+        "forward",
+        "step",
+        "zero_grad",
+    },
 }
 
 
