@@ -129,6 +129,7 @@ HOOKS = {
         "on_train_end",
         "partial_fit",
         "run_single_epoch",
+        "train_step",
         "train_step_single",
         "validation_step",
     },
