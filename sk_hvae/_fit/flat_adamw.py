@@ -104,9 +104,12 @@ class FlatAdamW(torch.optim.Optimizer):
             flats = group["params"]
             states = [self._state_of(flat) for flat in flats]
             adamw(
-                *(flats, [flat.grad for flat in flats]),
-                *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
-                *([], [state["step"] for state in states]),
+                flats,
+                [flat.grad for flat in flats],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
                 fused=True,
                 grad_scale=self.grad_scale,
                 found_inf=self.found_inf,

@@ -1,6 +1,7 @@
 """Sums over the batches of a pass: plain numbers on the CPU, and tensors on other devices."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -22,6 +23,9 @@ class PassSums(Checkpointed):
 
     CHECKPOINTED = ("n_batches", "_sums", "_broken")
 
+    _sums: Any
+    _broken: Any
+
     def __init__(self, n_layers, device):
         self.n_batches = 0
         self._device = device
@@ -33,14 +37,16 @@ class PassSums(Checkpointed):
         """Add the `LossTerms` of a batch."""
         self.n_batches += 1
         means = torch.cat((terms.distortion.view(1), terms.rates)).detach()
-        if self._device.type != "cpu":
-            return self._add_on_device(torch.cat((torch.ones_like(means[:1]), means)) * n_rows)
-        row = [n_rows * mean for mean in (1, *means.tolist())]
+        if self._device.type == "cpu":
+            self._add_numbers([n_rows * mean for mean in (1, *means.tolist())])
+        else:
+            self._add_on_device(n_rows * torch.cat((torch.ones_like(means[:1]), means)))
+
+    def _add_numbers(self, row):
         if all(map(math.isfinite, row)):
             self._sums = [total + more for total, more in zip(self._sums, row, strict=True)]
         else:
             self._broken = row
-        return None
 
     def _add_on_device(self, row):
         finite = row.isfinite().all()

@@ -53,7 +53,7 @@ class Cells:
 
     def tensors(self):
         """List all tensors."""
-        found = []
+        found: list[Tensor] = []
         self.map(found.append)
         return found
 

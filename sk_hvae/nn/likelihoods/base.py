@@ -382,7 +382,8 @@ class Likelihood(nn.Module, ABC):
 
     def log_prob_of(self, prepared, parameters):
         """Return what `log_prob` does, given what `prepared` makes of raw data."""
-        return self.log_prob(*prepared, parameters)
+        (x,) = prepared
+        return self.log_prob(x, parameters)
 
     def offset(self, x):
         """Return what the exposure of raw rows adds to their parameters, (b, n_outputs).
