@@ -1,7 +1,7 @@
 """How long does a fit take, as a share of what it took at another commit?
 
 Each case is run by the library of another checkout and by this one, in turn and each time in a
-fresh process. Most cases first fit once for few epochs, so that imports and first calls are left out,
+fresh process. Most cases first fit once for few epochs, which leaves imports and first calls out,
 and are then timed. ``cpu`` and ``wall`` are medians of the ratios of neighbouring runs, with their
 range in brackets: 1 is as long as before. ``memory`` is what the process has at most, likewise.
 
@@ -143,7 +143,7 @@ def first_fit(seed, warm_up):
     return None if warm_up else plain(of_sklearn("wine"))(seed, warm_up)
 
 
-def importing(seed, warm_up):  # noqa: ARG001 an import has no seed
+def importing(seed, warm_up):
     if not warm_up:
         import sk_hvae  # noqa: F401
 
