@@ -155,6 +155,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
         self._last_means = means or self._last_means
         self._record(prefix, *self._last_means)
 
+    @torch.enable_grad()
     def train_step(self, batch, **fit_params):
         """Do what skorch does, without a closure that no optimiser of ours calls twice."""
         self.optimizer_.zero_grad()
