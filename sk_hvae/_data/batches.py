@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,12 +48,12 @@ class Batch:
     ----------
     x : Tensor of shape (b, n_features)
         Raw data.
-    beside : dict of str to Tensor of shape (b, ...)
+    beside : dict of str to Tensor of shape (b, ...), or Cells
         More arguments of the model, by name.
     """
 
     x: Tensor
-    beside: dict[str, Tensor]
+    beside: dict[str, Any]
 
     def __len__(self):
         return len(self.x)
@@ -71,7 +71,7 @@ class TrainingRows(Dataset):
     ----------
     rows : Rows
         All of them are trained on.
-    **beside : Tensor of shape (n_rows, ...)
+    **beside : Tensor of shape (n_rows, ...), or Cells
         What the model is given of each row besides the raw data, on the device of the rows.
     """
 

@@ -25,8 +25,8 @@ _SHARE_OF_TIME, _LONGEST = 0.05, 60.0
 class Checkpointed:
     """Has attributes that a checkpoint keeps, with the methods of torch's modules for them.
 
-    A subclass lists the names of these attributes in ``CHECKPOINTED``. They are numbers, tensors
-    or None.
+    A subclass lists the names of these attributes in ``CHECKPOINTED``. They are numbers, lists of
+    numbers, tensors or None.
     """
 
     CHECKPOINTED: ClassVar[tuple[str, ...]] = ()
@@ -36,11 +36,17 @@ class Checkpointed:
         return {name: getattr(self, name) for name in self.CHECKPOINTED}
 
     def load_state_dict(self, state):
-        """Set the attributes; a tensor goes to the device of the one that it replaces."""
+        """Set the attributes; what replaces a tensor becomes one on the same device.
+
+        What was a tensor on another device becomes a number or a list where it replaces one.
+        """
         for name in self.CHECKPOINTED:
             value, old = state[name], getattr(self, name)
-            is_tensor = isinstance(value, torch.Tensor) and isinstance(old, torch.Tensor)
-            setattr(self, name, value.to(old.device) if is_tensor else value)
+            if isinstance(old, torch.Tensor) and value is not None:
+                value = torch.as_tensor(value, device=old.device)
+            elif isinstance(value, torch.Tensor) and isinstance(old, int | float | list):
+                value = value.tolist()
+            setattr(self, name, value)
 
 
 class Checkpoint:

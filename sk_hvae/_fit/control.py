@@ -105,6 +105,8 @@ class RateController(ProportionalIntegral):
     @property
     def current_targets(self):
         """Targets at this step, nats, (n_layers,)."""
+        if not self.is_ramping:
+            return self.targets
         return self.targets * self._ramp**self._ramp_ahead
 
     def loss(self, output):

@@ -1,12 +1,14 @@
 """AdamW on parameters that lie in one piece of memory, which takes one step, not one for each."""
 
+import inspect
 from itertools import groupby
 
 import torch
+from torch.optim.adamw import adamw
 
 
-class FlatAdamW(torch.optim.AdamW):
-    """`torch.optim.AdamW` for networks of many small layers.
+class FlatAdamW(torch.optim.Optimizer):
+    """The steps of `torch.optim.AdamW` with ``fused=True``, for networks of many small layers.
 
     To step, to reset and to measure gradients takes the same time for a few large tensors as for
     a single small one. So the parameters of a group lie one after the other in a flat tensor, as
@@ -17,11 +19,14 @@ class FlatAdamW(torch.optim.AdamW):
     Outside, they have memory of their own, because a file that holds a view holds all of the
     flat tensor with it.
 
+    The class is not derived from ``torch.optim.AdamW``, which imports torch's compiler at its first
+    use: more than a second, that a whole fit of a few hundred rows does not take.
+
     Parameters
     ----------
     groups : list of dict
         Parameter groups, as in ``torch.optim.AdamW``.
-    **options
+    lr, betas, eps, weight_decay
         As there.
 
     Examples
@@ -38,10 +43,18 @@ class FlatAdamW(torch.optim.AdamW):
     tensor([1., 1., 1.])
     """
 
-    def __init__(self, groups, **options):
+    grad_scale = found_inf = None
+    """What a `GradientGuard` divides gradients by, and 1.0 where it skips a step; tensors."""
+
+    def __init__(self, groups, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         self._members = []
         flat_groups = [group | {"params": self._flatten(group["params"])} for group in groups]
-        super().__init__([group for group in flat_groups if group["params"]], **options)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__([group for group in flat_groups if group["params"]], defaults)
+
+    def add_param_group(self, param_group):
+        """Add a group, as torch does, but without its compiler."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def _flatten(self, parameters):
         """Return a flat parameter for each dtype and device."""
@@ -79,6 +92,44 @@ class FlatAdamW(torch.optim.AdamW):
             for parameter in members:
                 parameter.data = parameter.detach().clone()
                 parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Take a step; returns what the closure returns, which computes the gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            flats = group["params"]
+            states = [self._state_of(flat) for flat in flats]
+            adamw(
+                flats,
+                [flat.grad for flat in flats],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                fused=True,
+                grad_scale=self.grad_scale,
+                found_inf=self.found_inf,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+        return loss
+
+    def _state_of(self, flat):
+        """Return the moments of a flat tensor, by the names of ``torch.optim.AdamW``."""
+        state = self.state[flat]
+        if not state:
+            state["step"] = torch.zeros((), device=flat.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(flat), torch.zeros_like(flat)
+        return state
 
     def zero_grad(self, set_to_none=False):  # noqa: ARG002 views of gradients have to stay
         """Set all gradients to zero."""

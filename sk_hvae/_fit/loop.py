@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from skorch import NeuralNet
 from skorch.history import History
+from skorch.utils import TeeGenerator
 
 from sk_hvae._fit.callbacks import ProgressLine
 from sk_hvae._fit.checkpoint import Checkpointed
-from sk_hvae._fit.optimise import GradientGuard, lr_factor
+from sk_hvae._fit.optimise import guard_for, lr_factor
 from sk_hvae._fit.pass_sums import PassSums
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.once_constant_columns import take_in
@@ -106,7 +107,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
 
     def initialize_history(self):
         super().initialize_history()
-        self.guard_ = GradientGuard(self.torch_optimizer.flat_parameters)
+        self.guard_ = guard_for(self.torch_optimizer.flat_parameters)
         self.n_steps_done_ = 0
         self.interrupted_ = False
         self.betas_after_ramp_ = None
@@ -137,21 +138,38 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:
             return
-        self._set_training(training)
+        if self.module_.training != training:  # to set it anew takes as long as small products do
+            self._set_training(training)
         sums = PassSums(len(self.control.betas), self.control.betas.device)
         for batch in self._begin(iterator, sums) if training else iterator:
             if training:
                 self._keep(sums)
-            self.notify("on_batch_begin", batch=batch, training=training)
+            self._tell("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             sums.add(step["y_pred"], len(batch))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
+            self._tell("on_batch_end", batch=batch, training=training, **step)
         means, broken = sums.read(self._total if training else lambda tensor: tensor)
         if training:
             self._n_broken_batches = 0 if means else self._n_broken_batches + len(iterator)
             self._guard(broken)
         self._last_means = means or self._last_means
         self._record(prefix, *self._last_means)
+
+    @torch.enable_grad()
+    def train_step(self, batch, **fit_params):
+        """Do what skorch does, without a closure that no optimiser of ours calls twice."""
+        self.optimizer_.zero_grad()
+        step = self.train_step_single(batch, **fit_params)
+        if self.callbacks_:
+            parameters = TeeGenerator(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
+        self.optimizer_.step()
+        return step
+
+    def _tell(self, event, **details):
+        """Notify of what happens with each batch, if there is anyone to notify."""
+        if self.callbacks_:
+            self.notify(event, **details)
 
     def _begin(self, iterator, sums):
         """Begin a pass over the training rows, or the rest of one that was cut short."""

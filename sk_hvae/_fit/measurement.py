@@ -89,9 +89,10 @@ def measure(module, rows):
     """
 
     def mean_terms(x):
-        activations = module.activations(x)
+        activations, cells = module.activations(x), module.cells(x)
         draws = [
-            module.forward_from(x, activations, module.row_noise(x, n)) for n in range(_N_DRAWS)
+            module.forward_from(x, activations, module.row_noise(x, n), cells)
+            for n in range(_N_DRAWS)
         ]
         terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
         return torch.stack(terms).mean(0) / LN2

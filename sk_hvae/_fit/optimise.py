@@ -1,6 +1,7 @@
 """The learning rate over the steps, and a guard against gradients that are too large."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 
@@ -20,7 +21,7 @@ _CLIP_AT, _SKIP_AT = 5.0, 50.0
 _BUDGET = 20
 
 
-class GradientGuard(Checkpointed):
+class GradientGuard(Checkpointed, ABC):
     """Compare every gradient with its moving norm.
 
     A gradient longer than 5 times the moving norm is shortened to that. One longer than 50
@@ -28,7 +29,7 @@ class GradientGuard(Checkpointed):
     instead, so that training cannot freeze below a limit that its gradients have outgrown.
     A step that is not finite is never taken.
 
-    The decision is made on the device, and taken by the fused optimisers of torch.
+    The decision is taken by the fused optimisers of torch.
 
     Parameters
     ----------
@@ -38,10 +39,10 @@ class GradientGuard(Checkpointed):
     Examples
     --------
     >>> import torch
-    >>> from sk_hvae._fit.optimise import GradientGuard
+    >>> from sk_hvae._fit.optimise import guard_for
     >>> weight = torch.nn.Parameter(torch.zeros(1))
     >>> optimizer = torch.optim.SGD([weight], lr=1.0, fused=True)
-    >>> guard = GradientGuard([weight])
+    >>> guard = guard_for([weight])
     >>> for gradient in (1.0, 10.0, torch.nan, 1000.0):
     ...     weight.grad = torch.tensor([gradient])
     ...     guard.inspect(optimizer)
@@ -54,15 +55,56 @@ class GradientGuard(Checkpointed):
 
     def __init__(self, parameters):
         self._parameters = list(parameters)
-        device = self._parameters[0].device
-        self._typical = torch.full((), torch.inf, device=device)
-        self._n_skipped = torch.zeros((), device=device)
-        self._n_broken = torch.zeros((), device=device)
+        self._typical, self._n_skipped, self._n_broken = self._start(self._parameters[0].device)
 
     def inspect(self, optimizer):
         """Tell a fused optimiser by how much to divide the gradients, or to skip the step."""
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norms = [torch.linalg.vector_norm(p.grad) for p in self._parameters if p.grad is not None]
+        optimizer.grad_scale, optimizer.found_inf = self._decide(norms)
+
+    def is_exhausted(self):
+        """Whether more than 20 steps were not finite; reads from the device."""
+        return bool(self._n_broken > _BUDGET)
+
+    @abstractmethod
+    def _start(self, device):
+        """Return the typical norm and the numbers of skipped and of broken steps to begin with."""
+
+    @abstractmethod
+    def _decide(self, norms):
+        """Return what to divide by, and 1 for a step to skip, as tensors; None is for neither."""
+
+
+class HostGuard(GradientGuard):
+    """Decides with plain numbers, because twenty tensors of one number take a tenth of a step."""
+
+    def _start(self, device):  # noqa: ARG002 numbers are nowhere
+        return math.inf, 0, 0
+
+    def _decide(self, norms):
+        norm = math.hypot(*(float(norm) for norm in norms))
+        is_broken = not math.isfinite(norm)
+        is_wild = norm > _SKIP_AT * self._typical and self._n_skipped < _BUDGET
+        self._n_broken += is_broken
+        if is_broken or is_wild:
+            self._n_skipped += 1
+            return None, torch.ones(())
+        limit = _CLIP_AT * self._typical
+        if math.isinf(limit):
+            self._typical = norm
+        else:
+            self._typical += (1 - _SMOOTHING) * (min(norm, limit) - self._typical)
+        return torch.tensor(norm / limit) if norm > limit > 0 else None, None
+
+
+class DeviceGuard(GradientGuard):
+    """Decides on the device, which nobody then has to wait for."""
+
+    def _start(self, device):
+        return torch.full((), torch.inf, device=device), *torch.zeros(2, device=device)
+
+    def _decide(self, norms):
+        norm = torch.linalg.vector_norm(torch.stack(norms))
         broken = ~norm.isfinite()
         wild = (norm > _SKIP_AT * self._typical) & (self._n_skipped < _BUDGET)
         skip = broken | wild
@@ -72,12 +114,13 @@ class GradientGuard(Checkpointed):
         self._typical = torch.where(skip, self._typical, moved)
         self._n_skipped = self._n_skipped + skip
         self._n_broken = self._n_broken + broken
-        optimizer.grad_scale = (norm / limit).nan_to_num(1.0).clamp(min=1.0)
-        optimizer.found_inf = skip.float()
+        return (norm / limit).nan_to_num(1.0).clamp(min=1.0), skip.float()
 
-    def is_exhausted(self):
-        """Whether more than 20 steps were not finite; reads from the device."""
-        return bool(self._n_broken > _BUDGET)
+
+def guard_for(parameters):
+    """Return the guard of parameters on their device."""
+    parameters = list(parameters)
+    return (HostGuard if parameters[0].device.type == "cpu" else DeviceGuard)(parameters)
 
 
 def lr_factor(step, n_steps):

@@ -1,4 +1,7 @@
-"""Sums over the batches of a pass, on the device."""
+"""Sums over the batches of a pass: plain numbers on the CPU, and tensors on other devices."""
+
+import math
+from typing import Any
 
 import torch
 
@@ -20,19 +23,35 @@ class PassSums(Checkpointed):
 
     CHECKPOINTED = ("n_batches", "_sums", "_broken")
 
+    _sums: Any
+    _broken: Any
+
     def __init__(self, n_layers, device):
         self.n_batches = 0
-        self._sums = torch.zeros(2 + n_layers, device=device)
-        self._broken = torch.zeros_like(self._sums)
+        self._device = device
+        self._sums, self._broken = ([0.0] * (2 + n_layers) for _ in range(2))
+        if device.type != "cpu":
+            self._sums, self._broken = torch.zeros(2, 2 + n_layers, device=device)
 
     def add(self, terms, n_rows):
         """Add the `LossTerms` of a batch."""
-        one = torch.ones_like(self._sums[:1])
-        row = torch.cat((one, terms.distortion.view(1), terms.rates)).detach() * n_rows
+        self.n_batches += 1
+        means = torch.cat((terms.distortion.view(1), terms.rates)).detach()
+        if self._device.type == "cpu":
+            self._add_numbers([n_rows * mean for mean in (1, *means.tolist())])
+        else:
+            self._add_on_device(n_rows * torch.cat((torch.ones_like(means[:1]), means)))
+
+    def _add_numbers(self, row):
+        if all(map(math.isfinite, row)):
+            self._sums = [total + more for total, more in zip(self._sums, row, strict=True)]
+        else:
+            self._broken = row
+
+    def _add_on_device(self, row):
         finite = row.isfinite().all()
         self._sums = torch.where(finite, self._sums + row, self._sums)
         self._broken = torch.where(finite, self._broken, row)
-        self.n_batches += 1
 
     def read(self, total):
         """Read the pass from the device.
@@ -48,6 +67,9 @@ class PassSums(Checkpointed):
             Means of distortion and rates, empty if all batches were broken; and the terms of the
             last broken batch, zeros if none was.
         """
-        sums = total(self._sums)
-        n_rows, *means = torch.cat((sums[:1], sums[1:] / sums[0])).tolist()
-        return means if n_rows else [], total(self._broken).tolist()[1:]
+        sums, broken = (
+            total(torch.as_tensor(numbers, dtype=torch.float32, device=self._device)).tolist()
+            for numbers in (self._sums, self._broken)
+        )
+        n_rows, *rest = sums
+        return [number / n_rows for number in rest] if n_rows else [], broken[1:]

@@ -36,7 +36,7 @@ def adamw_for(module, weight_decay):
         pulled = [parameter for parameter in parameters if id(parameter) not in spared]
         others = [parameter for parameter in parameters if id(parameter) in spared]
         groups = [{"params": pulled}, {"params": others, "weight_decay": 0.0}]
-        return FlatAdamW(groups, weight_decay=weight_decay, fused=True, **options)
+        return FlatAdamW(groups, weight_decay=weight_decay, **options)
 
     return make
 

@@ -246,7 +246,11 @@ class ConditionedHierarchy(nn.Module):
         """Map raw data (b, n_features) to what the encoder reads, as the plain model does."""
         return self.model.inputs(x)
 
-    def forward(self, x, noise, inputs=None):
+    def cells(self, x):
+        """Prepare raw data (b, n_features), as the plain model does."""
+        return self.model.cells(x)
+
+    def forward(self, x, noise, inputs=None, cells=None):
         """Draw targets, one for every eight rows, and measure distortion and rates.
 
         Parameters
@@ -257,6 +261,8 @@ class ConditionedHierarchy(nn.Module):
             Maps a tensor to standard normal noise of its shape.
         inputs : Tensor of shape (b, n_inputs), default=None
             What `inputs` makes of the raw data, if it is known already.
+        cells : Cells, default=None
+            What `cells` makes of it, likewise.
 
         Returns
         -------
@@ -265,6 +271,7 @@ class ConditionedHierarchy(nn.Module):
         n_targets = max(1, len(x) // _ROWS_PER_TARGET)
         n_rows = len(x) // n_targets * n_targets
         x, inputs = x[:n_rows], None if inputs is None else inputs[:n_rows]
+        cells = None if cells is None else cells[:n_rows]
         places = uniform(noise(x.new_empty(n_targets, self.box.n_layers, dtype=torch.float32)))
         targets = self.box.rates(places)
         with torch.autocast(x.device.type, enabled=False):
@@ -274,7 +281,7 @@ class ConditionedHierarchy(nn.Module):
         try:
             for name, modulation in self.modulations.items():
                 modulation.current = values[name]
-            output = functional_call(self.model, scales, (x, noise, inputs))
+            output = functional_call(self.model, scales, (x, noise, inputs, cells))
         finally:
             for modulation in self.modulations.values():
                 modulation.current = None

@@ -40,7 +40,11 @@ class GuidedHierarchy(nn.Module):
         """Map raw data (b, n_features) to what the encoder reads, as the model does."""
         return self.model.inputs(x)
 
-    def forward(self, x, noise, state_shares, inputs=None):
+    def cells(self, x):
+        """Prepare raw data (b, n_features), as the model does."""
+        return self.model.cells(x)
+
+    def forward(self, x, noise, state_shares, inputs=None, cells=None):
         """Measure a batch.
 
         Parameters
@@ -54,13 +58,15 @@ class GuidedHierarchy(nn.Module):
             whose neighbours are not known.
         inputs : Tensor of shape (b, n_inputs), default=None
             What `inputs` makes of the raw data, if it is known already.
+        cells : Cells, default=None
+            What `cells` makes of it, likewise.
 
         Returns
         -------
         GuidedOutput
         """
         activations = self.model.activations(x, inputs)
-        output = self.model.forward_from(x, activations, noise)
+        output = self.model.forward_from(x, activations, noise, cells)
         log_probs = self.model.layers[-1].posterior(activations, None).log_probs
         disagreement = -(state_shares * log_probs).sum(1)
         return GuidedOutput(output.distortion, output.rates, output.latents, disagreement)

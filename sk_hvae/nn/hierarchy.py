@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sk_hvae.nn.cells import Cells
 from sk_hvae.nn.constant_columns import ConstantColumns
 from sk_hvae.nn.latents.categorical import CategoricalLatent, CategoricalPrior
 from sk_hvae.nn.latents.gaussian import GaussianLatent, Latent
@@ -88,6 +89,10 @@ class InferredLayers(NamedTuple):
     def align(self, x):
         """Repeat rows of data (b, ...) for the enumerated states."""
         return x if self.weights is None else x.repeat_interleave(self.weights.shape[1], 0)
+
+    def align_cells(self, cells):
+        """Do the same for `Cells`."""
+        return cells if self.weights is None else cells.map(self.align)
 
 
 class HierarchicalVAE(nn.Module):
@@ -264,7 +269,7 @@ class HierarchicalVAE(nn.Module):
             places = self.constants.leave_out(places)
         return RowNoise(without_last_bits(places), draw)
 
-    def forward(self, x, noise, inputs=None):
+    def forward(self, x, noise, inputs=None, cells=None):
         """Sample the latents of raw data and measure distortion and rates.
 
         Parameters
@@ -275,14 +280,16 @@ class HierarchicalVAE(nn.Module):
             Maps a tensor to standard normal noise of its shape.
         inputs : Tensor of shape (b, n_inputs), default=None
             What `inputs` makes of the raw data, if it is known already.
+        cells : Cells, default=None
+            What `cells` makes of it, likewise.
 
         Returns
         -------
         HVAEOutput
         """
-        return self.forward_from(x, self.activations(x, inputs), noise)
+        return self.forward_from(x, self.activations(x, inputs), noise, cells)
 
-    def forward_from(self, x, activations, noise):
+    def forward_from(self, x, activations, noise, cells=None):
         """Do what `forward` does, given what the encoder has made of the data.
 
         Several draws of the latents of the same rows then share one pass of the encoder.
@@ -295,20 +302,24 @@ class HierarchicalVAE(nn.Module):
             Output of `activations`.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
+        cells : Cells, default=None
+            What `cells` makes of the raw data, if it is known already.
 
         Returns
         -------
         HVAEOutput
         """
         inferred, parameters = self.infer_and_decode(activations, noise)
-        x = inferred.align(x)
         if self.likelihood.training and self.likelihood.fits_each_batch:
-            drawn = slice(None)
+            aligned, drawn = inferred.align(x), slice(None)
             if inferred.weights is not None:
                 states = inferred.posteriors[-1].sample(noise).argmax(1)
-                drawn = states + torch.arange(0, len(x), self.layers[-1].n_units, device=x.device)
-            self.fit_scale(x[drawn], parameters.detach()[drawn])
-        distortion = inferred.expect(self.distortion(x, parameters))
+                drawn = states + torch.arange(
+                    0, len(aligned), self.layers[-1].n_units, device=x.device
+                )
+            self.fit_scale(aligned[drawn], parameters.detach()[drawn])
+        cells = inferred.align_cells(self.cells(x) if cells is None else cells)
+        distortion = inferred.expect(-self._log_probs(cells, parameters).sum(1))
         return HVAEOutput(distortion, inferred.rates(), tuple(inferred.latents))
 
     def infer_and_decode(self, activations, noise):
@@ -339,14 +350,24 @@ class HierarchicalVAE(nn.Module):
 
     def cell_log_probs(self, x, parameters):
         """Return ln p of each cell given parameters, (b, n_features), 0 where none counts."""
+        return self._log_probs(self.cells(x), parameters)
+
+    def cells(self, x):
+        """Prepare raw data (b, n_features) for their log-probabilities; returns `Cells`."""
         x = self._with_training_constants(x)
-        complete = x if self.missing is None else self.missing.complete(x)
-        cells = self.likelihood.log_prob(complete, self._exposed(x, parameters))
+        complete, ignored = x, None
         if self.missing is not None:
-            cells = cells.masked_fill(x.isnan(), 0.0)
+            complete, ignored = self.missing.complete(x), x.isnan()
         if self.constants is not None:
-            cells = self.constants.leave_out(cells)
-        return cells
+            constant = ~self.constants.varies
+            ignored = constant.expand(x.shape) if ignored is None else ignored | constant
+        return Cells(self.likelihood.prepared(complete), ignored, self.likelihood.offset(x))
+
+    def _log_probs(self, cells, parameters):
+        if cells.offset is not None:
+            parameters = parameters + cells.offset
+        found = self.likelihood.log_prob_of(cells.prepared, parameters)
+        return found if cells.ignored is None else found.masked_fill(cells.ignored, 0.0)
 
     def fit_scale(self, x, parameters):
         """Let the likelihood fit its scale to raw data (b, n_features) and decoder output."""

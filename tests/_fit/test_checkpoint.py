@@ -18,7 +18,7 @@ from sk_hvae import (
 )
 from sk_hvae._data import whole_file
 from sk_hvae._fit import checkpoint
-from sk_hvae._fit.checkpoint import Checkpoint
+from sk_hvae._fit.checkpoint import Checkpoint, Checkpointed
 from sk_hvae._fit.loop import LocalNet
 from sk_hvae.exceptions import (
     CheckpointError,
@@ -434,3 +434,29 @@ def test_files_of_other_versions_are_refused(small, iris, tmp_path):
     (tmp_path / FILE).write_bytes(b"sk_hvae checkpoint 1\n" + bytes(40))
     with pytest.raises(CheckpointError, match="not a checkpoint that this version"):
         small(checkpoint=tmp_path).fit(iris)
+
+
+class Counter(Checkpointed):
+    """Counts with a number, a list or a tensor."""
+
+    CHECKPOINTED = ("count",)
+
+    def __init__(self, count):
+        self.count = count
+
+
+@pytest.mark.parametrize("kept", [2.0, torch.tensor(2.0)])
+@pytest.mark.parametrize("start", [0.0, torch.tensor(0.0)])
+def test_a_number_of_another_device_becomes_what_it_is_here(kept, start):
+    counter = Counter(start)
+    counter.load_state_dict(Counter(kept).state_dict())
+    assert type(counter.count) is type(start)
+    assert counter.count == 2
+
+
+def test_a_list_of_numbers_becomes_a_tensor_and_a_tensor_a_list():
+    counter, other = Counter(torch.zeros(2)), Counter([0.0, 0.0])
+    counter.load_state_dict({"count": [1.0, 2.0]})
+    other.load_state_dict(counter.state_dict())
+    assert torch.equal(counter.count, torch.tensor([1.0, 2.0]))
+    assert other.count == [1.0, 2.0]

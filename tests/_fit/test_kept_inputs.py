@@ -27,10 +27,10 @@ def test_are_those_of_the_rows_in_their_order(model):
 
 def test_nothing_is_kept_of_large_data_or_of_rows_that_change(model, monkeypatch):
     rows = ResidentRows(torch.from_numpy(X))
-    monkeypatch.setattr(module_under_test, "_KEPT_ELEMENTS", X.size - 1)
+    monkeypatch.setattr(module_under_test, "_KEPT_ELEMENTS", 2 * X.size - 1)
     assert kept_inputs(model, rows) == {}
-    monkeypatch.setattr(module_under_test, "_KEPT_ELEMENTS", X.size)
-    assert len(kept_inputs(model, rows)) == 1
+    monkeypatch.setattr(module_under_test, "_KEPT_ELEMENTS", 2 * X.size)
+    assert set(kept_inputs(model, rows)) == {"inputs", "cells"}
     rows.are_fixed = False
     assert kept_inputs(model, rows) == {}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sk_hvae._fit.optimise import GradientGuard
+from sk_hvae._fit.optimise import DeviceGuard, HostGuard
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn import HierarchicalVAE
 
@@ -20,10 +20,10 @@ CLIP_AT, SKIP_AT, BUDGET = 5.0, 50.0, 20
 class Descent:
     """Plain gradient descent with step size 1, guarded; every step starts at 0, to be exact."""
 
-    def __init__(self, sizes=(1,)):
+    def __init__(self, guard, sizes=(1,)):
         self.weights = [torch.nn.Parameter(torch.zeros(n)) for n in sizes]
         self.optimizer = torch.optim.SGD(self.weights, lr=1.0, fused=True)
-        self.guard = GradientGuard(self.weights)
+        self.guard = guard(self.weights)
 
     def move(self, *gradients):
         """Step along gradients, one for each weight; returns by how much the weights went down."""
@@ -39,34 +39,41 @@ class Descent:
         return self.move([gradient])[0].item()
 
 
+@pytest.fixture(params=[HostGuard, DeviceGuard])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def descent(kind):
+    return Descent(kind)
+
+
 @pytest.mark.parametrize("gradient", [1e-20, 1.0, 1e20])
-def test_the_first_gradient_is_taken_whatever_its_size(gradient):
-    assert Descent().along(gradient) == pytest.approx(gradient)
+def test_the_first_gradient_is_taken_whatever_its_size(descent, gradient):
+    assert descent.along(gradient) == pytest.approx(gradient)
 
 
-def test_gradients_below_the_limit_are_taken_as_they_are():
-    descent = Descent()
+def test_gradients_below_the_limit_are_taken_as_they_are(descent):
     for gradient in (1.0, 4.9, -0.1, 0.0, 3.0):
         assert descent.along(gradient) == pytest.approx(gradient)
 
 
 @pytest.mark.parametrize("gradient", [5.5, 20.0, 49.0, -49.0])
-def test_a_long_gradient_is_shortened_to_five_times_the_typical_norm(gradient):
-    descent = Descent()
+def test_a_long_gradient_is_shortened_to_five_times_the_typical_norm(descent, gradient):
     descent.along(1.0)
     assert descent.along(gradient) == pytest.approx(math.copysign(CLIP_AT, gradient))
 
 
-def test_the_norm_is_that_of_all_weights_together_and_keeps_its_direction():
-    descent = Descent((2, 1))
+def test_the_norm_is_that_of_all_weights_together_and_keeps_its_direction(kind):
+    descent = Descent(kind, (2, 1))
     descent.move([3.0, 0.0], [4.0])  # norm 5
     first, second = descent.move([30.0, 40.0], [0.0])  # norm 50, of 25 allowed
     torch.testing.assert_close(first, torch.tensor([15.0, 20.0]))
     assert second == 0
 
 
-def test_the_typical_norm_is_a_moving_mean_of_the_clipped_norms():
-    descent = Descent()
+def test_the_typical_norm_is_a_moving_mean_of_the_clipped_norms(descent):
     typical = 1.0
     descent.along(1.0)
     for gradient in (2.0, 0.5, 20.0, 3.0):
@@ -76,35 +83,32 @@ def test_the_typical_norm_is_a_moving_mean_of_the_clipped_norms():
 
 
 @pytest.mark.parametrize("gradient", [51.0, -1e30, math.inf, -math.inf, math.nan])
-def test_a_wild_gradient_is_skipped_and_does_not_move_the_typical_norm(gradient):
-    descent = Descent()
+def test_a_wild_gradient_is_skipped_and_does_not_move_the_typical_norm(descent, gradient):
     descent.along(1.0)
     assert descent.along(gradient) == 0
     assert descent.along(1.5) == pytest.approx(1.5)
     assert descent.along(40.0) == pytest.approx(CLIP_AT * (0.95 + 0.05 * 1.5), rel=1e-5)
 
 
-def test_a_wild_gradient_of_one_weight_stops_the_others_too():
-    descent = Descent((1, 1))
+def test_a_wild_gradient_of_one_weight_stops_the_others_too(kind):
+    descent = Descent(kind, (1, 1))
     descent.move([1.0], [1.0])
     assert descent.move([1.0], [math.nan]) == [0, 0]
 
 
 @pytest.mark.parametrize("gradient", [math.nan, math.inf])
-def test_a_first_gradient_that_is_not_finite_is_skipped(gradient):
-    descent = Descent()
+def test_a_first_gradient_that_is_not_finite_is_skipped(descent, gradient):
     assert descent.along(gradient) == 0
     assert descent.along(7.0) == pytest.approx(7.0)
 
 
-def test_weights_without_a_gradient_are_left_out():
-    descent = Descent((1, 1))
+def test_weights_without_a_gradient_are_left_out(kind):
+    descent = Descent(kind, (1, 1))
     descent.move([1.0], None)
     assert descent.move([20.0], None) == [pytest.approx(CLIP_AT), 0]
 
 
-def test_gradients_that_stay_long_are_taken_once_the_budget_is_spent():
-    descent = Descent()
+def test_gradients_that_stay_long_are_taken_once_the_budget_is_spent(descent):
     descent.along(1.0)
     moves = [descent.along(1000.0) for _ in range(BUDGET + 200)]
     assert moves[:BUDGET] == [0] * BUDGET
@@ -115,8 +119,7 @@ def test_gradients_that_stay_long_are_taken_once_the_budget_is_spent():
     assert not descent.guard.is_exhausted()
 
 
-def test_gradients_that_are_not_finite_are_never_taken():
-    descent = Descent()
+def test_gradients_that_are_not_finite_are_never_taken(descent):
     descent.along(1.0)
     for _ in range(5 * BUDGET):
         assert descent.along(math.nan) == 0
@@ -125,8 +128,7 @@ def test_gradients_that_are_not_finite_are_never_taken():
 
 
 @pytest.mark.parametrize(("n", "exhausted"), [(0, False), (BUDGET, False), (BUDGET + 1, True)])
-def test_more_broken_gradients_than_the_budget_exhaust_it(n, exhausted):
-    descent = Descent()
+def test_more_broken_gradients_than_the_budget_exhaust_it(descent, n, exhausted):
     for _ in range(n):
         descent.along(1.0)
         descent.along(math.nan)
@@ -137,7 +139,7 @@ def test_the_decision_is_made_on_the_device(monkeypatch):
     def refuse(self, *args):
         raise AssertionError("a number was read back")
 
-    descent = Descent((2, 1))
+    descent = Descent(DeviceGuard, (2, 1))
     for reader in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
         monkeypatch.setattr(torch.Tensor, reader, refuse)
     for gradient in ([1.0, 1.0], [100.0, 1.0], [math.nan, 0.0], [1e9, 0.0]):

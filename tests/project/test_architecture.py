@@ -129,11 +129,19 @@ HOOKS = {
         "on_train_end",
         "partial_fit",
         "run_single_epoch",
+        "train_step",
         "train_step_single",
         "validation_step",
     },
     # torch itself puts a ``step`` into each class of optimisers.
-    "torch": {"__getitem__", "__torch_function__", "forward", "step", "zero_grad"},
+    "torch": {
+        "__getitem__",
+        "__torch_function__",
+        "add_param_group",
+        "forward",
+        "step",
+        "zero_grad",
+    },
 }
 
 

@@ -57,8 +57,8 @@ class GaussianPosterior(NamedTuple):
 
     def sample(self, noise):
         """Sample q; ``noise`` maps a tensor to standard normal noise of its shape."""
-        relative = self.offset + self.ratio * noise(self.offset)
-        return self.prior.mean + self.prior.std * relative
+        relative = torch.addcmul(self.offset, self.ratio, noise(self.offset))
+        return torch.addcmul(self.prior.mean, self.prior.std, relative)
 
     def kl(self):
         """KL(q || p) in nats, summed over the units, (b,).

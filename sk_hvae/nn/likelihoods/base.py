@@ -372,6 +372,19 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, x, parameters):
         """Return ln p(x | parameters) of every cell, or ln P for discrete data: (b, n_features)."""
 
+    def prepared(self, x):
+        """Return what `log_prob_of` needs of raw data: a tuple of tensors (b, ...), or of tuples.
+
+        What takes long and does not depend on parameters is done here, once for rows that are
+        scored several times; by default nothing.
+        """
+        return (x,)
+
+    def log_prob_of(self, prepared, parameters):
+        """Return what `log_prob` does, given what `prepared` makes of raw data."""
+        (x,) = prepared
+        return self.log_prob(x, parameters)
+
     def offset(self, x):
         """Return what the exposure of raw rows adds to their parameters, (b, n_outputs).
 

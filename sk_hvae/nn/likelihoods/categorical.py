@@ -206,11 +206,18 @@ class Categorical(Likelihood):
             # Half a count on both sides keeps categories that the batch lacks possible.
             self.bias += ((counts + 0.5) / (expected + 0.5)).log()
 
-    def log_prob(self, x, parameters):
+    def prepared(self, x):
+        shares = () if self.rare is None else (self.rare.log_share(_whole(x)),)
+        return ~self._hits(x), *shares
+
+    def log_prob_of(self, prepared, parameters):
+        others, *shares = prepared
         logits = parameters + self.bias
-        chosen = self._sum(logits.masked_fill(~self._hits(x), 0.0))
-        log_prob = chosen - self._log_sum_exp(logits)
-        return log_prob if self.rare is None else log_prob + self.rare.log_share(_whole(x))
+        chosen = self._sum(logits.masked_fill(others, 0.0))
+        return sum(shares, chosen - self._log_sum_exp(logits))
+
+    def log_prob(self, x, parameters):
+        return self.log_prob_of(self.prepared(x), parameters)
 
     def mean(self, parameters):
         return self._as_float(self.code[self._largest(parameters + self.bias + self.log_share)])

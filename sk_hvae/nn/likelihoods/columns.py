@@ -166,11 +166,18 @@ class PerColumn(Likelihood):
         for likelihood, part, of_part in self._aligned(x, parameters):
             likelihood.fit_scale(part, of_part)
 
-    def log_prob(self, x, parameters):
+    def prepared(self, x):
+        pairs = zip(self.likelihoods, self._split(x), strict=True)
+        return tuple(likelihood.prepared(part) for likelihood, part in pairs)
+
+    def log_prob_of(self, prepared, parameters):
+        triples = zip(self.likelihoods, prepared, self._split_parameters(parameters), strict=True)
         return self._join(
-            likelihood.log_prob(part, of_part)
-            for likelihood, part, of_part in self._aligned(x, parameters)
+            likelihood.log_prob_of(part, of_part) for likelihood, part, of_part in triples
         )
+
+    def log_prob(self, x, parameters):
+        return self.log_prob_of(self.prepared(x), parameters)
 
     def offset(self, x):
         pairs = zip(self.likelihoods, self._split(x), strict=True)

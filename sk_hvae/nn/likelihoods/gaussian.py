@@ -255,8 +255,14 @@ class Gaussian(Likelihood):
             log_sigma = (0.5 * mse.log()).clamp(min=_MIN_LOG_SIGMA)
             self.log_sigma.copy_(torch.where(mse.isnan(), self.log_sigma, log_sigma))
 
+    def prepared(self, x):
+        return self._column_scale.prepared(x)
+
+    def log_prob_of(self, prepared, parameters):
+        return self._column_scale.log_density(*prepared, parameters, self._bounded_log_sigma())
+
     def log_prob(self, x, parameters):
-        return self._column_scale.log_density(x, parameters, self._bounded_log_sigma())
+        return self.log_prob_of(self.prepared(x), parameters)
 
     def mean(self, parameters):
         return self._column_scale.mean(parameters, self._bounded_log_sigma())

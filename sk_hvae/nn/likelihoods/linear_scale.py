@@ -30,9 +30,13 @@ class LinearScale(NamedTuple):
         # In double, so that equal numbers have equal links whatever their dtype.
         return ((x.to(self.location.dtype) - self.location) / self.scale).float()
 
-    def log_density(self, x, means, log_sigma):
+    def prepared(self, x):
+        """Return what `log_density` needs of raw data."""
+        return (self.link(x),)
+
+    def log_density(self, linked, means, log_sigma):
         """Return ln of the density of raw data, given what is normal after scaling."""
-        error = (self.link(x) - means) * (-log_sigma).exp()
+        error = (linked - means) * (-log_sigma).exp()
         normaliser = log_sigma + (self.scale.log().float() + 0.5 * math.log(2 * math.pi))
         return -0.5 * error.square() - normaliser
 

@@ -110,12 +110,16 @@ class MonotoneScale(nn.Module):
         width = slope * self.bin_width[:, None]
         return centre.T.float(), width.T.float(), slope.T.float()
 
-    def log_density(self, x, means, log_sigma):
-        """Return ln of the average density in the bins of raw data, given normal scores."""
+    def prepared(self, x):
+        """Return what `log_density` needs of raw data."""
         centre, width, slope = self._bins(x)
+        return centre, width, slope.log()
+
+    def log_density(self, centre, width, log_slope, means, log_sigma):
+        """Return ln of the average density in the bins of raw data, given normal scores."""
         per_sigma = (-log_sigma).exp()
         average = log_average_density((centre - means) * per_sigma, width * per_sigma)
-        return average - log_sigma + slope.log()
+        return average - log_sigma + log_slope
 
     def noise_limits(self, x, means, log_sigma):
         """Return the noise at both ends of the bins of raw data, (b, n_features), float64."""
