@@ -47,6 +47,8 @@ class FlatAdamW(torch.optim.Optimizer):
     """What a `GradientGuard` divides gradients by, and 1.0 where it skips a step; tensors."""
 
     def __init__(self, groups, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        if not lr >= 0:  # torch.optim.AdamW checks it as well
+            raise ValueError(f"lr must be a number from 0 on; got {lr!r}.")
         self._members = []
         flat_groups = [group | {"params": self._flatten(group["params"])} for group in groups]
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
