@@ -69,6 +69,7 @@ for (title, latents), (above, below) in zip(maps.items(), axes.T, strict=True):
         below.scatter(*latents[library == name].T, s=8, label=name)
 figure.colorbar(shown, ax=axes[0], label="log10 of the counted words")
 axes[1, 0].legend(loc="lower left")
+figure.suptitle("Two maps of documents, by length and by library")
 
 # %%
 # How well do two numbers tell the library, and how well do they tell the length?

@@ -6,10 +6,11 @@ from sk_hvae._input.cells import is_missing
 from sk_hvae._input.tables import as_numbers
 
 # Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270): readers with any
-# form of colour blindness can tell them apart. Of matplotlib's ten, some see two as one.
+# form of colour blindness can tell them apart. Of matplotlib's ten, some see two as one. The two
+# that are nearly grey are last, because grey is what is missing.
 COLOURS = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+    *("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59"),
+    *("#e76300", "#b9ac70", "#92dadd", "#94a4a2", "#717581"),
 )
 # For more labels, matplotlib's "tab20" without its greys, which mean what is missing or rare. Still
 # more colours could not be told apart.

@@ -89,6 +89,8 @@ class RateHistoryDisplay(Display):
         )
 
     def _draw(self, ax):
+        from matplotlib.ticker import LogLocator
+
         panels = split(axes(ax), 2, 1)[:, 0]
         above, below = panels
         epochs = range(1, len(self.rates) + 1)
@@ -104,6 +106,8 @@ class RateHistoryDisplay(Display):
         above.legend(ncols=self.rates.shape[1], fontsize="small")
         below.set(xlabel="epoch", ylabel="beta", yscale="log")
         below.set_ylim(_wide_enough(*below.get_ylim()))
+        below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        below.minorticks_off()
         plain_ticks(below.yaxis)
         return panels
 

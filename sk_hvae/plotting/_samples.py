@@ -161,7 +161,8 @@ class SampleDisplay(Display):
             n_rows = -(-len(self.samples) // _PER_ROW)
             missing = n_rows * _PER_ROW - len(self.samples)
             padded = np.pad(self.samples, ((0, missing), (0, 0)), constant_values=np.nan)
-            ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax)
+            limits = None if self.X is None else (np.nanmin(self.X), np.nanmax(self.X))
+            ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax, limits)
             ax.set_yticks([])
         return ax
 
