@@ -70,6 +70,7 @@ for ax, (title, rows) in zip(axes, panels.items(), strict=True):
     show(ax, rows)
     ax.set_title(title)
 axes[0].set_yticks(middles, names)
+figure.get_layout_engine().set(wspace=0.06)
 figure.suptitle("What is in the clusters")
 
 # %%

@@ -51,7 +51,7 @@ axes[0, 0].legend(frameon=False, fontsize="small")
 for name, color in species.items():
     axes[0, 3].scatter([], [], 20, color, label=name)
 figure.suptitle("Penguins: real below the diagonal, synthetic above it")
-figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 # %%
 # Can they be told apart?

@@ -128,7 +128,7 @@ class RateMapDisplay(Display):
             colours = self._heat(ax, shown)
             self._star(ax, shown)
             _explain(ax, ax, _LEGEND, "white", loc="lower left", bbox_to_anchor=(0, 1))
-            ax.figure.colorbar(colours, ax=ax, label=self.label)
+            ax.figure.colorbar(colours, ax=ax, label=_in_words(self.label))
         return ax
 
     def _meaning_of_star(self):
@@ -143,7 +143,7 @@ class RateMapDisplay(Display):
         _explain(ax, ax, "white", "black", loc="best")
         ax.set_xscale("log", base=2)
         plain_ticks(ax.xaxis)
-        ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
+        ax.set(xlabel="rate of $z_1$ (bits)", ylabel=_in_words(self.label))
 
     def _heat(self, ax, shown):
         """Draw one heat map, of the points with the numbers ``shown``, over z_2 and z_1."""
@@ -251,8 +251,13 @@ class RateMapDisplay(Display):
             ax.label_outer()
             if self.best in shown:
                 _explain(figure, ax, _LEGEND, "white", loc="outside upper left")
-        figure.colorbar(colours, ax=panels, label=self.label)
+        figure.colorbar(colours, ax=panels, label=_in_words(self.label))
         return panels
+
+
+def _in_words(label):
+    """Write the name of a metric as words, such as "accuracy of knn" for "accuracy:knn"."""
+    return label.replace(":", " of ").replace("_", " ")
 
 
 def _edges(centres):
