@@ -19,6 +19,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 import sk_hvae
 import sk_hvae._sklearn.documentation
+from sk_hvae.plotting._colours import COLOURS
 
 mpl.use("agg")
 
@@ -62,6 +63,9 @@ plot_include_source = True
 plot_formats = [("png", 130)]
 plot_rcparams = {"figure.figsize": (6.4, 3.6), "savefig.bbox": "tight"}
 plot_apply_rcparams = True
+# The gallery goes back to these defaults before each example. What examples draw themselves then
+# has the colours that our displays have.
+mpl.rcParamsDefault["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
 
 _STORY = [
     "plot_quickstart.py",

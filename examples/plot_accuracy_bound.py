@@ -35,18 +35,19 @@ for accuracy, least in zip(accuracies, bits, strict=True):
 # %%
 # What classifiers reach
 # ----------------------
-# One fit covers all rates. The left picture shows the top layer. The right one shows z_1, which
-# also contains the 2 bits of z_2. The accuracy of classifiers of samples is below the bound.
-# Posterior means, which ``transform`` returns, are functions of x. The rate does not limit them,
-# and classifiers of means are more accurate. So use ``transform`` if you want accuracy, and samples
-# if the number of bits must be limited.
+# One fit covers all rates. On the left, classifiers read the top layer. On the right, they read
+# z_1, which also contains the 2 bits of z_2. The accuracy of classifiers of samples is below the
+# bound. Posterior means, which ``transform`` returns, are functions of x. The rate does not limit
+# them, and classifiers of means are more accurate. So use ``transform`` if you want accuracy, and
+# samples if the number of bits must be limited.
 multi = MultiRateHVAETransformer((0.5, 32), layer_rates=(2, 2), max_epochs=200, random_state=0)
 multi.fit(X_train)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
 for ax, layer in zip(axes, (2, 1), strict=True):
     display = AccuracyBoundDisplay.from_estimator(multi, X_test, y_test, layer=layer)
     display.plot(ax=ax)
-    ax.set_xlim(0, 12)
+    ax.set(xlim=(0, 12), title=f"Classifiers of z_{layer}")
+figure.suptitle("Accuracies of digits, and what the bits allow")
 
 # %%
 # At one point of the rate plane, we print the bound for each layer, and the accuracies of four
@@ -67,5 +68,5 @@ surface = rate_map(
 for task in ("classification", "reconstruction"):
     print(fill(str(recommend_rates(surface, task)), width=90), end="\n\n")
 display = recommend_rates(surface, "classification").plot()
-display.ax_.set_title("rings: as good as the best; star: with the fewest bits")
+display.figure_.suptitle("The fewest bits among those that are as good as the best")
 plt.show()

@@ -63,7 +63,7 @@ for name, values in auc.items():
 # and clearly so for 0, 1, 3 and 6; the bound is a little ahead for 2, 4, 5 and 7. Distortion alone
 # does nearly as well as the bound. The rates alone are much weaker, and for the 8, that of z_2 is
 # worse than chance.
-colors = dict(zip(auc, ["C0", "C9", "C2", "C8", "C1", "C3"], strict=True))
+colors = dict(zip(auc, ["k", "0.6", "C0", "C1", "C3", "C2"], strict=True))
 false_alarms = np.linspace(0, 1, 201)
 figure, (roc_ax, auc_ax) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 for place, (name, values) in enumerate(auc.items()):
@@ -96,8 +96,9 @@ for digit in (7, 8):
         print(f"{digit}  {part:11}  {bits[left_out].mean() - bits[~left_out].mean():5.1f}")
 
 figure = plt.figure(figsize=(10, 2.9), layout="constrained")
+figure.suptitle("New rows with the highest scores (red: the digit that was left out)")
 for digit, half in zip((7, 8), figure.subfigures(1, 2), strict=True):
-    half.suptitle(f"No {digit} in training: new rows with the highest scores")
+    half.suptitle(f"no {digit} in training", fontsize="medium")
     for part, line in zip(parts, half.subplots(3, 7), strict=True):
         for ax, row in zip(line, np.argsort(-scores[digit][part]), strict=False):
             cmap = "Reds" if y_test[row] == digit else "gray_r"

@@ -93,7 +93,7 @@ print("logged:", ", ".join(log.Tags()["scalars"]))
 hasty = HierarchicalVAETransformer(
     max_epochs=60,
     early_stopping=True,
-    callbacks=[EarlyStopping(monitor="valid_distortion", patience=5)],
+    callbacks=[EarlyStopping(monitor="valid_distortion", patience=3)],
     random_state=0,
 )
 hasty.fit(X_train)

@@ -40,10 +40,10 @@ print("clusters of the first new rows:", clusterer.predict(X_test[:10]))
 # %%
 # What is in a cluster
 # --------------------
-# A centre is the decoded cluster, with z_1 at its mean. For a sample, z_1 is drawn as well, and
-# then each pixel is drawn to be black or white. Each call of ``sample`` starts again from
-# ``random_state``, so that all samples in a column have the same noise, and only the cluster
-# changes from row to row.
+# A centre is the decoded cluster, with z_1 at its mean. For a sample, z_1 is drawn as well. With
+# ``mean=True`` we see what the decoder expects of it; without, each pixel would be drawn to be
+# black or white. Each cluster has a ``random_state`` of its own, because calls with the same one
+# have the same noise.
 leaves = dendrogram(clusterer.cluster_tree_, no_plot=True)["leaves"]
 centers = clusterer.cluster_centers_[leaves]
 middles, names = 10 * np.arange(10) + 5, [f"cluster {c}" for c in leaves]
@@ -63,13 +63,14 @@ def show(ax, rows):
 panels = {
     "centre": centers[:, None],
     "training rows": [X_train[clusterer.labels_ == c][:6] for c in leaves],
-    "samples": [clusterer.sample(6, cluster=c) for c in leaves],
+    "samples": [clusterer.sample(6, cluster=c, mean=True, random_state=c) for c in leaves],
 }
 figure, axes = plt.subplots(1, 3, figsize=(8, 5.9), width_ratios=(1, 6, 6), layout="constrained")
 for ax, (title, rows) in zip(axes, panels.items(), strict=True):
     show(ax, rows)
     ax.set_title(title)
 axes[0].set_yticks(middles, names)
+figure.get_layout_engine().set(wspace=0.06)
 figure.suptitle("What is in the clusters")
 
 # %%

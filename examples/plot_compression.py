@@ -47,10 +47,11 @@ lengths = {
     },
 }
 _, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
-bars = ax.barh([*lengths], [*lengths.values()], color=["tab:blue"] * 2 + ["tab:gray"] * 3)
+bars = ax.barh([*lengths], [*lengths.values()], color=["C0"] * 2 + ["0.6"] * 3)
 ax.bar_label(bars, fmt="%.0f", padding=3)
 ax.invert_yaxis()
 ax.set(xlabel="bits a digit", xlim=(0, 1.1 * max(lengths.values())))
+ax.set_title("Length of a file of digits, and what the model expects")
 plt.show()
 
 # %%
@@ -59,11 +60,12 @@ plt.show()
 # ``code_length`` tells it without a file. Digits of a common shape are short, odd ones are long.
 bits = hvae.code_length(X_test)
 order = bits.argsort()
-_, axes = plt.subplots(2, 8, figsize=(8, 2.6), layout="constrained")
+figure, axes = plt.subplots(2, 8, figsize=(8, 3), layout="constrained")
+figure.suptitle("Digits that take the fewest bits, and the most")
 for ax, row in zip(axes.flat, [*order[:8], *order[-8:]], strict=True):
     ax.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
     ax.set_title(f"{bits[row]:.0f} bits", fontsize=9)
-    ax.axis("off")
+    ax.set(xticks=[], yticks=[])
 plt.show()
 
 # %%
@@ -108,7 +110,8 @@ for rates in ((2, 8), (8, 32), (20, 80)):
 by_jpeg, jpeg_bits = jpeg()
 shown[f"JPEG, {jpeg_bits:.0f} bits"] = by_jpeg
 
-_, axes = plt.subplots(len(shown), 10, figsize=(8, 8), layout="constrained")
+figure, axes = plt.subplots(len(shown), 10, figsize=(8, 7), layout="constrained")
+figure.suptitle("What 10, 40 and 100 bits show of a digit, and what PCA and JPEG make of them")
 for row, (name, digits) in zip(axes, shown.items(), strict=True):
     error = np.square(digits - X_test.astype(float)).mean()
     row[0].set_ylabel(f"{name}\nerror {error:.1f}", rotation=0, ha="right", va="center", fontsize=9)

@@ -68,7 +68,8 @@ for (title, latents), (above, below) in zip(maps.items(), axes.T, strict=True):
     for name in library_texts:
         below.scatter(*latents[library == name].T, s=8, label=name)
 figure.colorbar(shown, ax=axes[0], label="log10 of the counted words")
-axes[1, 0].legend(loc="lower left")
+axes[1, 1].legend(loc="lower left")
+figure.suptitle("Two maps of documents, by length and by library")
 
 # %%
 # How well do two numbers tell the library, and how well do they tell the length?

@@ -106,13 +106,14 @@ for name, search in searches.items():
 # appear later in training, such as those between widths or learning rates, may need more
 # ``min_resources``.
 #
-# The right picture shows that halving makes half as many passes as the grid. A multi-rate model
-# also makes few passes, but each of them takes longer, so that it saves no time for five rates. For
-# fifty rates it would take no longer, while the other searches would take ten times as long. So use
-# `RateSearchCV` for many rates, and halving for few rates and many other parameters.
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(10, 4.2), width_ratios=[1.5, 1], layout="constrained"
-)
+# The pictures on the right show that halving makes half as many passes over the rows as the grid,
+# and saves somewhat less of the time, because every candidate also has to start and to be scored. A
+# multi-rate model makes as many passes as the five models of the grid, and would make no more for
+# fifty rates, while the other searches would take ten times as long. So use `RateSearchCV` for many
+# rates, and halving for few rates and many other parameters.
+figure = plt.figure(figsize=(10, 4.2), layout="constrained")
+panels = figure.subplot_mosaic([["scores", "passes"], ["scores", "seconds"]], width_ratios=[1.5, 1])
+left = panels["scores"]
 full, halving = (searches[n].cv_results_ for n in ("GridSearchCV", "HalvingGridSearchCV"))
 colours = dict(zip(bits, plt.cm.viridis(np.linspace(0, 0.95, len(bits))), strict=True))
 for params, score in zip(full["params"], full["mean_test_score"], strict=True):
@@ -128,13 +129,18 @@ for params, score in zip(full["params"], full["mean_test_score"], strict=True):
     left.plot(80, score, "o", color=colour, markerfacecolor="none", markersize=8)
 for top, colour in colours.items():
     left.plot([], [], color=colour, label=f"{top:g}")
-left.legend(title="bits of z_2", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+left.legend(title="bits of z_2", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.27))
 left.set_xscale("log")
-left.set_xticks([4, 12, 36, 80], ["4", "12", "36", "36, full grid"])
+left.set_xticks([4, 12, 36, 80], ["4", "12", "36", "36,\nfull grid"])
 left.minorticks_off()
 left.set(xlabel="epochs of a fit", ylabel="accuracy in cross-validation")
-names = list(searches)[::-1]
-bars = right.barh(names, [passes[name] for name in names], color="0.75")
-right.bar_label(bars, [f"{seconds[name]:.0f} s" for name in names], padding=-30)
-right.set(xlabel="passes over the training rows")
+left.set_title("Halving keeps the better third")
+for measure, values, title in [
+    ("passes", passes, "Passes over the training rows"),
+    ("seconds", seconds, "Seconds"),
+]:
+    bars = panels[measure].barh([*values], [*values.values()], color="0.75")
+    panels[measure].bar_label(bars, fmt="%.3g", padding=3)
+    panels[measure].set(title=title, xlim=(0, 1.15 * max(values.values())))
+    panels[measure].invert_yaxis()
 plt.show()

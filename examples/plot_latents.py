@@ -35,7 +35,7 @@ print(display.describe(4))
 # ------------
 # Lines go from blue, where the unit is low, to red, where it is high. Numbers change by standard
 # deviations of their column; categories change their probability.
-display.plot()
+display.plot().figure_.suptitle("What three units change, from low (blue) to high (red)")
 
 # %%
 # From one patient
@@ -60,4 +60,5 @@ colours = ax.imshow(strengths, vmin=0, vmax=1, cmap="Blues", aspect="auto")
 ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
 ax.set_yticks(range(len(display.units)), display.units)
 figure.colorbar(colours, label="strength")
+ax.set_title("How strongly each unit moves each column")
 plt.show()

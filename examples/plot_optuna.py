@@ -119,10 +119,10 @@ print("best accuracy of the pruned:  ", accuracies[pruned].max().round(3))
 
 # %%
 # In the upper picture, pruned fits are grey and end at a cross. In the lower pictures, rings are
-# the pruned fits after they were trained to the end, and the bar is one standard error of the best
-# accuracy. The early bound recognises slow learning rates and narrow networks. Which of the other
-# fits are pruned is a matter of luck, but does no harm: as far as these rows can tell, the best of
-# the pruned fits is as good as the best of the others.
+# the pruned fits after they were trained to the end. Accuracies in the band are less than one
+# standard error below the best one. The early bound recognises slow learning rates and narrow
+# networks. Which of the other fits are pruned is a matter of luck, but does no harm: as far as
+# these rows can tell, the best of the pruned fits is as good as the best of the others.
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 panels = figure.subplot_mosaic([["epochs"] * 3, [*study.best_params]], height_ratios=[1.3, 1])
 colour = plt.cm.ScalarMappable(plt.Normalize(accuracies.min(), accuracies.max()), "viridis")
@@ -134,9 +134,10 @@ for trial, gone, accuracy in zip(trials, pruned, accuracies, strict=True):
     for name, value in trial.params.items():
         face = "none" if gone else style["color"]
         panels[name].scatter(value, accuracy, s=45, facecolor=face, edgecolor=style["color"])
-error = np.sqrt(study.best_value * (1 - study.best_value) / len(y_valid))
-for name, value in study.best_params.items():
-    panels[name].errorbar(value, study.best_value, error, color="0.3", capsize=4, zorder=0)
+best = accuracies.max()
+error = np.sqrt(best * (1 - best) / len(y_valid))
+for name in study.best_params:
+    panels[name].axhspan(best - error, best, color="0.92", zorder=0)
     panels[name].set(xlabel=name)
     if name != "bits of z_2":
         panels[name].set_xscale("log")

@@ -27,21 +27,21 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 # how often do the five nearest neighbours on the map know which digit a row is?
 two_units = HierarchicalVAETransformer(8, n_components=2, random_state=0).fit(X_train)
 hvae = HierarchicalVAETransformer(16, random_state=0).fit(X_train)
+pca = PCA(2).fit(X_train)
+principal = pca.transform(X_train)
 maps = {
+    "PCA": MapDisplay(embedding=principal, latents=principal, estimator=pca, labels=y_train),
     "two units": MapDisplay.from_estimator(two_units, X_train, y_train),
     "map of 16 units": MapDisplay.from_estimator(hvae, X_train, y_train),
 }
-principal = PCA(2).fit_transform(X_train)
 
 figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
-panels[0].scatter(*principal.T, c=y_train, cmap="tab10", s=12, alpha=0.8, linewidths=0)
-for ax, display in zip(panels[1:], maps.values(), strict=True):
+for ax, (name, display) in zip(panels, maps.items(), strict=True):
     display.plot(ax)
-panels[1].get_legend().remove()
-places = {"PCA": principal, **{name: display.embedding for name, display in maps.items()}}
-for ax, (name, embedding) in zip(panels, places.items(), strict=True):
-    accuracy = cross_val_score(KNeighborsClassifier(5), embedding, y_train, cv=5).mean()
+    accuracy = cross_val_score(KNeighborsClassifier(5), display.embedding, y_train, cv=5).mean()
     ax.set_title(f"{name}: neighbours know {accuracy:.0%}")
+for ax in panels[:2]:
+    ax.get_legend().remove()
 
 # %%
 # New rows
@@ -51,6 +51,7 @@ for ax, (name, embedding) in zip(panels, places.items(), strict=True):
 display = maps["map of 16 units"].plot()
 new = display.place(X_test)
 display.ax_.scatter(*new.T, s=8, color="black")
+display.ax_.set_title("New digits (black) on the map")
 known = KNeighborsClassifier(5).fit(display.embedding, y_train).score(new, y_test)
 print(f"digits of new rows that their neighbours on the map know: {known:.1%}")
 
@@ -64,6 +65,7 @@ table, progression = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 table["sex"] = table["sex"].astype(int).astype(str)  # text is taken for categories
 patients = HierarchicalVAETransformer(random_state=0).fit(table)
 figure, panels = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+figure.suptitle("Patients by sex, and by how far the disease progressed")
 MapDisplay.from_estimator(patients, table, "sex").plot(panels[0])
 MapDisplay.from_estimator(patients, table, progression.rename("progression")).plot(panels[1])
 plt.show()

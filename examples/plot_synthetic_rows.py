@@ -30,7 +30,7 @@ drawn = hvae.sample(len(test), random_state=1)
 # Real penguins are below the diagonal, and synthetic ones above it.
 measured = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
 labels = ["bill length (mm)", "bill depth (mm)", "flipper length (mm)", "body mass (g)"]
-species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C4", "C0"), strict=True))
+species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C3", "C0"), strict=True))
 figure, axes = plt.subplots(4, 4, figsize=(9, 9), sharex="col", layout="constrained")
 for i, j in np.ndindex(4, 4):
     ax, table = axes[i, j], test if i > j else drawn
@@ -50,7 +50,8 @@ for i, label in enumerate(labels):
 axes[0, 0].legend(frameon=False, fontsize="small")
 for name, color in species.items():
     axes[0, 3].scatter([], [], 20, color, label=name)
-figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+figure.suptitle("Penguins: real below the diagonal, synthetic above it")
+figure.legend(*axes[0, 3].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 # %%
 # Can they be told apart?

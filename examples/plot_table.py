@@ -78,7 +78,7 @@ print("same dtypes:", (drawn.dtypes == penguins.dtypes).all())
 # On the left, the table, the two penguins whose measurements were filled in, and the five least
 # typical ones. On the right, as many new rows. They follow the table, but their species overlap
 # more than they really do: 344 rows are few to learn from.
-species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C4", "C0"), strict=True))
+species = dict(zip(("Adelie", "Chinstrap", "Gentoo"), ("C1", "C3", "C0"), strict=True))
 pair = ["flipper_length_mm", "body_mass_g"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharex=True, sharey=True, layout="constrained")
 for ax, table in zip(axes, (penguins, drawn), strict=True):

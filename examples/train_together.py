@@ -13,6 +13,7 @@ On a CPU, accelerate's own launcher needs MPI to start several processes. Withou
     torchrun --nproc_per_node 2 examples/train_together.py --cpu
 """
 
+# sphinx_gallery_thumbnail_path = "images/train_together.svg"  # noqa: ERA001
 import argparse
 import json
 

@@ -14,6 +14,7 @@ from sk_hvae.exceptions import RateTargetWarning, muted
 from sk_hvae.metrics import accuracy_bound, downstream_scores
 from sk_hvae.metrics._bounds import class_frequencies
 from sk_hvae.metrics._checks import check_fitted_model, check_labels
+from sk_hvae.plotting._colours import COLOURS
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes
 
@@ -155,9 +156,10 @@ class AccuracyBoundDisplay(Display):
     def _draw(self, ax):
         ax = axes(ax)
         order = np.argsort(self.rates)
-        for name, values in self.accuracies.items():
-            style = "o--" if name == _MEANS else "o-"
-            ax.plot(self.rates[order], values[order], style, markersize=4, label=name)
+        for index, (name, values) in enumerate(self.accuracies.items()):
+            style = {"color": COLOURS[index % len(COLOURS)], "label": name}
+            style |= {"linestyle": "--" if name == _MEANS else "-"}
+            ax.plot(self.rates[order], values[order], marker="o", markersize=4, **style)
         rates = np.linspace(0, 1.05 * self.rates.max(), 400)
         bound = accuracy_bound(rates, self.class_prior)
         ax.plot(rates, bound, color="black", label="bound for samples")

@@ -1,14 +1,21 @@
-"""Points that are coloured by what is known of them: labels, numbers or dates."""
+"""Colours: of layers, and of points by what is known of them: labels, numbers or dates."""
 
 import numpy as np
 
 from sk_hvae._input.cells import is_missing
 from sk_hvae._input.tables import as_numbers
 
-# The colours of matplotlib's palettes without their greys, which mean what is missing or rare. More
-# colours could not be told apart.
-_PALETTES = {"tab10": (*range(7), 8, 9), "tab20": (*range(14), *range(16, 20))}
-_MOST_COLOURS = len(_PALETTES["tab20"])
+# Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270): readers with any
+# form of colour blindness can tell them apart. Of matplotlib's ten, some see two as one. The two
+# that are nearly grey are last, because grey is what is missing.
+COLOURS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59"),
+    *("#e76300", "#b9ac70", "#92dadd", "#94a4a2", "#717581"),
+)
+# For more labels, matplotlib's "tab20" without its greys, which mean what is missing or rare. Still
+# more colours could not be told apart.
+_MANY = (*range(14), *range(16, 20))
+_MOST_COLOURS = len(_MANY)
 # Areas of dots, in square points: all dots together, and the least and most of each.
 _TOTAL_AREA, _AREAS = 2e4, (2.0, 25.0)
 # Of the numbers on either side, those that share the colour at the end of the bar, in percent: a
@@ -16,6 +23,11 @@ _TOTAL_AREA, _AREAS = 2e4, (2.0, 25.0)
 _OUTER = 2
 _GREY = (0.8, 0.8, 0.8)
 _MISSING, _OTHER = "missing", "other"
+
+
+def layer_colour(number):
+    """Return the colour of a layer, which is the same in all pictures."""
+    return COLOURS[(number - 1) % len(COLOURS)]
 
 
 def scatter_by(ax, points, values=None, name=None):
@@ -39,7 +51,7 @@ def scatter_by(ax, points, values=None, name=None):
     order = np.random.RandomState(0).permutation(len(points))
     points = points[order]
     if values is None:
-        ax.scatter(*points.T, **style)
+        ax.scatter(*points.T, color=COLOURS[0], **style)
         return
     values = values[order]
     numbers = quantities_of(values)
@@ -119,11 +131,13 @@ def groups_of(values):
 
 
 def _palette(n):
-    """Return n colours of the smallest palette that has as many, (n, 3)."""
+    """Return n colours, (n, 3)."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
 
-    name = next(name for name, numbers in _PALETTES.items() if len(numbers) >= n)
-    return colormaps[name](_PALETTES[name][:n])[:, :3]
+    if n <= len(COLOURS):
+        return np.array([to_rgb(colour) for colour in COLOURS[:n]]).reshape(n, 3)
+    return colormaps["tab20"](_MANY[:n])[:, :3]
 
 
 def _in_order(labels, numbers):

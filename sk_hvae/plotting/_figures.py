@@ -14,6 +14,9 @@ _WIDTH = 6.4  # inches, matplotlib's default
 # A standard deviation below this share of the mean is rounding: float64 has 16 digits, of which a
 # sum over many rows loses a few.
 _ROUNDING = 1e-12
+# Of the pixels on either side, those that may be cut off, in percent: a few decoded pixels that are
+# far below all others would make a white background grey.
+_OUTER = 2
 
 
 def pyplot():
@@ -74,7 +77,7 @@ def split(ax, n_rows, n_columns, heights=None):
     return panels
 
 
-def mosaic(rows, image_shape, ax=None):
+def mosaic(rows, image_shape, ax=None, limits=None):
     """Draw a table of images.
 
     Parameters
@@ -85,6 +88,9 @@ def mosaic(rows, image_shape, ax=None):
         Shape of each image.
     ax : matplotlib.axes.Axes, default=None
         Where to draw; None makes a figure.
+    limits : tuple of float (low, high), default=None
+        Values that are drawn white and black, or black and full colour. None takes those of nearly
+        all pixels.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def mosaic(rows, image_shape, ax=None):
     """
     *channels, height, width = image_shape
     n_rows, n_columns, _ = rows.shape
-    low, high = np.nanmin(rows), np.nanmax(rows)
+    low, high = np.nanpercentile(rows, [_OUTER, 100 - _OUTER]) if limits is None else limits
     scaled = ((rows - low) / (high - low or 1.0)).clip(0, 1)
     images = scaled.reshape(n_rows, n_columns, *(channels or [1]), height, width)
     images = np.moveaxis(images, 2, -1)

@@ -6,8 +6,13 @@ from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._colours import layer_colour
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, split
+
+# The axis of betas spans at least a factor of 10: on a narrower one, a beta that moves by a tenth
+# looks as if it diverged.
+_LEAST_SPAN = 10
 
 
 class RateHistoryDisplay(Display):
@@ -15,7 +20,8 @@ class RateHistoryDisplay(Display):
 
     The upper panel has the rates by epoch. Dotted lines are the targets, which come down to their
     final values over the first 30% of the training. The lower panel has the betas, the multipliers
-    that hold the rates at the targets.
+    that hold the rates at the targets. A step in them, at 95% of the training, is where the
+    controller stops and the betas are held at their recent means.
 
     Parameters
     ----------
@@ -83,19 +89,30 @@ class RateHistoryDisplay(Display):
         )
 
     def _draw(self, ax):
+        from matplotlib.ticker import LogLocator
+
         panels = split(axes(ax), 2, 1)[:, 0]
         above, below = panels
         epochs = range(1, len(self.rates) + 1)
         for index in range(self.rates.shape[1]):
-            name = f"$z_{index + 1}$"
-            (line,) = above.plot(epochs, self.rates[:, index], label=name)
-            below.plot(epochs, self.betas[:, index], color=line.get_color(), label=name)
+            name, colour = f"$z_{index + 1}$", layer_colour(index + 1)
+            above.plot(epochs, self.rates[:, index], color=colour, label=name)
+            below.plot(epochs, self.betas[:, index], color=colour, label=name)
             if self.targets is not None:
                 target = self.targets[:, index]
                 label = f"target {target[-1]:g}"
-                above.plot(epochs, target, ":", color=line.get_color(), label=label)
+                above.plot(epochs, target, ":", color=colour, label=label)
         above.set(ylabel="rate (bits)", ylim=(0, None))
         above.legend(ncols=self.rates.shape[1], fontsize="small")
         below.set(xlabel="epoch", ylabel="beta", yscale="log")
+        below.set_ylim(_wide_enough(*below.get_ylim()))
+        below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        below.minorticks_off()
         plain_ticks(below.yaxis)
         return panels
+
+
+def _wide_enough(low, high):
+    """Widen limits of a logarithmic axis, to both sides alike, to the least span."""
+    missing = max(1.0, _LEAST_SPAN * low / high) ** 0.5
+    return low / missing, high * missing

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_hvae.plotting._colours import COLOURS
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, plain_ticks, pyplot
 
@@ -13,6 +14,8 @@ _MOST_SLICES = 16  # heat maps in a figure; more would be too small to read
 _COLOURS, _STAR = "viridis", "#d62728"  # a red that stands out from every colour of viridis
 _ABOVE_LABELS = 4  # matplotlib draws text at 3
 _TOTALS = 2.0 ** np.arange(-8, 12)  # bits whose lines may be drawn, where they cross the map
+_RINGED = "as good as the best"
+_LEGEND = "0.4"  # what is white on the map is also visible in its legend
 _POINTS_OF_LINE, _FEWEST_VISIBLE = 400, 30  # shorter pieces of a line have no room for its label
 
 
@@ -21,9 +24,10 @@ class RateMapDisplay(Display):
 
     For one layer, this is a curve over its measured rate. For two layers, it is a heat map over
     the target rates of z_2 (to the right) and z_1 (upwards) on logarithmic axes. Small dots show
-    the measured rates, dashed lines an equal total rate in bits, and a star the best point. For
-    more layers, there is a heat map of z_1 and z_2 for every combination of the targets of the
-    other layers.
+    the measured rates, each with a line from its target, so that a dot without a tail is on target.
+    Dashed lines have an equal total rate in bits. A star is the best point, or the recommended one
+    if there is a region, whose points have rings; a legend says which. For more layers, there is a
+    heat map of z_1 and z_2 for every combination of the targets of the other layers.
 
     Parameters
     ----------
@@ -123,17 +127,23 @@ class RateMapDisplay(Display):
             shown = np.arange(len(self.values))
             colours = self._heat(ax, shown)
             self._star(ax, shown)
-            ax.figure.colorbar(colours, ax=ax, label=self.label)
+            _explain(ax, ax, _LEGEND, "white", loc="lower left", bbox_to_anchor=(0, 1))
+            ax.figure.colorbar(colours, ax=ax, label=_in_words(self.label))
         return ax
+
+    def _meaning_of_star(self):
+        return "best" if self.region is None else "recommended"
 
     def _curve(self, ax):
         order = np.argsort(self.rates[:, 0])
-        ax.plot(self.rates[order, 0], self.values[order], "o-", markersize=4)
-        ax.plot(self.rates[self.best, 0], self.values[self.best], "*", color=_STAR, markersize=14)
+        ax.plot(self.rates[order, 0], self.values[order], "o-", color=COLOURS[0], markersize=4)
+        star = {"color": _STAR, "markersize": 14, "label": self._meaning_of_star()}
+        ax.plot(self.rates[self.best, 0], self.values[self.best], "*", **star)
         self._rings(ax, self.rates[:, 0], self.values, np.arange(len(self.values)), "black")
+        _explain(ax, ax, "white", "black", loc="best")
         ax.set_xscale("log", base=2)
         plain_ticks(ax.xaxis)
-        ax.set(xlabel="rate of $z_1$ (bits)", ylabel=self.label)
+        ax.set(xlabel="rate of $z_1$ (bits)", ylabel=_in_words(self.label))
 
     def _heat(self, ax, shown):
         """Draw one heat map, of the points with the numbers ``shown``, over z_2 and z_1."""
@@ -163,9 +173,10 @@ class RateMapDisplay(Display):
         measured = self.rates[shown]
         for target, rate in zip(targets, measured, strict=True):
             ax.plot([target[1], rate[1]], [target[0], rate[0]], color="white", lw=0.6, alpha=0.7)
-        ax.plot(measured[:, 1], measured[:, 0], ".", color="white", markersize=3, alpha=0.9)
+        dots = {"color": "white", "markersize": 3, "alpha": 0.9, "label": "measured rates"}
+        ax.plot(measured[:, 1], measured[:, 0], ".", **dots)
         self._rings(ax, targets[:, 1], targets[:, 0], shown, "white")
-        self._totals(ax)
+        self._totals(ax, targets[:, 1::-1])
         for axis in (ax.xaxis, ax.yaxis):
             plain_ticks(axis)
         return colours
@@ -174,11 +185,11 @@ class RateMapDisplay(Display):
         """Draw rings around those of the points shown that are in the region."""
         if self.region is not None:
             ringed = self.region[shown]
-            style = {"mfc": "none", "mec": colour, "ms": 14, "mew": 2}
+            style = {"mfc": "none", "mec": colour, "ms": 14, "mew": 2, "label": _RINGED}
             ax.plot(across[ringed], up[ringed], "o", **style)
 
-    def _totals(self, ax):
-        """Draw lines on which z_1 and z_2 together have an equal rate."""
+    def _totals(self, ax, targets):
+        """Draw lines on which z_1 and z_2 together have an equal rate, labelled between targets."""
         low, high = ax.get_xlim()
         bottom, top = ax.get_ylim()
         for total in _TOTALS:
@@ -187,14 +198,14 @@ class RateMapDisplay(Display):
             inside = (up > bottom) & (up < top)
             if inside.sum() < _FEWEST_VISIBLE:
                 continue
-            ax.plot(across[inside], up[inside], "--", color="black", lw=0.7, alpha=0.6)
-            self._name_total(ax, total, np.column_stack((across, up))[inside])
+            line = np.column_stack((across, up))[inside]
+            ax.plot(*line.T, "--", color="black", lw=0.7, alpha=0.6)
+            self._name_total(ax, total, line[_clearest(ax, line, targets)])
 
-    def _name_total(self, ax, total, line):
-        """Write the total rate on its line, where the rates of both layers are most similar."""
+    def _name_total(self, ax, total, place):
+        """Write the total rate on its line."""
         from matplotlib.patheffects import withStroke
 
-        place = line[np.argmin(np.abs(np.log(line[:, 0] / line[:, 1])))]
         ax.annotate(
             f"{total:g}",
             place,
@@ -209,7 +220,8 @@ class RateMapDisplay(Display):
         if self.best in shown:
             place = self.layer_rates[self.best]
             style = {"color": _STAR, "markersize": 16, "markeredgecolor": "white"}
-            ax.plot(place[1], place[0], "*", zorder=_ABOVE_LABELS, **style)
+            style |= {"label": self._meaning_of_star(), "zorder": _ABOVE_LABELS}
+            ax.plot(place[1], place[0], "*", **style)
 
     def _slices(self):
         """Draw a heat map for every combination of the targets of the layers above z_2."""
@@ -237,8 +249,15 @@ class RateMapDisplay(Display):
             named = (f"$z_{number}$ {rate:.3g}" for number, rate in enumerate(above, start=3))
             ax.set_title(", ".join(named) + " bits", fontsize=9)
             ax.label_outer()
-        figure.colorbar(colours, ax=panels, label=self.label)
+            if self.best in shown:
+                _explain(figure, ax, _LEGEND, "white", loc="outside upper left")
+        figure.colorbar(colours, ax=panels, label=_in_words(self.label))
         return panels
+
+
+def _in_words(label):
+    """Write the name of a metric as words, such as "accuracy of knn" for "accuracy:knn"."""
+    return label.replace(":", " of ").replace("_", " ")
 
 
 def _edges(centres):
@@ -247,3 +266,26 @@ def _edges(centres):
     middles = (logs[1:] + logs[:-1]) / 2
     first, last = 2 * logs[0] - middles[0], 2 * logs[-1] - middles[-1]
     return np.exp(np.concatenate(([first], middles, [last])))
+
+
+def _clearest(ax, line, targets):
+    """Return the number of the point of a line that is farthest from targets and from the edges."""
+    to_axes = (ax.transScale + ax.transLimits).transform
+    line, targets = to_axes(line), to_axes(targets)
+    from_targets = np.linalg.norm(line[:, None] - targets, axis=2).min(axis=1)
+    from_edges = np.minimum(line, 1 - line).min(axis=1)
+    return np.minimum(from_targets, from_edges).argmax()
+
+
+def _explain(where, ax, background, colour, **place):
+    """Say in a legend of a figure or of Axes what the marks on Axes are."""
+    marks = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))  # each label once
+    where.legend(
+        marks.values(),
+        marks.keys(),
+        ncols=2,
+        fontsize="small",
+        facecolor=background,
+        labelcolor=colour,
+        **place,
+    )

@@ -13,6 +13,7 @@ from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import draw_seed
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._colours import layer_colour
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
 from sk_hvae.plotting._nominal import categories_of, holds_numbers, no_categories
@@ -152,7 +153,7 @@ class ReconstructionDisplay(Display):
             self._explained(ax)
         else:
             rows = np.stack([self.X, *self.reconstructions.values()])
-            ax = mosaic(rows, self.image_shape, ax)
+            ax = mosaic(rows, self.image_shape, ax, limits=(np.nanmin(self.X), np.nanmax(self.X)))
             ax.set_yticklabels(["data", *self.reconstructions])
         return ax
 
@@ -165,7 +166,7 @@ class ReconstructionDisplay(Display):
         for index, (label, reconstruction) in enumerate(self.reconstructions.items()):
             explained = _explained_shares(self.X, reconstruction, numbers)
             shift = (index - (len(self.reconstructions) - 1) / 2) * width
-            ax.bar(places + shift, explained, width, label=label)
+            ax.bar(places + shift, explained, width, color=layer_colour(index + 1), label=label)
         names = column_names(self.feature_names, n_columns)
         if numbers.any():
             names = [

@@ -12,6 +12,7 @@ from sk_hvae._estimators.model import check_new_rows, model_of
 from sk_hvae._estimators.parameters import check_count, draw_seed
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
+from sk_hvae.plotting._colours import COLOURS
 from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
 from sk_hvae.plotting._nominal import (
@@ -24,7 +25,7 @@ from sk_hvae.plotting._nominal import (
 )
 
 _PER_ROW, _MOST_CATEGORIES = 10, 30  # images in a row, and names that fit below an axis
-_BOTH = ("data", "samples")
+_BOTH, _COLOURS = ("data", "samples"), COLOURS[:2]
 
 
 class SampleDisplay(Display):
@@ -160,7 +161,8 @@ class SampleDisplay(Display):
             n_rows = -(-len(self.samples) // _PER_ROW)
             missing = n_rows * _PER_ROW - len(self.samples)
             padded = np.pad(self.samples, ((0, missing), (0, 0)), constant_values=np.nan)
-            ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax)
+            limits = None if self.X is None else (np.nanmin(self.X), np.nanmax(self.X))
+            ax = mosaic(padded.reshape(n_rows, _PER_ROW, -1), self.image_shape, ax, limits)
             ax.set_yticks([])
         return ax
 
@@ -172,7 +174,11 @@ class SampleDisplay(Display):
         elif n_columns == 1:
             both = [self.X[:, 0], self.samples[:, 0]]
             ax.hist(
-                [rows[~np.isnan(rows)] for rows in both], bins="auto", density=True, label=_BOTH
+                [rows[~np.isnan(rows)] for rows in both],
+                bins="auto",
+                density=True,
+                color=_COLOURS,
+                label=_BOTH,
             )
             (name,) = column_names(self.feature_names, 1)
             ax.set(xlabel=name, ylabel="density")
@@ -188,8 +194,9 @@ class SampleDisplay(Display):
         most = np.sort(np.argsort(-shares[0], kind="stable")[:_MOST_CATEGORIES])
         n_columns = self.X.shape[1]
         names = category_names(self.categories, self.feature_names, n_columns, self.labels)
-        for shift, share, label in zip((-0.2, 0.2), shares[:, most], _BOTH, strict=True):
-            ax.bar(np.arange(len(most)) + shift, share, 0.4, label=label)
+        both = zip((-0.2, 0.2), shares[:, most], _COLOURS, _BOTH, strict=True)
+        for shift, share, colour, label in both:
+            ax.bar(np.arange(len(most)) + shift, share, 0.4, color=colour, label=label)
         ax.set_xticks(range(len(most)), [names[number] for number in most], rotation=90)
         ax.set(ylabel="frequency")
         if len(most) < len(names):
@@ -200,9 +207,9 @@ class SampleDisplay(Display):
 
         coded = [self._coded(rows) for rows in (self.X, self.samples)]
         pca = PCA(2).fit(coded[0])
-        for rows, label in zip(coded, _BOTH, strict=True):
+        for rows, colour, label in zip(coded, _COLOURS, _BOTH, strict=True):
             first, second = pca.transform(rows).T
-            ax.scatter(first, second, s=12, alpha=0.6, label=label)
+            ax.scatter(first, second, s=12, alpha=0.6, color=colour, label=label)
         ax.set(xlabel="first principal component", ylabel="second principal component")
 
     def _coded(self, rows):

@@ -254,6 +254,25 @@ class TestRateMap:
         assert len(totals) >= 3
         assert figure.axes[1].get_ylabel() == "distortion (bits)"
 
+    def test_totals_are_written_beside_targets(self):
+        ax = made_up(2).plot("distortion").ax_
+        targets = ax.transData.transform([(x, y) for x in (1, 2, 4, 8) for y in (1, 2, 4, 8)])
+        assert ax.texts
+        for text in ax.texts:
+            across, up = text.xy
+            assert across + up == pytest.approx(float(text.get_text()))
+            distances = np.linalg.norm(ax.transData.transform(text.xy) - targets, axis=1)
+            assert distances.min() > text.get_fontsize()
+
+    def test_a_legend_tells_what_marks_are(self):
+        surface = made_up(2)
+        display = surface.plot("accuracy")
+        words = [text.get_text() for text in display.ax_.get_legend().texts]
+        assert words == ["measured rates", "best"]
+        display.region = surface.values("accuracy") > np.median(surface.values("accuracy"))
+        words = [text.get_text() for text in display.plot().ax_.get_legend().texts]
+        assert words == ["measured rates", "as good as the best", "recommended"]
+
     def test_points_off_a_grid_are_dots(self):
         surface = made_up(2)
         some = RateMap(

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from scipy.spatial.distance import pdist
 from sklearn.datasets import load_iris
 
 from sk_hvae.plotting import MapDisplay
-from sk_hvae.plotting._colours import scatter_by
+from sk_hvae.plotting._colours import COLOURS, scatter_by
 
 mpl.use("Agg")
 SPECIES = load_iris().target
@@ -175,3 +176,28 @@ class TestColours:
             scatter_by(ax, self.POINTS, np.arange(40) % 2)
         assert [*legend_of(ax)] == ["0", "1"]
         assert len(ax.get_legend().texts) == 2
+
+
+class TestReaders:
+    # What readers without one kind of cones see, on linear red, green and blue: Machado, Oliveira
+    # and Fernandes, IEEE Transactions on Visualization and Computer Graphics 15 (2009).
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+            [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+            [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+        ],
+        ids=["red", "green", "blue"],
+    )
+    def test_all_readers_can_tell_them_apart(self, seen):
+        colours = np.array([to_rgb(colour) for colour in COLOURS])
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        distances = pdist(self.perceived(np.clip(linear @ np.transpose(seen), 0, 1)))
+        assert distances.min() > 0.05  # some 2 just noticeable differences
+
+    def perceived(self, linear):
+        """Return coordinates in Ottosson's OKLab, in which distances are those that are seen."""
+        cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+        lab = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+        return np.cbrt(linear @ np.transpose(cones)) @ np.transpose(lab)

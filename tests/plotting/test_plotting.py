@@ -100,6 +100,13 @@ class TestHistory:
         np.testing.assert_array_equal(betas.lines[1].get_ydata(), fitted.history_["betas"][:, 1])
         assert betas.get_yscale() == "log"
 
+    def test_betas_that_hardly_move_look_as_if_they_hardly_move(self):
+        betas = np.array([[1.0], [1.1], [1.05]])
+        _, below = RateHistoryDisplay(rates=betas, betas=betas).plot().ax_
+        low, high = below.get_ylim()
+        assert high / low == pytest.approx(10)
+        assert low * high == pytest.approx(1.1, rel=0.01)
+
     def test_no_targets(self, multi, iris, small):
         fixed = small(layer_rates=None, betas=(1, 1)).fit(iris)
         for estimator in (multi, multi.at((1, 1)), fixed):
@@ -145,6 +152,14 @@ class TestReconstructions:
         np.testing.assert_allclose(heights[:4], 1 - errors / iris.var(axis=0))
         of_top = np.square(iris - fitted.reconstruct(iris, layer=2)).mean(axis=0)
         np.testing.assert_allclose(heights[4:], 1 - of_top / iris.var(axis=0))
+
+    def test_images_are_as_bright_as_the_data(self):
+        X = np.array([[0.0, 1.0, 0.5, 0.0]])
+        decoded = {"decoded": np.array([[-3.0, 1.0, 0.5, 4.0]])}
+        display = ReconstructionDisplay(X=X, reconstructions=decoded, image_shape=(2, 2)).plot()
+        (picture,) = display.ax_.images
+        drawn = picture.get_array()[-2:].ravel()
+        assert drawn.tolist() == [0, 1, 0.5, 1]
 
     def test_rows_of_images(self, of_images, binary_digits):
         display = ReconstructionDisplay.from_estimator(of_images, binary_digits, n_images=4)
