@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from numpydoc.docscrape_sphinx import SphinxDocString
 from sphinx_gallery.sorting import FunctionSortKey
 
@@ -129,8 +130,20 @@ html_theme_options = {
 }
 _LEAVES = ("index", "install", "quickstart", "versioning", "contributing", "search", "genindex")
 html_sidebars = {page: [] for page in _LEAVES}
+html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+# --- formulas ------------------------------------------------------------------------------------
+
+
+def write_formula(translator, node):
+    """Write a formula as MathML, which browsers draw by themselves: no script and no network."""
+    is_block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=is_block)
+    translator.body.append(f'<div class="math">{formula}</div>' if is_block else formula)
+    raise nodes.SkipNode
+
 
 # --- references ----------------------------------------------------------------------------------
 
@@ -230,6 +243,7 @@ autosummary_context = {"methods_of": {name: methods(name) for name in public_cla
 
 def setup(app):
     """Connect the functions above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("missing-reference", resolve)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape_attributes, priority=100)
