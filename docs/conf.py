@@ -141,7 +141,7 @@ def write_formula(translator, node):
     """Write a formula as MathML, which browsers draw by themselves: no script and no network."""
     is_block = isinstance(node, nodes.math_block)
     formula = tex2mathml(node.astext(), as_block=is_block)
-    translator.body.append(f'<div class="math">{formula}</div>' if is_block else formula)
+    translator.body.append(f'<div class="formula">{formula}</div>' if is_block else formula)
     raise nodes.SkipNode
 
 
