@@ -53,7 +53,8 @@ def _leads_somewhere(path, link, pages):
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
         return True  # elsewhere
+    place = unquote(parts.fragment).partition(":~:")[0]  # what follows marks words on the page
     target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if target in pages:
-        return not parts.fragment or unquote(parts.fragment) in pages[target].places
+        return not place or place in pages[target].places
     return target.is_file() and target.suffix != ".html"

@@ -38,6 +38,8 @@ def test_links_that_lead_somewhere(broken_links, site):
         "guide/page.html",
         "guide/page.html#z_1",
         "guide/../guide/page.html#caf%C3%A9",
+        "guide/page.html#:~:text=caf",
+        "guide/page.html#z_1:~:text=caf",
         "table.csv",
         "https://example.org/page.html#z_1",
         "mailto:somebody@example.org",
