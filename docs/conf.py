@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from numpydoc.docscrape_sphinx import SphinxDocString
+from sphinx.util import logging
 from sphinx_gallery.sorting import FunctionSortKey
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import matplotlib as mpl
+from links import broken_links
 
 # Examples use what is experimental; their links are looked up even where they are not run.
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -133,8 +137,20 @@ html_theme_options = {
 }
 _LEAVES = ("index", "install", "quickstart", "versioning", "contributing", "search", "genindex")
 html_sidebars = {page: [] for page in _LEAVES}
+html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+# --- formulas ------------------------------------------------------------------------------------
+
+
+def write_formula(translator, node):
+    """Write a formula as MathML, which browsers draw by themselves: no script and no network."""
+    is_block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=is_block)
+    translator.body.append(f'<div class="formula">{formula}</div>' if is_block else formula)
+    raise nodes.SkipNode
+
 
 # --- references ----------------------------------------------------------------------------------
 
@@ -144,6 +160,8 @@ _ELSEWHERE = {
     "sklearn": "https://scikit-learn.org/stable/modules/generated/{}.html",
     "scipy": "https://docs.scipy.org/doc/scipy/reference/generated/{}.html",
 }
+# Pages that Sphinx makes of no file of ours.
+_INDICES = ("genindex.html", "py-modindex.html", "search.html")
 
 
 def resolve(app, env, node, content):
@@ -169,6 +187,18 @@ def _link(uri, content, internal=False):
     link = nodes.reference("", "", internal=internal, refuri=uri)
     link += content
     return link
+
+
+def check_links(app, error):
+    """Warn of links within the site that lead nowhere."""
+    if error is not None or app.builder.format != "html":
+        return
+    names = [app.builder.get_outfilename(page) for page in app.env.found_docs]
+    indices = [path for path in map(Path(app.outdir).joinpath, _INDICES) if path.is_file()]
+    for page, link in broken_links(app.outdir, [*names, *indices]):
+        logging.getLogger(__name__).warning(
+            "the link %s leads nowhere", link, location=page.removesuffix(".html")
+        )
 
 
 # --- members of classes --------------------------------------------------------------------------
@@ -234,6 +264,8 @@ autosummary_context = {"methods_of": {name: methods(name) for name in public_cla
 
 def setup(app):
     """Connect the functions above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("missing-reference", resolve)
+    app.connect("build-finished", check_links)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape_attributes, priority=100)
