@@ -91,7 +91,7 @@ class InferredLayers(NamedTuple):
         return x if self.weights is None else x.repeat_interleave(self.weights.shape[1], 0)
 
     def align_cells(self, cells):
-        """Do the same for `Cells`."""
+        """Do the same for ``Cells``."""
         return cells if self.weights is None else cells.map(self.align)
 
 
@@ -353,7 +353,7 @@ class HierarchicalVAE(nn.Module):
         return self._log_probs(self.cells(x), parameters)
 
     def cells(self, x):
-        """Prepare raw data (b, n_features) for their log-probabilities; returns `Cells`."""
+        """Prepare raw data (b, n_features) for their log-probabilities; returns ``Cells``."""
         x = self._with_training_constants(x)
         complete, ignored = x, None
         if self.missing is not None:
