@@ -89,9 +89,9 @@ class RateHistoryDisplay(Display):
         )
 
     def _draw(self, ax):
-        from matplotlib.ticker import LogLocator
-
         panels = split(axes(ax), 2, 1)[:, 0]
+        from matplotlib.ticker import LogLocator  # `axes` says what to install if it is missing
+
         above, below = panels
         epochs = range(1, len(self.rates) + 1)
         for index in range(self.rates.shape[1]):
