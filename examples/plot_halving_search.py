@@ -129,11 +129,11 @@ for params, score in zip(full["params"], full["mean_test_score"], strict=True):
     left.plot(80, score, "o", color=colour, markerfacecolor="none", markersize=8)
 for top, colour in colours.items():
     left.plot([], [], color=colour, label=f"{top:g}")
-left.legend(title="bits of z_2", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.27))
+figure.legend(title="bits of z_2", ncols=5, loc="outside lower left")
 left.set_xscale("log")
 left.set_xticks([4, 12, 36, 80], ["4", "12", "36", "36,\nfull grid"])
 left.minorticks_off()
-left.set(xlabel="epochs of a fit", ylabel="accuracy in cross-validation")
+left.set(xlabel="epochs of a fit", ylabel="cross-validated accuracy")
 left.set_title("Halving keeps the better third")
 for measure, values, title in [
     ("passes", passes, "Passes over the training rows"),
