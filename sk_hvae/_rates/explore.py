@@ -99,10 +99,9 @@ def _are_classes(y):
     """Tell whether labels are classes, each of enough rows for cross-validation."""
     if any(map(is_missing, y.tolist())):
         return False
-    if type_of_target(y) not in ("binary", "multiclass"):
-        return False
     _, counts = np.unique(y, return_counts=True)
-    return len(counts) > 1 and counts.min() >= _CV
+    has_enough = len(counts) > 1 and counts.min() >= _CV
+    return has_enough and type_of_target(y) in ("binary", "multiclass")
 
 
 def _evenly(n, n_taken):
