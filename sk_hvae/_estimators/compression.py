@@ -117,8 +117,9 @@ class CompressionMixin:
 
         With loss, the bins of a latent are as wide as ``step`` times the noise that the posterior
         leaves in it, in units relative to the prior; the header has their widths, and how many bits
-        a bin takes follows from them. The numbers of the bins are the same on every machine, and
-        what is decoded from them is the same but for the last digits.
+        a bin takes follows from them. A file gives the same bins on every machine, and what is
+        decoded from them is the same but for the last digits. To which of two bins a latent between
+        them is rounded may differ from machine to machine, and with it the file.
 
         Segments of up to 1,024 rows are compressed one by one. The labels of the rows of a frame,
         its index, are not kept.
