@@ -13,13 +13,16 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils.metadata_routing import process_routing
 
+from sk_hvae._estimators.layer_table import layers_html
 from sk_hvae._estimators.typing import Labels, MatrixLike
+from sk_hvae._rates.candidate_table import candidates_html
 from sk_hvae._rates.shared_fits import Stage, as_given, find_step, fit_planes, reading
 from sk_hvae._sklearn.documentation import DocumentationLinkMixin
+from sk_hvae._sklearn.notebooks import NotebookMixin
 from sk_hvae._sklearn.privates import fit_context
 
 
-class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
+class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
     """Grid search over the rates of a hierarchical VAE, at one fit per split.
 
     It works like `sklearn.model_selection.GridSearchCV`, with one difference. Candidates that
@@ -221,6 +224,15 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
             # The scorer holds the estimator, which must be the user's.
             self.scorer_ = check_scoring(given)
         return self
+
+    def _html_below_diagram(self):
+        """Show the best candidates, and rates beside targets of the best one."""
+        if not hasattr(self, "cv_results_"):
+            return ""
+        step = find_step(self.estimator, self.param_grid)
+        if step is None or not hasattr(self, "best_estimator_"):
+            return candidates_html(self)
+        return candidates_html(self) + layers_html(step.get(self.best_estimator_))
 
     def _init_callback_context(self, *, max_subtasks, **kwargs):
         """Announce the shared fits as a task beside the search and the fit to all rows."""
