@@ -56,7 +56,8 @@ class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
     cv : int, cross-validation generator or iterable, default=None
         How to split the rows. None is 5-fold, stratified for classifiers.
     verbose : int, default=0
-        How much is printed; a higher number prints more.
+        How much is printed, as by GridSearchCV. From 1 on there is also a bar with the multi-rate
+        fits that are done and the time left.
     pre_dispatch : int or str, default="2*n_jobs"
         Number of fits that are handed out ahead, which limits the copies of the data in memory.
     error_score : "raise" or float, default=nan
