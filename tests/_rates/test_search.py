@@ -375,7 +375,9 @@ def test_parameters_of_the_search(pipeline, iris, species, exact, params):
 
 def test_verbose_tells_of_shared_fits(pipeline, iris, species, exact, capsys):
     RateSearchCV(pipeline, {"hvae__layer_rates": RATES}, cv=2, verbose=1).fit(iris, species)
-    first, second = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    first, second = out.splitlines()
+    assert err.rpartition("\r")[2].startswith("shared fits 2/2 models |")
     assert first == "Fitting 2 x 1 multi-rate models"
     assert second == "Fitting 2 folds for each of 3 candidates, totalling 6 fits"
 
