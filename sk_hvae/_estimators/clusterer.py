@@ -193,7 +193,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         Seed of everything random. With an int, fits on the same machine with the same versions
         are identical.
     verbose : int, default=0
-        1 shows lines on stderr, or bars in notebooks, with the progress of both trainings.
+        1 shows lines on stderr, or bars in notebooks, with the progress of both trainings, and
+        of the search for clusters between them: graph, spectrum and starts. Methods that take
+        longer than a second show how many rows are done, and the time left.
 
     Attributes
     ----------
