@@ -230,10 +230,10 @@ class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
         """Show the best candidates, and rates beside targets of the best one."""
         if not hasattr(self, "cv_results_"):
             return ""
-        step = find_step(self.estimator, self.param_grid)
-        if step is None or not hasattr(self, "best_estimator_"):
-            return candidates_html(self)
-        return candidates_html(self) + layers_html(step.get(self.best_estimator_))
+        best = getattr(self, "best_estimator_", None)
+        step = find_step(best, self.param_grid)
+        layers = "" if step is None else layers_html(step.get(best))
+        return candidates_html(self) + layers
 
     def _init_callback_context(self, *, max_subtasks, **kwargs):
         """Announce the shared fits as a task beside the search and the fit to all rows."""

@@ -882,3 +882,12 @@ def test_notebooks_show_a_search_without_a_best_estimator(small, iris, exact):
     head, first, *_ = Tables(search.fit(iris)._repr_html_()).after("3 candidates")
     assert head == ["layer_rates", "mean low", "mean high"]
     assert first == [repr(RATES[0]), "-1 ± 0", "1 ± 0"]
+
+
+def test_notebooks_show_no_layers_of_other_transformers(pipeline, iris, species, exact):
+    grid = [{"hvae__layer_rates": RATES[:1]}, {"hvae": [StandardScaler(), "passthrough"]}]
+    search = RateSearchCV(pipeline, grid, cv=2).fit(iris, species)
+    assert not isinstance(search.best_estimator_["hvae"], HierarchicalVAETransformer)
+    shown = Tables(search._repr_html_())
+    assert shown.after("3 candidates")[0] == ["hvae__layer_rates", "hvae", "mean score"]
+    assert not any("layers" in summary for summary in shown.summaries)
