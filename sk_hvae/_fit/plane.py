@@ -16,7 +16,7 @@ from sk_hvae._fit.fitted import Fitted, Trained
 from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plane_control import PlaneController, TargetGrid
 from sk_hvae._fit.plane_survey import PlaneSurvey
-from sk_hvae._fit.progress import PATIENCE, counting_bar
+from sk_hvae._fit.progress import counting_bar
 from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.single_rate import provenance, target_ramp
@@ -184,8 +184,8 @@ class RatePlane(Recipe):
         survey = PlaneSurvey(module, some, n_draws, net.autocast)
         points = []
         nodes = zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True)
-        shown = plan.shows_progress
-        with counting_bar("survey", len(grid.rates), "nodes", shown, PATIENCE) as on_node:
+        how = {"is_shown": plan.shows_progress, "only_if_long": True}
+        with counting_bar("survey", len(grid.rates), "nodes", **how) as on_node:
             for rates, betas in nodes:
                 module.load_state_dict(conditioned.state_at(rates))
                 module.set_scales(some[:: math.ceil(len(some) / _SCALE_ROWS)])

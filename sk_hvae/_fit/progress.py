@@ -7,7 +7,7 @@ from tqdm import TqdmWarning
 from sk_hvae._data.reported import ReportedRows
 from sk_hvae.exceptions import muted
 
-# Seconds before a call on rows shows a bar: after each of many short calls, a line would remain.
+# Seconds before such a call shows a bar: after each of many short ones, a line would remain.
 PATIENCE = 1.0
 
 
@@ -42,7 +42,7 @@ class Progress:
 
 
 def open_bar(n_done, total, bar_format, delay=0.0):
-    """Return a bar of tqdm; ``total`` is None if it is not known."""
+    """Return a bar of tqdm, which appears after some seconds; ``total`` is None if not known."""
     with muted(TqdmWarning):  # in notebooks without ipywidgets, where a line does as well
         from tqdm.auto import tqdm
 
@@ -53,7 +53,7 @@ def open_bar(n_done, total, bar_format, delay=0.0):
 
 
 @contextmanager
-def counting_bar(name, total=None, unit="", is_shown=True, delay=0.0):
+def counting_bar(name, total=None, unit="", is_shown=True, only_if_long=False):
     """Show how much a call has done; gives a `Progress`.
 
     Parameters
@@ -66,14 +66,15 @@ def counting_bar(name, total=None, unit="", is_shown=True, delay=0.0):
         What is counted.
     is_shown : bool, default=True
         Whether to show a bar at all.
-    delay : float, default=0.0
-        Seconds before the bar appears.
+    only_if_long : bool, default=False
+        Whether the bar appears only after a second.
     """
     if not is_shown:
         yield Progress()
         return
     counted = f" {{n_fmt}}/{{total_fmt}} {unit} |{{bar}}| [{{elapsed}}<{{remaining}}]"
-    bar = open_bar(0, total, name + (" [{elapsed}]" if total is None else counted), delay)
+    told, delay = " [{elapsed}]" if total is None else counted, PATIENCE if only_if_long else 0.0
+    bar = open_bar(0, total, name + told, delay)
     try:
         yield Progress(bar)
     finally:
@@ -82,7 +83,7 @@ def counting_bar(name, total=None, unit="", is_shown=True, delay=0.0):
 
 def rows_bar(name, n_rows, is_shown):
     """Show how many rows a call has done, if it takes long; gives a `Progress`."""
-    return counting_bar(name, n_rows, "rows", is_shown, PATIENCE)
+    return counting_bar(name, n_rows, "rows", is_shown, only_if_long=True)
 
 
 @contextmanager

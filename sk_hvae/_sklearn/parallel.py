@@ -3,14 +3,14 @@
 from sklearn.utils.parallel import Parallel
 
 
-def run_parallel(tasks, on_result=None, **options):
+def run_parallel(tasks, on_result, **options):
     """Run delayed functions as `sklearn.utils.parallel.Parallel` does.
 
     Parameters
     ----------
     tasks : iterable
         What `sklearn.utils.parallel.delayed` makes.
-    on_result : callable, default=None
+    on_result : callable
         Called with each result, in the order of the tasks, as soon as it is there.
     **options : dict of str to object
         Of `joblib.Parallel`.
@@ -20,8 +20,6 @@ def run_parallel(tasks, on_result=None, **options):
     list
         Results in the order of the tasks.
     """
-    if on_result is None:
-        return Parallel(**options)(tasks)
     try:
         parallel = Parallel(return_as="generator", **options)
     except ValueError:  # joblib's backend "multiprocessing" hands over all results at once.

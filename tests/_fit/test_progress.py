@@ -11,7 +11,7 @@ import tqdm
 from sklearn.utils.parallel import delayed
 from skorch.callbacks import Callback
 
-from sk_hvae import HVAEClusterer, rate_grid, rate_map
+from sk_hvae import HVAEClusterer, MultiRateHVAETransformer, rate_grid, rate_map
 from sk_hvae._fit.progress import counting_bar, rows_bar
 from sk_hvae._sklearn.parallel import run_parallel
 from sk_hvae.exceptions import TrainingInterruptedWarning
@@ -198,6 +198,20 @@ def test_the_steps_of_a_clusterer_are_shown(iris, capsys):
     ]
     assert names[-1] == "epoch 2"
     assert (model.labels_ == quiet.labels_).all()
+
+
+@pytest.mark.usefixtures("coarse_plane", "at_once")
+def test_all_parts_of_a_multi_rate_fit_are_shown(iris, capsys):
+    params = {"n_components": 2, "hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 0}
+    quiet = MultiRateHVAETransformer((0.5, 2), layer_rates=1, **params).fit(iris)
+    assert names_shown(capsys) == []
+    model = MultiRateHVAETransformer((0.5, 2), layer_rates=1, verbose=1, **params).fit(iris)
+    n_nodes = len(model.calibration_.arrays["table"])
+    ends = ["read 150/150 rows", "epoch 2/2", f"survey {n_nodes}/{n_nodes} nodes"]
+    shown = names_shown(capsys)
+    assert [line for line in shown if line in ends] == ends
+    assert {line.split()[0] for line in shown} == {"read", "epoch", "survey"}
+    assert np.array_equal(model.rates_, quiet.rates_)
 
 
 @pytest.mark.parametrize("metrics", ["psnr", "accuracy:knn"])
