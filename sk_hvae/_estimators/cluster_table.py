@@ -1,7 +1,7 @@
 """Number and sizes of clusters, as a table that people read."""
 
 from sk_hvae._fit.clusters import Clusters
-from sk_hvae._sklearn.notebooks import Figure, as_html
+from sk_hvae._sklearn.notebooks import NumberText, as_html
 
 # As many as a clusterer that chooses their number looks for; the others are counted.
 _MOST_CLUSTERS = 20
@@ -13,9 +13,9 @@ def clusters_html(fitted):
         return ""
     sizes, n_rows = fitted.sizes, fitted.sizes.sum()
     table = {
-        "cluster": [Figure(number) for number in range(len(sizes))],
-        "rows": [Figure(size) for size in sizes],
-        "share": [Figure(f"{size / n_rows:.1%}") for size in sizes],
+        "cluster": [NumberText(number) for number in range(len(sizes))],
+        "rows": [NumberText(size) for size in sizes],
+        "share": [NumberText(f"{size / n_rows:.1%}") for size in sizes],
     }
     return as_html(
         f"{len(sizes)} clusters of {n_rows} rows",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sk_hvae._input.dtypes import restore_dtype
-from sk_hvae._sklearn.notebooks import Figure, as_html
+from sk_hvae._sklearn.notebooks import NumberText, as_html
 from sk_hvae.nn.likelihoods import PerColumn
 
 # Categories that a line of the table lists.
@@ -44,7 +44,7 @@ def column_table(schema, likelihood):
 
 def columns_html(table):
     """Write a table of `column_table` as HTML, to be opened by a click."""
-    shares = [Figure(f"{share:.1%}") for share in table["missing"]]
+    shares = [NumberText(f"{share:.1%}") for share in table["missing"]]
     return as_html(
         f"{len(shares)} columns, as they were taken in fit",
         {**table, "missing": shares},

@@ -5,7 +5,7 @@ import numpy as np
 from sk_hvae._estimators.parameters import check_layer_values
 from sk_hvae._fit.plane import Plane
 from sk_hvae._sklearn.fitted_state import fitted_of
-from sk_hvae._sklearn.notebooks import Figure, as_html
+from sk_hvae._sklearn.notebooks import NumberText, as_html
 
 # Layers that a notebook shows: no model needs more, but networks of one's own may have them.
 _MOST_LAYERS = 20
@@ -32,14 +32,14 @@ def layers_html(estimator):
     n_units, are_known = fitted.n_components, targets is not None
     table = {
         "layer": [f"z_{number}" for number in range(1, fitted.n_layers + 1)],
-        "units": [Figure(n) for n in n_units],
+        "units": [NumberText(n) for n in n_units],
         "names in transform": _names(n_units),
         "target": [*map(_bits, targets)] if are_known else ["none"] * fitted.n_layers,
         "rate": [*map(_bits, rates)],
     }
-    total_units = Figure(sum(n_units))
+    total_units = NumberText(sum(n_units))
     if fitted.architecture.has_categorical_top:
-        table["units"][-1], total_units = Figure(f"{n_units[-1]} states"), Figure()
+        table["units"][-1], total_units = NumberText(f"{n_units[-1]} states"), NumberText()
     total = _bits(sum(targets)) if are_known else "none"
     return as_html(
         f"{fitted.n_layers} layers, rates and targets in bits per sample",
@@ -80,4 +80,4 @@ def _names(n_units):
 
 def _bits(rate):
     """Write bits with two digits behind the point, or three in all where they are few."""
-    return Figure(f"{rate:.2f}" if rate >= 1 else f"{rate:.3g}")
+    return NumberText(f"{rate:.2f}" if rate >= 1 else f"{rate:.3g}")

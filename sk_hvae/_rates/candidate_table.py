@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_hvae._sklearn.notebooks import Figure, as_html
+from sk_hvae._sklearn.notebooks import NumberText, as_html
 
 # What a reader compares. The others are counted, and in ``cv_results_``.
 _MOST_CANDIDATES = 5
@@ -38,4 +38,4 @@ def _means(results, score, order):
     pairs = zip(
         results[f"mean_test_{score}"][order], results[f"std_test_{score}"][order], strict=True
     )
-    return [Figure(f"{mean:.4g} ± {std:.2g}") for mean, std in pairs]
+    return [NumberText(f"{mean:.4g} ± {std:.2g}") for mean, std in pairs]

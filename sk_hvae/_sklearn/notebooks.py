@@ -11,7 +11,7 @@ from sklearn.utils import estimator_html_repr
 _LONGEST_TEXT = 60
 
 
-class Figure(str):
+class NumberText(str):
     """A number as text, which stands to the right in a table."""
 
     __slots__ = ()
@@ -42,12 +42,12 @@ def as_html(summary, table, *, most_lines, more, foot=(), is_open=True):
     summary : str
         What the table is about.
     table : dict of str to list
-        Columns by name, of text or of `Figure`.
+        Columns by name, of text or of `NumberText`.
     most_lines : int
         Lines that are shown.
     more : str
         Where to find the others, as code.
-    foot : sequence of str or Figure, default=()
+    foot : sequence of str or NumberText, default=()
         Cells of the last line, which is always shown.
     is_open : bool, default=True
         Whether it is open at first.
@@ -78,5 +78,5 @@ def _line(cells, tag="td"):
 def _cell(value, tag):
     text = str(value)
     short = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
-    side = "right" if isinstance(value, Figure) else "left"
+    side = "right" if isinstance(value, NumberText) else "left"
     return f'<{tag} style="text-align: {side}">{html.escape(short)}</{tag}>'
