@@ -55,7 +55,7 @@ from_z2 = hvae.inverse_transform(hvae.transform(images))
 # %%
 # What bits buy
 # -------------
-# The 2 bits that z_1 adds to the 8 of z_2 change little. To ask for fewer bits, or for more, changes
+# The 2 bits that z_1 adds to the 8 of z_2 change little. To ask for fewer bits or for more changes
 # a lot: two are not enough to tell ten digits apart, and 40 show how a digit was written.
 few = HierarchicalVAETransformer(layer_rates=(1, 1), random_state=0).fit(X_train)
 many = HierarchicalVAETransformer(layer_rates=(32, 8), random_state=0).fit(X_train)
