@@ -22,6 +22,9 @@ from sk_hvae.plotting import ReconstructionDisplay, SampleDisplay, TraversalDisp
 # X has a row for each image, with all of its pixels: (channels, height, width), flattened. Grey
 # images have one channel. Do not scale the pixels, because the model divides all of them by one
 # number itself. We keep a quarter of the images, which the model does not see in training.
+#
+# These images come as an array. Files of one size become one by
+# ``np.stack([plt.imread(path) for path in paths])``.
 digits = load_digits()
 print(digits.images.shape, digits.images.min(), "to", digits.images.max())
 X = digits.images.reshape(len(digits.images), -1)
@@ -35,7 +38,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # ``image_shape`` chooses ``network="conv"``: each step of it halves height and width, down to maps
 # of about 4 by 4, and perceptrons of ``hidden_layer_sizes`` go from there to the latents. We ask
 # for 12 bits in z_2 and for 8 more in z_1. How many are good depends on what the latents are for:
-# :doc:`/user_guide/choosing_rates`.
+# :doc:`/user_guide/choosing_rates`. Pixels are ``"gaussian"``, the default of arrays. If every one of
+# 256 values is to have its probability, take ``likelihood="discretized_logistic"``.
 hvae = HierarchicalVAETransformer((8, 12), image_shape=(1, 8, 8), random_state=0).fit(X_train)
 print(f"bits: {hvae.rates_.round(1)}, converged: {hvae.converged_}")
 
@@ -95,7 +99,9 @@ for model in (hvae, coarse):
 # A photo in colour
 # -----------------
 # Files and most libraries have the channels last: (height, width, channels). Rows of X have them
-# first. We cut a photo into tiles of 8 by 8 pixels, each of which is a row of 3 x 8 x 8 numbers.
+# first: ``np.moveaxis(images, -1, 1).reshape(len(images), -1)``. An `ImageShapeWarning` tells if an
+# ``image_shape`` looks like the wrong order. We cut a photo into tiles of 8 by 8 pixels, so that
+# each tile is a row of 3 x 8 x 8 numbers.
 photo = load_sample_image("china.jpg")[:424]  # 53 x 80 tiles
 print(photo.shape, photo.dtype)
 
