@@ -38,8 +38,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # ``image_shape`` chooses ``network="conv"``: each step of it halves height and width, down to maps
 # of about 4 by 4, and perceptrons of ``hidden_layer_sizes`` go from there to the latents. We ask
 # for 12 bits in z_2 and for 8 more in z_1. How many are good depends on what the latents are for:
-# :doc:`/user_guide/choosing_rates`. Pixels are ``"gaussian"``, the default of arrays. If each of 256
-# values is to have a probability, take ``likelihood="discretized_logistic"``.
+# :doc:`/user_guide/choosing_rates`. The likelihood of arrays is ``"gaussian"``. If each of the 256
+# values of a pixel is to have a probability, take ``"discretized_logistic"``.
 hvae = HierarchicalVAETransformer((8, 12), image_shape=(1, 8, 8), random_state=0).fit(X_train)
 print(f"bits: {hvae.rates_.round(1)}, converged: {hvae.converged_}")
 
