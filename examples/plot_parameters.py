@@ -77,12 +77,12 @@ def compare(parameter, settings, strips=("from all latents", "from z_2 alone", "
     axes[0].set_yticks(np.arange(-0.5, n), ["digits", *rates])
     figures = np.array([figures for _, figures, _ in found.values()])
     marks = {
-        "variance explained": "oC0",
-        "by z_2 alone": "sC1",
-        "5 neighbours know the digit": "dk",
+        "variance explained": ("o", "C0", 9),
+        "by z_2 alone": ("s", "C1", 5),
+        "5 neighbours know the digit": ("d", "black", 7),
     }
-    for (label, mark), values in zip(marks.items(), figures.T, strict=True):
-        axes[-1].plot(values, np.arange(n) + 0.5, mark[0], color=mark[1:], label=label)
+    for (label, (shape, colour, size)), values in zip(marks.items(), figures.T, strict=True):
+        axes[-1].plot(values, np.arange(n) + 0.5, shape, color=colour, ms=size, label=label)
     axes[-1].set(xlim=(0, 1.04), xticks=np.linspace(0, 1, 6), title="of new rows")
     axes[-1].grid(alpha=0.4)
     for ax in axes:
