@@ -66,7 +66,7 @@ lines = {
     "10 bits": from_z1,
     "40 bits": many.reconstruct(images),
 }
-figure, axes = plt.subplots(5, 10, figsize=(8, 4.2), layout="constrained")
+figure, axes = plt.subplots(5, 10, figsize=(6.4, 3.4), layout="constrained")
 for line, (label, pictures) in zip(axes, lines.items(), strict=True):
     for ax, picture in zip(line, pictures, strict=True):
         ax.imshow(picture.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
