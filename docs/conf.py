@@ -79,8 +79,10 @@ _STORY = [
     "plot_missing_values.py",
     "plot_anomaly_scores.py",
     "plot_latents.py",
+    "plot_images.py",
     "plot_counts.py",
     "plot_pipeline.py",
+    "plot_parameters.py",
     "plot_rate_search.py",
     "plot_rate_explorer.py",
     "plot_optuna.py",
@@ -240,6 +242,15 @@ def escape_attributes(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(?<=\()(n_\w*[a-z])_(?=,)", r"\1\_", line) for line in lines]
 
 
+def fold_examples(app, what, name, obj, options, lines):
+    """Fold the examples of methods, which make a page several times as tall on a phone."""
+    title = ".. rubric:: Examples"
+    if what == "method" and title in lines:
+        start = lines.index(title)
+        body = [f"   {line}".rstrip() for line in lines[start + 1 :]]
+        lines[start:] = [".. admonition:: Examples", "   :collapsible: closed", *body]
+
+
 def describe_attributes():
     """Have numpydoc keep our words for attributes that are properties, with shape and unit."""
     process = SphinxDocString._process_param
@@ -269,3 +280,4 @@ def setup(app):
     app.connect("build-finished", check_links)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape_attributes, priority=100)
+    app.connect("autodoc-process-docstring", fold_examples, priority=900)  # after numpydoc

@@ -52,12 +52,26 @@ from_z1 = hvae.reconstruct(images)
 hvae.set_params(output_layers="top")
 from_z2 = hvae.inverse_transform(hvae.transform(images))
 
-figure, axes = plt.subplots(3, 10, figsize=(8, 2.7), layout="constrained")
-lines = {"digit": images, "from z_2": from_z2, "from z_1": from_z1}
+# %%
+# What bits buy
+# -------------
+# The 2 bits that z_1 adds to the 8 of z_2 change little. To ask for fewer bits or for more changes
+# a lot: two are not enough to tell ten digits apart, and 40 show how a digit was written.
+few = HierarchicalVAETransformer(layer_rates=(1, 1), random_state=0).fit(X_train)
+many = HierarchicalVAETransformer(layer_rates=(32, 8), random_state=0).fit(X_train)
+lines = {
+    "digit": images,
+    "2 bits": few.reconstruct(images),
+    "8 bits (z_2)": from_z2,
+    "10 bits": from_z1,
+    "40 bits": many.reconstruct(images),
+}
+figure, axes = plt.subplots(5, 10, figsize=(6.4, 3.4), layout="constrained")
 for line, (label, pictures) in zip(axes, lines.items(), strict=True):
     for ax, picture in zip(line, pictures, strict=True):
         ax.imshow(picture.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
-    line[0].set_ylabel(label)
-figure.suptitle("What z_2 says about a digit, and what z_1 adds")
+        ax.spines[:].set_visible(False)
+    line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+figure.suptitle("New digits, by the bits that are kept of them")
 plt.show()

@@ -20,21 +20,30 @@ from sk_hvae.plotting._colours import COLOURS
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
-# Picture: example, number of its figure from 1, dots per inch. All are about as wide as a page.
+# Pictures by example: number of the figure from 1, dots per inch. All are about as wide as a page.
 PICTURES = {
-    "quickstart": ("plot_quickstart", 1, 110),
-    "table": ("plot_table", 1, 90),
-    "rate_plane": ("plot_rate_search", 1, 90),
-    "accuracy_bound": ("plot_accuracy_bound", 1, 90),
-    "clusters": ("plot_clustering", 1, 80),
+    "plot_quickstart": {"quickstart": (1, 110)},
+    "plot_table": {"table": (1, 90)},
+    "plot_rate_search": {"rate_plane": (1, 90)},
+    "plot_accuracy_bound": {"accuracy_bound": (1, 90)},
+    "plot_clustering": {"clusters": (1, 80)},
+    "plot_parameters": {
+        "parameters_total": (1, 90),
+        "parameters_split": (2, 90),
+        "parameters_units": (3, 90),
+        "parameters_likelihood": (4, 90),
+        "parameters_passes": (5, 90),
+        "parameters_batches": (6, 90),
+        "parameters_widths": (7, 90),
+    },
 }
 
 
-def draw_example(name):
-    """Save a figure of an example."""
-    example, number, dpi = PICTURES[name]
+def draw_example(example, figures):
+    """Run an example, and save some of its figures."""
     runpy.run_path(str(EXAMPLES / f"{example}.py"))
-    plt.figure(number).savefig(HERE / f"{name}.png", dpi=dpi)
+    for name, (number, dpi) in figures.items():
+        plt.figure(number).savefig(HERE / f"{name}.png", dpi=dpi)
 
 
 def draw_map():
@@ -47,9 +56,16 @@ def draw_map():
 def main():
     """Draw those that are named, or all."""
     plt.rcParams["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
-    for name in sys.argv[1:] or [*PICTURES, "map"]:
-        plt.close("all")
-        draw_map() if name == "map" else draw_example(name)
+    every = {name for figures in PICTURES.values() for name in figures} | {"map"}
+    wanted = set(sys.argv[1:]) or every
+    if unknown := wanted - every:
+        sys.exit(f"no such pictures: {sorted(unknown)}; there are {sorted(every)}")
+    for example, figures in PICTURES.items():
+        if chosen := {name: figure for name, figure in figures.items() if name in wanted}:
+            plt.close("all")
+            draw_example(example, chosen)
+    if "map" in wanted:
+        draw_map()
 
 
 if __name__ == "__main__":

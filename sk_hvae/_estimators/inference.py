@@ -490,7 +490,7 @@ class LatentsMixin(TransformerMixin):
         float32, without torch or this library. The file contains the preprocessing and the current
         ``output_layers``, and takes any number of rows. It does not check X, so check it before: an
         unknown category, for example, is an error in ``transform``, but not in the file. Needs
-        ``pip install 'sk-hvae[onnx]'``.
+        ``pip install onnx onnxscript``.
 
         Parameters
         ----------

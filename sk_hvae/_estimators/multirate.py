@@ -126,14 +126,14 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     output_layers : {"all", "top"}, int or list of int, default="all"
         Layers that ``transform`` returns side by side. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes as many passes as are needed for 2,000 optimiser steps,
-        but at most 300. If 300 passes are fewer than 1,000 steps, it makes as many as are needed
-        for 1,000 steps. This is about three times the number of passes of a single-rate fit.
+        Passes over the data. "auto" makes as many passes as are needed for 1,200 optimiser steps,
+        but at most 180. If 180 passes are fewer than 600 steps, it makes as many as are needed
+        for 600 steps. This is about three times the number of passes of a single-rate fit.
     batch_size : int, default=768
         Largest number of rows per optimiser step. It is three times that of a single-rate fit,
         because the rows of a batch are divided among many targets.
-    lr : float, default=2e-3
-        Largest learning rate of AdamW, with the schedule of `HierarchicalVAETransformer`.
+    lr : float, default=4e-3
+        Largest learning rate of NAdam, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training, as in `HierarchicalVAETransformer`.
     device : str or torch.device, default="auto"
@@ -298,7 +298,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 768,
-        lr: float = 2e-3,
+        lr: float = 4e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
         callbacks: list[Any] | None = None,

@@ -130,13 +130,13 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         Layers that ``transform`` returns side by side. A layer is given by its number, which is 1
         for z_1. This can be changed without fitting again.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes as many passes as are needed for 2,000 optimiser steps,
-        but at most 100, because with more passes small data are learnt by heart. If 100 passes are
-        fewer than 200 steps, it makes as many as are needed for 200 steps.
+        Passes over the data. "auto" makes as many passes as are needed for 1,200 optimiser steps,
+        but at most 60, because with more passes small data are learnt by heart. If 60 passes are
+        fewer than 120 steps, it makes as many as are needed for 120 steps.
     batch_size : int, default=256
         Largest number of rows per optimiser step.
-    lr : float, default=2e-3
-        Largest learning rate of AdamW. The learning rate rises during the first 5% of the steps,
+    lr : float, default=4e-3
+        Largest learning rate of NAdam. The learning rate rises during the first 5% of the steps,
         stays constant until half of the steps are made, and then falls to zero along a cosine.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training; everything else is float32. "auto" uses bfloat16
@@ -323,7 +323,7 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 256,
-        lr: float = 2e-3,
+        lr: float = 4e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
         early_stopping: bool = False,

@@ -128,4 +128,4 @@ def _quiet():
 
 def _check_installed():
     for name in ("onnx", "onnxscript"):
-        import_extra(name, "export_onnx", "'sk-hvae[onnx]'")
+        import_extra(name, "export_onnx", "onnx onnxscript")

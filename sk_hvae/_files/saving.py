@@ -54,7 +54,7 @@ class FilesMixin(ABC):
         ``checkpoint`` and the state of a RandomState are not saved. Columns that ``likelihood``
         gives by slices, masks or functions are saved as the numbers that they had in ``fit``. An
         existing file is replaced only when the new one is complete. Needs
-        ``pip install 'sk-hvae[io]'``.
+        ``pip install safetensors``.
 
         Parameters
         ----------
@@ -314,4 +314,4 @@ def _to_json(value):
 
 
 def _safetensors(module):
-    return import_extra(module, "save and load", "'sk-hvae[io]'")
+    return import_extra(module, "save and load", "safetensors")

@@ -6,7 +6,7 @@ from sk_hvae._data.batches import RowBatches, Share
 from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
 from sk_hvae._fit.distributed import SharedNet
 from sk_hvae._fit.loop import LocalNet
-from sk_hvae._fit.weight_decay import adamw_for
+from sk_hvae._fit.weight_decay import optimizer_for
 from sk_hvae.nn.noise import GeneratorNoise
 
 
@@ -70,7 +70,7 @@ def build_net(
         "n_steps": settings.n_steps,
         "checkpoint": checkpoint,
         "criterion": control.loss,
-        "optimizer": adamw_for(module, settings.weight_decay),
+        "optimizer": optimizer_for(module, settings.weight_decay),
         "lr": settings.lr,
         "max_epochs": settings.max_epochs,
         "batch_size": settings.batch_size,

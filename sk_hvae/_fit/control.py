@@ -12,13 +12,13 @@ from sk_hvae.nn.units import LN2
 # A tenth of a bit is added to rates and targets before they are compared. It keeps the error of a
 # layer at 0 bits finite; small targets are held less tightly for it.
 OFFSET = 0.1 * LN2
-# Rates are averaged over some 10 batches. Over fewer, betas follow the noise of batches; over more,
+# Rates are averaged over some 7 batches. Over fewer, betas follow the noise of batches; over more,
 # they lag behind the rates.
-_SMOOTHING = 0.9
+_SMOOTHING = 0.85
 # The push answers at once and holds the split between layers. The sum answers slowly: larger gains
 # of it reach targets sooner, and let layers that compete go round in cycles.
 # examples/benchmarks/rate_control.py checks both on one to three layers.
-_INTEGRAL_GAIN, _PROPORTIONAL_GAIN = 0.1, 4.0
+_INTEGRAL_GAIN, _PROPORTIONAL_GAIN = 0.17, 4.0
 # A ramp begins at twice the targets if there are 2,000 steps to come down from there, and nowhere
 # above 2.5 bits a unit, beyond which codes are hard to train.
 _RAMP_STEPS, _RAMP_BITS_PER_UNIT = 2000, 2.5

@@ -10,8 +10,8 @@ from sk_hvae._fit.checkpoint import Checkpointed
 # Shares of the steps. The linear code that training starts from needs a gentle beginning, and the
 # betas need rates that are nearly still at the end; the peak in between does the work.
 _WARM_UP, _DECAY_FROM = 0.05, 0.5
-# Steps, where the end is not known: 5% of the usual 2,000.
-_OPEN_ENDED_WARM_UP = 100
+# Steps, where the end is not known: 5% of the usual 1,200.
+_OPEN_ENDED_WARM_UP = 60
 # The typical norm is averaged over some 20 steps.
 _SMOOTHING = 0.95
 # Multiples of the typical norm. Up to the first, gradients may differ as those of batches do; from
@@ -128,7 +128,7 @@ def lr_factor(step, n_steps):
 
     Linear warm-up over the first 5% of the steps, constant until half, cosine to zero: the
     rates have to be still when the betas settle. Without an end (``n_steps=None``) only the
-    warm-up, over 100 steps.
+    warm-up, over 60 steps.
     """
     if n_steps is None:
         return min(1.0, (step + 1) / _OPEN_ENDED_WARM_UP)

@@ -139,7 +139,7 @@ class RatePlane(Recipe):
         If a categorical layer has one state, and so nothing to choose from.
     """
 
-    auto_epochs = AutoEpochs(n_steps=2000, most_epochs=300, fewest_steps=1000)
+    auto_epochs = AutoEpochs(n_steps=1200, most_epochs=180, fewest_steps=600)
 
     def __init__(self, low, high, architecture):
         self.low, self.high = np.array(low) / _MARGIN, np.array(high) * _MARGIN

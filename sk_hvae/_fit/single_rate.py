@@ -34,7 +34,7 @@ class SingleRate(Recipe):
         Where to go on; None starts a new model.
     """
 
-    auto_epochs = AutoEpochs(n_steps=2000, most_epochs=100, fewest_steps=200)
+    auto_epochs = AutoEpochs(n_steps=1200, most_epochs=60, fewest_steps=120)
 
     def __init__(self, fitted=None):
         self._fitted = fitted

@@ -1,15 +1,15 @@
-"""AdamW whose weight decay pulls on the weights of networks only."""
+"""An optimiser whose weight decay pulls on the weights of networks only."""
 
 import torch
 
-from sk_hvae._fit.flat_adamw import FlatAdamW
+from sk_hvae._fit.flat_nadam import FlatNAdam
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBasis
 from sk_hvae.nn.latents.categorical import CategoricalLatent
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.networks.skip import FadeIn, LinearPath
 
 
-def adamw_for(module, weight_decay):
+def optimizer_for(module, weight_decay):
     """Return a function that makes the optimiser of a module.
 
     Networks are pulled towards zero, where they add nothing to the linear code that training
@@ -36,7 +36,7 @@ def adamw_for(module, weight_decay):
         pulled = [parameter for parameter in parameters if id(parameter) not in spared]
         others = [parameter for parameter in parameters if id(parameter) in spared]
         groups = [{"params": pulled}, {"params": others, "weight_decay": 0.0}]
-        return FlatAdamW(groups, weight_decay=weight_decay, **options)
+        return FlatNAdam(groups, weight_decay=weight_decay, **options)
 
     return make
 

@@ -21,7 +21,7 @@ _OUTER = 2
 
 def pyplot():
     """Import matplotlib's pyplot."""
-    return import_extra("matplotlib.pyplot", "plots", "'sk-hvae[plot]'")
+    return import_extra("matplotlib.pyplot", "plots", "matplotlib")
 
 
 def axes(ax=None, figsize=None):

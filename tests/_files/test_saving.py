@@ -416,7 +416,7 @@ def test_missing_file(tmp_path):
 def test_without_safetensors(fitted, path, monkeypatch, use):
     for module in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install 'sk-hvae\[io\]'"):
+    with pytest.raises(ImportError, match=r"pip install safetensors$"):
         fitted.save(path) if use == "save" else load(path)
 
 

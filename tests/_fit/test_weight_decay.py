@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sk_hvae._fit.weight_decay import adamw_for
+from sk_hvae._fit.weight_decay import optimizer_for
 from sk_hvae.nn import (
     Architecture,
     ConditionedHierarchy,
@@ -42,13 +42,13 @@ def build(network="mlp", top_layer="gaussian", sigma="per_feature"):
 def pulled(module):
     """Names of the parameters that one step with gradients of zero moves, and which way.
 
-    AdamW then multiplies what is decayed by 1 - lr * weight_decay, and leaves the rest.
+    The optimiser then multiplies what is decayed by 1 - lr * weight_decay, and leaves the rest.
     """
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.rand_like(parameter) + 1)
     before = {name: p.detach().clone() for name, p in module.named_parameters()}
-    optimizer = adamw_for(module, DECAY)([{"params": list(module.parameters())}], lr=LR)
+    optimizer = optimizer_for(module, DECAY)([{"params": list(module.parameters())}], lr=LR)
     optimizer.gather()
     optimizer.step()
     found = set()
@@ -101,7 +101,7 @@ def test_every_parameter_is_trained_once_however_they_are_grouped(n_groups):
     module = build()
     parameters = list(module.parameters())
     groups = [{"params": parameters[i::n_groups]} for i in range(n_groups)]
-    optimizer = adamw_for(module, 0.0)(groups, lr=LR)
+    optimizer = optimizer_for(module, 0.0)(groups, lr=LR)
     before = [p.detach().clone() for p in parameters]
     optimizer.gather()
     for parameter in parameters:

@@ -13,6 +13,7 @@ import sk_hvae
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.rst"), *(ROOT / "docs").glob("*/*.rst")]
 CITATION = dict(re.findall(r"^([\w-]+): *(.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
 
 WITHOUT_EXTRAS = """
@@ -83,14 +84,20 @@ def output_of(code, folder):
     return run.stdout.splitlines()
 
 
+def _packages_of(extra):
+    """Return what an extra installs, as arguments of pip: names that an index has."""
+    requirements = PROJECT["optional-dependencies"][extra]
+    return " ".join(re.match(r"[\w-]+", requirement)[0] for requirement in requirements)
+
+
 @pytest.mark.slow
 def test_optional_dependencies_are_optional(tmp_path):
     errors = output_of(WITHOUT_EXTRAS, tmp_path)
     assert errors == [
-        "safetensors is needed for save and load: pip install 'sk-hvae[io]'",
-        "onnx is needed for export_onnx: pip install 'sk-hvae[onnx]'",
-        "matplotlib is needed for plots: pip install 'sk-hvae[plot]'",
-        "matplotlib is needed for plots: pip install 'sk-hvae[plot]'",
+        f"safetensors is needed for save and load: pip install {_packages_of('io')}",
+        f"onnx is needed for export_onnx: pip install {_packages_of('onnx')}",
+        f"matplotlib is needed for plots: pip install {_packages_of('plot')}",
+        f"matplotlib is needed for plots: pip install {_packages_of('plot')}",
         "pandas is needed for RateMap.to_frame: pip install pandas",
     ]
     assert list(tmp_path.iterdir()) == []
@@ -125,13 +132,21 @@ def test_the_citation_has_what_its_format_asks_for():
 
 
 def test_extras_that_are_named_exist():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.rst"), *(ROOT / "docs").glob("*/*.rst")]
-    sources = Path(sk_hvae.__file__).parent.rglob("*.py")
-    text = "\n".join(file.read_text() for file in [*pages, *sources])
+    text = "\n".join(page.read_text() for page in PAGES)
     named = {
-        extra
-        for extras in re.findall(r"'(?:sk-hvae|\.)\[([\w,]+)\]'", text)
-        for extra in extras.split(",")
+        extra for extras in re.findall(r"'\.\[([\w,]+)\]'", text) for extra in extras.split(",")
     }
-    assert named >= {"docs", "io", "plot", "test"}
+    assert named >= {"docs", "io", "onnx", "plot", "test"}
     assert named <= set(PROJECT["optional-dependencies"])
+
+
+def test_pages_install_from_the_clone():
+    """No index has the library, so that its name is nothing that pip could find."""
+    asked_for = [command for page in PAGES for command in _installed_by(page.read_text())]
+    assert any(command.startswith("-c .ci/constraints.txt -e ") for command in asked_for)
+    assert [command for command in asked_for if re.search(r"sk[-_]hvae", command)] == []
+
+
+def _installed_by(text):
+    """Find what pip is to install by the commands on a page."""
+    return re.findall(r"pip install +([^`\n]+)", text)

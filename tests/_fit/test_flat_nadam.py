@@ -1,12 +1,13 @@
 import copy
 import io
 import pickle
+from collections import defaultdict
 
 import pytest
 import torch
 from torch import nn
 
-from sk_hvae._fit.flat_adamw import FlatAdamW
+from sk_hvae._fit.flat_nadam import FlatNAdam
 
 
 def mixed_net():
@@ -38,22 +39,64 @@ def groups_of(net):
     ]
 
 
+def take_nadam_step(parameter, moments, step, *, lr, weight_decay):
+    """Move a parameter as the papers say, in float64: AdamW, of which a tenth is the gradient."""
+    value, gradient = parameter.detach().double(), parameter.grad.double()
+    moments[0] = 0.9 * moments[0] + 0.1 * gradient
+    moments[1] = 0.999 * moments[1] + 0.001 * gradient.square()
+    first, second = moments[0] / (1 - 0.9**step), moments[1] / (1 - 0.999**step)
+    direction = (0.9 * first + 0.1 * gradient) / (second.sqrt() + 1e-8)
+    parameter.data.copy_(value - lr * weight_decay * value - lr * direction)
+
+
 class TestSteps:
-    def test_are_those_of_torch(self):
+    def test_are_those_of_the_formula(self):
         net, other = mixed_net(), mixed_net()
-        options = {"lr": 0.1, "weight_decay": 0.3}
-        flat = FlatAdamW(groups_of(net), **options)
+        flat = FlatNAdam(groups_of(net), lr=0.1, weight_decay=0.3)
         flat.gather()
         train(net, flat)
         flat.release()
-        train(other, torch.optim.AdamW(groups_of(other), **options))
+
+        class Formula:
+            moments = defaultdict(lambda: [0.0, 0.0])
+            n_steps = 0
+
+            def zero_grad(self):
+                other.zero_grad()
+
+            def step(self):
+                self.n_steps += 1
+                for group in groups_of(other):
+                    decay = group.get("weight_decay", 0.3)
+                    for p in group["params"]:
+                        if p.requires_grad:
+                            kept = self.moments[p]
+                            take_nadam_step(p, kept, self.n_steps, lr=0.1, weight_decay=decay)
+
+        train(other, Formula())
         for (name, ours), theirs in zip(net.named_parameters(), other.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs, msg=name)
+            torch.testing.assert_close(ours, theirs, msg=name, rtol=1e-5, atol=1e-6)
             assert ours.stride() == theirs.stride()
+
+    def test_are_skipped_and_shortened_as_the_guard_says(self):
+        def moved(gradient, grad_scale=None, found_inf=None):
+            weight = nn.Parameter(torch.ones(2))
+            optimizer = FlatNAdam([{"params": [weight]}], lr=0.1, weight_decay=0.0)
+            optimizer.gather()
+            for value in (1.0, gradient):
+                weight.grad.copy_(torch.tensor([value, 1.0]))
+                optimizer.step()
+                optimizer.grad_scale, optimizer.found_inf = grad_scale, found_inf
+            return weight.detach().clone()
+
+        skipped = moved(torch.nan, found_inf=torch.ones(()))
+        torch.testing.assert_close(skipped, torch.full((2,), 0.9))
+        shortened = moved(8.0, torch.tensor(8.0), torch.zeros(()))
+        torch.testing.assert_close(shortened[0], moved(1.0)[0])
 
     def test_gradients_are_pieces_of_the_flat_ones(self):
         net = mixed_net()
-        optimizer = FlatAdamW(groups_of(net), lr=0.1)
+        optimizer = FlatNAdam(groups_of(net), lr=0.1)
         optimizer.gather()
         loss_of(net, torch.ones(1, 2, 3, 3)).backward()
         parts = [p.grad.square().sum() for p in net.parameters() if p.requires_grad]
@@ -64,7 +107,7 @@ class TestSteps:
 
     def test_what_was_set_before_gathering_is_kept(self):
         net = mixed_net()
-        optimizer = FlatAdamW(groups_of(net), lr=0.1)
+        optimizer = FlatNAdam(groups_of(net), lr=0.1)
         with torch.no_grad():
             net[3].bias.fill_(7.0)
         optimizer.gather()
@@ -75,7 +118,7 @@ class TestReleased:
     @pytest.fixture
     def net(self):
         net = mixed_net()
-        optimizer = FlatAdamW(groups_of(net), lr=0.1)
+        optimizer = FlatNAdam(groups_of(net), lr=0.1)
         optimizer.gather()
         train(net, optimizer, 1)
         optimizer.release()
@@ -93,7 +136,7 @@ class TestReleased:
 def test_goes_on_from_a_state():
     def trained(n_steps, state=None):
         net = mixed_net()
-        optimizer = FlatAdamW(groups_of(net), lr=0.1)
+        optimizer = FlatNAdam(groups_of(net), lr=0.1)
         if state is not None:
             net.load_state_dict(state["net"])
             optimizer.load_state_dict(state["optimizer"])
