@@ -6,6 +6,7 @@ degree-corrected stochastic block model (Karrer & Newman, Physical Review E 83, 
 """
 
 import warnings
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from sk_hvae._sklearn.inner_fits import k_means, neighbour_graph
+from sk_hvae._sklearn.parallel import run_parallel
 
 # Of the mean degree: enough to make eigenvectors of a graph in pieces unique, too little to join
 # clusters.
@@ -131,7 +133,12 @@ def confusion_graph(means, stds, weights, random_state):
     return csr_array((joint + joint.T) / (2 * _DRAWS))
 
 
-def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
+def no_bar(name, total=None, unit=""):  # noqa: ARG001 a bar would show them
+    """Stand for a bar where none is shown."""
+    return nullcontext(lambda: None)
+
+
+def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_bar):
     """Partition a graph from several starts and keep the best.
 
     A start is k-means on the leading eigenvectors of the normalised adjacency, rows scaled to
@@ -153,6 +160,8 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
         Seeds k-means and the eigenvectors.
     weights : ndarray of int of shape (n,), default=None
         How many rows each node stands for; None for one.
+    bar : callable, default=no_bar
+        Opens a bar for a step of the search, by its name, and by how much there is to do of what.
 
     Returns
     -------
@@ -164,13 +173,14 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
-    values, vectors = _spectrum(graph, 2 * n_clusters, random_state)
+    with bar("spectrum of the graph") as on_product:
+        values, vectors = _spectrum(graph, 2 * n_clusters, random_state, on_product)
     slowest = 1 - values[min(n_clusters, len(values)) - 1]
     n_most = np.count_nonzero(1 - values <= _SIMILAR_PACE * slowest)
     shares = None if weights is None else weights / weights.sum()
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
-    starts = Parallel()(
+    tasks = [
         delayed(_start)(matrix, shares, values, vectors, n_clusters, *start)
         for start in zip(
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
@@ -178,7 +188,9 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None):
             random_state.randint(np.iinfo(np.int32).max, size=n_init),
             strict=True,
         )
-    )
+    ]
+    with bar(f"{n_clusters} clusters", n_init, "starts") as on_start:
+        starts = run_parallel(tasks, lambda _: on_start())
     copies = 1 if weights is None else weights
     every = [np.repeat(start.labels, copies) for start in starts]
     return Clustering(_best(starts).labels, _agreement(every))
@@ -238,7 +250,7 @@ def _consecutive(labels):
     return np.unique(labels, return_inverse=True)[1]
 
 
-def _spectrum(graph, n_vectors, random_state):
+def _spectrum(graph, n_vectors, random_state, on_product):
     """Return the leading eigenvalues and vectors of the normalised adjacency, largest first.
 
     All nodes are joined to each other by a thousandth of the mean degree, spread evenly, so
@@ -257,6 +269,7 @@ def _spectrum(graph, n_vectors, random_state):
         normalised = diags_array(scale) @ graph @ diags_array(scale)
 
         def multiply(v):
+            on_product()
             v = v.ravel()
             return normalised @ v + coupling * scale * (scale @ v) / n
 

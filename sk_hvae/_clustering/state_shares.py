@@ -14,6 +14,7 @@ from sk_hvae._clustering.graph import (
     edge_shares,
     find_clusters,
     neighbour_shares,
+    no_bar,
     shared_neighbour_graph,
 )
 from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
@@ -71,7 +72,7 @@ class ClusterSearch(NamedTuple):
     n_neighbors: int
     seed: int
 
-    def find(self, latents, member=None, stds=None):
+    def find(self, latents, member=None, stds=None, bar=no_bar):
         """Find the shares of states of all rows by the latents of the different rows.
 
         Parameters
@@ -82,6 +83,8 @@ class ClusterSearch(NamedTuple):
             Which of the different rows each row is a copy of; None if none is one.
         stds : ndarray of shape (m, n_units), default=None
             Posterior standard deviations, if the numbers of copies are to count.
+        bar : callable, default=no_bar
+            See `find_clusters`.
 
         Returns
         -------
@@ -94,18 +97,19 @@ class ClusterSearch(NamedTuple):
             return self._for_all_rows(np.eye(len(index)), index, member, 1.0)
         if len(index) > _MOST_GRAPH_ROWS:
             index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
-        if stds is None:
-            graph, weights = self._neighbours(latents[index]), None
-            most, walk = len(index) // _ROWS_PER_CLUSTER, {}
-        else:
-            weights = np.bincount(member)
-            graph = confusion_graph(latents, stds, weights, random_state)
-            most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
+        with bar(f"graph of {len(index)} rows"):
+            if stds is None:
+                graph, weights = self._neighbours(latents[index]), None
+                most, walk = len(index) // _ROWS_PER_CLUSTER, {}
+            else:
+                weights = np.bincount(member)
+                graph = confusion_graph(latents, stds, weights, random_state)
+                most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
         n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))
-        found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
+        found = find_clusters(graph, n_clusters, self.n_init, random_state, weights, bar)
         if self.n_clusters is None and self.rate is None:
             n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels), **walk))
-            found = find_clusters(graph, n_clusters, self.n_init, random_state, weights)
+            found = find_clusters(graph, n_clusters, self.n_init, random_state, weights, bar)
         labels = found.labels
         if self.rate is not None:
             tree = merge_tree(edge_shares(graph, labels), **walk)

@@ -8,8 +8,10 @@ from sklearn.base import BaseEstimator
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.devices import resolve_autocast, resolve_device
 from sk_hvae._estimators.attributes import FittedAttributes
-from sk_hvae._estimators.column_table import as_html, column_table
+from sk_hvae._estimators.cluster_table import clusters_html
+from sk_hvae._estimators.column_table import column_table, columns_html
 from sk_hvae._estimators.inspection import inspect_first_rows, inspect_further_rows
+from sk_hvae._estimators.layer_table import layers_html
 from sk_hvae._estimators.parameters import (
     check_callbacks,
     draw_seed,
@@ -245,12 +247,18 @@ class BaseHierarchicalVAE(
 
     @final
     def _html_below_diagram(self):
-        """Show what the columns of a frame were taken for."""
+        """Show rates beside targets, clusters, and what the columns of a frame were taken for."""
+        if not is_fitted(self):
+            return ""
+        return layers_html(self) + clusters_html(fitted_of(self)) + self._columns_html()
+
+    @final
+    def _columns_html(self):
         schema = schema_of(self)
-        if schema is None or not is_fitted(self):
+        if schema is None:
             return ""
         try:
-            return as_html(column_table(schema, fitted_of(self).likelihood))
+            return columns_html(column_table(schema, fitted_of(self).likelihood))
         except ImportError:  # The library of the frame is not installed where the model was loaded.
             return ""
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -46,6 +47,7 @@ from sk_hvae._fit.clusters import Clusters, TowardsClusters, codes_for_search, w
 from sk_hvae._fit.control import Goal
 from sk_hvae._fit.fit import fit
 from sk_hvae._fit.fitted import Fitted
+from sk_hvae._fit.progress import counting_bar, shown_rows
 from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._input.repeats import Repeats
 from sk_hvae._sklearn.callbacks import with_callbacks
@@ -191,7 +193,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         Seed of everything random. With an int, fits on the same machine with the same versions
         are identical.
     verbose : int, default=0
-        1 shows lines on stderr, or bars in notebooks, with the progress of both trainings.
+        1 shows lines on stderr, or bars in notebooks, with the progress of both trainings, and
+        of the search for clusters between them: graph, spectrum and starts. Methods that take
+        longer than a second show how many rows are done, and the time left.
 
     Attributes
     ----------
@@ -420,7 +424,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         repeats = Repeats.among(plan.rows)
         rates = self._rates_below(plan, repeats)
         below = self._fit_below(plan, rates, repeats)
-        state_shares = search.find(*codes_for_search(below, plan.rows, repeats))
+        codes = codes_for_search(below, plan.rows, repeats)
+        bar = partial(counting_bar, is_shown=plan.shows_progress)
+        state_shares = search.find(*codes, bar=bar)
         plan = self._aim_at(state_shares, plan, rates)
         recipe = TowardsClusters(state_shares, self.consistency)
         outcome = self._run(plan, columns, recipe, X, y)
@@ -526,8 +532,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         >>> clusterer.predict_proba(X).shape
         (150, 2)
         """
-        rows = check_new_rows(self, X)
-        return fitted_of(self).probabilities(rows)
+        with shown_rows("predict", check_new_rows(self, X), self.verbose) as rows:
+            return fitted_of(self).probabilities(rows)
 
     def sample(
         self,

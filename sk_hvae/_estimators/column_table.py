@@ -1,11 +1,10 @@
 """What an estimator takes the columns of a frame for, as a table that people read."""
 
-import html
-
 import numpy as np
 import torch
 
 from sk_hvae._input.dtypes import restore_dtype
+from sk_hvae._sklearn.notebooks import NumberText, as_html
 from sk_hvae.nn.likelihoods import PerColumn
 
 # Categories that a line of the table lists.
@@ -43,24 +42,16 @@ def column_table(schema, likelihood):
     }
 
 
-def as_html(table):
-    """Write a table of `column_table` as HTML, to be opened by a click; a long one scrolls."""
-    n_columns = len(table["column"])
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table)
-    rows = zip(*(values[:_MOST_LINES] for values in table.values()), strict=True)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    n_more = n_columns - _MOST_LINES
-    more = f"<p>and {n_more} more, see <code>columns_</code></p>" if n_more > 0 else ""
-    return (
-        f"<details><summary>{n_columns} columns, as they were taken in fit</summary>"
-        '<div style="max-height: 30em; overflow: auto">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}</div></details>"
+def columns_html(table):
+    """Write a table of `column_table` as HTML, to be opened by a click."""
+    shares = [NumberText(f"{share:.1%}") for share in table["missing"]]
+    return as_html(
+        f"{len(shares)} columns, as they were taken in fit",
+        {**table, "missing": shares},
+        most_lines=_MOST_LINES,
+        more="columns_",
+        is_open=False,
     )
-
-
-def _cell(value):
-    text = f"{value:.1%}" if isinstance(value, float) else str(value)
-    return f"<td>{html.escape(text)}</td>"
 
 
 def _of_columns(likelihood, n_features):

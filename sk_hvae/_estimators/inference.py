@@ -24,6 +24,7 @@ from sk_hvae._estimators.parameters import (
 from sk_hvae._estimators.typing import Layer, MatrixLike, RandomState
 from sk_hvae._files.onnx import export_model
 from sk_hvae._files.torch_modules import frozen_part
+from sk_hvae._fit.progress import shown_rows
 from sk_hvae._input.frames import fill_holes, index_of
 from sk_hvae._input.tables import as_table, name_columns
 from sk_hvae._sklearn.fitted_state import fitted_of, schema_of
@@ -34,6 +35,7 @@ from sk_hvae.nn.likelihoods.refusal import told_by_name
 class LatentsMixin(TransformerMixin):
     """Methods that need no more than a fitted `HierarchicalVAE`."""
 
+    verbose: int
     __metadata_request__transform: ClassVar = {"out": UNUSED}
 
     if TYPE_CHECKING:  # scikit-learn has no types
@@ -84,7 +86,8 @@ class LatentsMixin(TransformerMixin):
         """
         rows = check_new_rows(self, X)
         check_out(out, (len(rows), self._n_features_out))
-        return model_of(self).encode(rows, self._output_numbers(), out=out)
+        with shown_rows("transform", rows, self.verbose) as rows:
+            return model_of(self).encode(rows, self._output_numbers(), out=out)
 
     def inverse_transform(self, X: ArrayLike) -> Any:
         """Decode latents, as ``transform`` returns them, to the mean of the data.
@@ -172,7 +175,8 @@ class LatentsMixin(TransformerMixin):
         """
         rows, model = check_new_rows(self, X), model_of(self)
         noise = model.noise(self._seed(random_state)) if sample else None
-        columns = model.encode(rows, range(1, model.n_layers + 1), noise)
+        with shown_rows("latents", rows, self.verbose) as rows:
+            columns = model.encode(rows, range(1, model.n_layers + 1), noise)
         return np.split(columns, np.cumsum(model.n_components)[:-1], axis=1)
 
     def reconstruct(
@@ -228,7 +232,9 @@ class LatentsMixin(TransformerMixin):
         rows, model = check_new_rows(self, X), model_of(self)
         number = resolve_layer(layer, model.n_layers)
         noise = model.noise(self._seed(random_state)) if resample else None
-        return as_in_fit(self, model.reconstruct(rows, number, noise), index_of(X))
+        with shown_rows("reconstruct", rows, self.verbose) as rows:
+            reconstructed = model.reconstruct(rows, number, noise)
+        return as_in_fit(self, reconstructed, index_of(X))
 
     def impute(self, X: MatrixLike) -> Any:
         """Fill in the missing cells of X; all other cells stay as they are.
@@ -275,8 +281,9 @@ class LatentsMixin(TransformerMixin):
         (34, 0)
         """
         rows, model = check_new_rows(self, X), model_of(self)
-        imputed = as_in_fit(self, model.impute(rows), index_of(X))
-        return fill_holes(as_table(X), imputed)
+        with shown_rows("impute", rows, self.verbose) as rows:
+            imputed = model.impute(rows)
+        return fill_holes(as_table(X), as_in_fit(self, imputed, index_of(X)))
 
     def rates(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the rate of every layer for every row.
@@ -312,7 +319,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.rates(X).mean(axis=0).round()
         array([1., 3.])
         """
-        return model_of(self).measure(check_new_rows(self, X)).rates
+        return self._measure("rates", X).rates
 
     def distortion(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure the distortion of every row.
@@ -348,7 +355,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.distortion(X).shape
         (150,)
         """
-        return model_of(self).measure(check_new_rows(self, X)).distortion
+        return self._measure("distortion", X).distortion
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
         """Compute a lower bound on the log-likelihood of every row.
@@ -384,7 +391,7 @@ class LatentsMixin(TransformerMixin):
         >>> hvae.score_samples(X).shape
         (150,)
         """
-        return model_of(self).measure(check_new_rows(self, X)).lower_bound
+        return self._measure("score_samples", X).lower_bound
 
     def typicality(self, X: MatrixLike) -> NDArray[np.float64]:
         """Measure how typical every row is; the lowest are the oddest.
@@ -432,7 +439,8 @@ class LatentsMixin(TransformerMixin):
         >>> int(hvae.typicality(odd).argmin())
         7
         """
-        return model_of(self).typicality(check_new_rows(self, X))
+        with shown_rows("typicality", check_new_rows(self, X), self.verbose) as rows:
+            return model_of(self).typicality(rows)
 
     def score(self, X: MatrixLike, y: object = None) -> float:  # noqa: ARG002 scikit-learn passes y
         """Compute a lower bound on the mean log-likelihood per row.
@@ -638,6 +646,12 @@ class LatentsMixin(TransformerMixin):
     def _n_features_out(self) -> int:
         n_components = fitted_of(self).n_components
         return sum(n_components[number - 1] for number in self._output_numbers())
+
+    @final
+    def _measure(self, name, X):
+        """Measure distortion and rates of rows, for the method of that name."""
+        with shown_rows(name, check_new_rows(self, X), self.verbose) as rows:
+            return model_of(self).measure(rows)
 
     @final
     def _output_numbers(self):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sk_hvae._estimators.parameters import warn_of_channels_last
+from sk_hvae._fit.progress import shown_rows
 from sk_hvae._input.many_codes import warn_of_many_codes
 from sk_hvae._input.outliers import describe_wild_cells, find_wild_cells
 from sk_hvae._input.scales import warn_of_scales
@@ -80,13 +81,14 @@ def _summarise(plan):
     image_shape = plan.architecture.image_shape
     n_channels, is_image = (image_shape[0], True) if image_shape else (1, False)
     n_features = plan.rows.shape[1]
-    return DataSummary.of(
-        plan.rows.chunks(),
-        n_channels,
-        is_image,
-        coded=plan.likelihood.coded_columns(n_features),
-        distributed=plan.likelihood.distributed_columns(n_features),
-    )
+    with shown_rows("read", plan.rows, plan.shows_progress) as rows:
+        return DataSummary.of(
+            rows.chunks(),
+            n_channels,
+            is_image,
+            coded=plan.likelihood.coded_columns(n_features),
+            distributed=plan.likelihood.distributed_columns(n_features),
+        )
 
 
 def _of_training(plan, whole):

@@ -151,7 +151,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         Seed of initial weights, shuffling, targets and noise.
     verbose : int, default=0
         1 shows a line on stderr, or a bar in notebooks, with the progress. Its rates and targets
-        are means over all targets.
+        are means over all targets. Methods that take longer than a second show how many rows are
+        done, and the time left; ``explore`` shows the places of the map.
 
     Attributes
     ----------

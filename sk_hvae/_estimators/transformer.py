@@ -169,7 +169,8 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         with the same versions are identical. Global generators are neither used nor changed.
     verbose : int, default=0
         1 shows a line on stderr, or a bar in notebooks, with the progress, the rates and their
-        targets.
+        targets. Methods that take longer than a second, such as ``transform`` of many rows, show
+        how many rows are done, and the time left.
 
     Attributes
     ----------

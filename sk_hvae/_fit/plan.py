@@ -77,6 +77,12 @@ class Plan(NamedTuple):
         return self.settings.device
 
     @property
+    def shows_progress(self):
+        """Whether this process is to show how far it has come; others have joined it, if any."""
+        is_first = self.accelerator is None or self.accelerator.is_main_process
+        return bool(self.settings.verbose) and is_first
+
+    @property
     def n_varying(self):
         """Number of columns that are not constant."""
         return int((self.summary.std > 0).sum())

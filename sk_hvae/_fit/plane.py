@@ -16,6 +16,7 @@ from sk_hvae._fit.fitted import Fitted, Trained
 from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plane_control import PlaneController, TargetGrid
 from sk_hvae._fit.plane_survey import PlaneSurvey
+from sk_hvae._fit.progress import counting_bar
 from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.single_rate import provenance, target_ramp
@@ -182,19 +183,23 @@ class RatePlane(Recipe):
         module.load_state_dict(conditioned.state_at(grid.rates[0].tolist()))
         survey = PlaneSurvey(module, some, n_draws, net.autocast)
         points = []
-        for rates, betas in zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True):
-            module.load_state_dict(conditioned.state_at(rates))
-            module.set_scales(some[:: math.ceil(len(some) / _SCALE_ROWS)])
-            found = survey.measure(module)
-            points.append(
-                PlanePoint(
-                    condition=np.array(rates) / LN2,
-                    rates=found.rates,
-                    distortion=found.distortion,
-                    betas=np.array(betas),
-                    scales=torch.cat([layer.scale for layer in module.layers]).cpu().numpy(),
+        nodes = zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True)
+        how = {"is_shown": plan.shows_progress, "only_if_long": True}
+        with counting_bar("survey", len(grid.rates), "nodes", **how) as on_node:
+            for rates, betas in nodes:
+                module.load_state_dict(conditioned.state_at(rates))
+                module.set_scales(some[:: math.ceil(len(some) / _SCALE_ROWS)])
+                found = survey.measure(module)
+                points.append(
+                    PlanePoint(
+                        condition=np.array(rates) / LN2,
+                        rates=found.rates,
+                        distortion=found.distortion,
+                        betas=np.array(betas),
+                        scales=torch.cat([layer.scale for layer in module.layers]).cpu().numpy(),
+                    )
                 )
-            )
+                on_node()
         return Plane(
             **provenance(net, plan),
             conditioned=conditioned,

@@ -13,6 +13,7 @@ from sk_hvae._fit.imputation import learn_to_impute
 from sk_hvae._fit.measurement import measure
 from sk_hvae._fit.off_target import Reached
 from sk_hvae._fit.plan import stream
+from sk_hvae._fit.progress import shown_rows
 from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.refinement import REFINEMENT_ROWS
 from sk_hvae._fit.settings import AutoEpochs
@@ -89,7 +90,8 @@ def measured(module, net, plan):
     if module.likelihood.fits_each_batch:
         fit_scale(module, some)
     module.set_scales(some)
-    found = measure(module, plan.rows)
+    with shown_rows("measure", plan.rows, plan.shows_progress) as rows:
+        found = measure(module, rows)
     betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
     misses = Reached(plan.goal.layer_rates, rates, betas).misses
     refinement = None

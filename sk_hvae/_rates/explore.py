@@ -20,6 +20,7 @@ from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_count, draw_seed
 from sk_hvae._explorer.explorer import RateExplorer, explorer_of
 from sk_hvae._explorer.pictures import strip
+from sk_hvae._fit.progress import counting_bar
 from sk_hvae._input.cells import is_missing
 from sk_hvae._input.frames import read_frame
 from sk_hvae._rates.explorer_content import map_page, metric_content
@@ -73,7 +74,7 @@ def _(
     if metrics is None:
         metrics = (_ACCURACY, *_METRICS) if has_classes else _METRICS
     options = {"layer_rates": layer_rates, "metrics": metrics, "cv": _CV, "n_jobs": n_jobs}
-    surface = rate_map(multi, X, y, **options)
+    surface = rate_map(multi, X, y, **options, verbose=multi.verbose)
     shown, mapped = _evenly(len(rows), n_rows), _evenly(len(rows), _MOST_MAPPED)
     some = _taken(rows, shown)
     places = _decoded(multi, surface, some, _taken(rows, mapped), n_samples, seed, image_shape)
@@ -153,13 +154,15 @@ def _decoded(multi, surface, rows, mapped, n_samples, seed, image_shape):
     with muted(RateTargetWarning):
         module = multi.at(points[0]).module_
     numbers = range(1, multi.n_layers_ + 1)
-    for point in points:
-        model = plane.at(tuple(point), module)
-        layers = [model.reconstruct(rows, number) for number in numbers]
-        # The same noise at all places, so that samples differ by nothing but the rates. Pictures
-        # show means, because single pixels would be drawn apart from each other.
-        samples = model.sample(n_samples, model.noise(seed), mean=image_shape is not None)
-        places.append(_Place(layers, samples, model.encode(mapped, numbers)))
+    with counting_bar("decode", len(points), "places", bool(multi.verbose)) as on_place:
+        for point in points:
+            model = plane.at(tuple(point), module)
+            layers = [model.reconstruct(rows, number) for number in numbers]
+            # The same noise at all places, so that samples differ by nothing but the rates.
+            # Pictures show means, because single pixels would be drawn apart from each other.
+            samples = model.sample(n_samples, model.noise(seed), mean=image_shape is not None)
+            places.append(_Place(layers, samples, model.encode(mapped, numbers)))
+            on_place()
     return places
 
 

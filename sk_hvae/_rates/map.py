@@ -12,7 +12,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
@@ -20,9 +20,11 @@ from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
 from sk_hvae._explorer.explorer import RateExplorer
 from sk_hvae._extras import import_extra
+from sk_hvae._fit.progress import counting_bar
 from sk_hvae._rates.explorer_content import map_page, metric_content
 from sk_hvae._rates.map_metrics import UNITS, MapTask, resolve_metrics
 from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae._sklearn.parallel import run_parallel
 from sk_hvae.exceptions import RateTargetWarning, muted, warn_caller
 from sk_hvae.plotting import RateMapDisplay
 
@@ -216,6 +218,7 @@ def rate_map(
     X_fit: MatrixLike | None = None,
     cv: Any = 3,
     n_jobs: int | None = None,
+    verbose: int = 0,
 ) -> RateMap:
     """Measure how metrics depend on the rates of the layers.
 
@@ -257,6 +260,9 @@ def rate_map(
     n_jobs : int, default=None
         Number of processes. None is one, unless ``joblib.parallel_config`` says otherwise. The
         results do not depend on it.
+    verbose : int, default=0
+        1 shows a line on stderr, or a bar in notebooks, with the points that are measured and the
+        time left. With several processes it moves when one of them has measured its share.
 
     Returns
     -------
@@ -326,11 +332,19 @@ def rate_map(
             f"HierarchicalVAETransformer; got {type(estimator).__name__}."
         )
     # The rows are arguments of their own, so that a cluster sends them to its workers only once.
-    results = Parallel(n_jobs=n_jobs)(
-        delayed(measure)(estimator, points[stretch], named, cv, *rows)
-        for stretch in np.array_split(order, n_stretches)
-    )
-    table = np.concatenate(results)[np.argsort(order)]
+    found: list = []
+    with counting_bar("rate map", len(points), "points", bool(verbose)) as on_point:
+
+        def receive(results):
+            found.extend(results)
+            on_point.reach(len(found))
+
+        tasks = [
+            delayed(measure)(estimator, points[stretch], named, cv, on_point, *rows)
+            for stretch in np.array_split(order, n_stretches)
+        ]
+        run_parallel(tasks, receive, n_jobs=n_jobs)
+    table = np.array(found)[np.argsort(order)]
     rates, values = np.split(table, [points.shape[1]], axis=1)
     _warn_if_off(points, rates)
     return RateMap(points, rates, dict(zip(named, values.T, strict=True)), _n_rows(X))
@@ -366,26 +380,32 @@ def path_through(points):
     return snake(list(range(len(points))), 0)
 
 
-def _measure_shared(multi, points, metrics, cv, X, y):
+def _measure_shared(multi, points, metrics, cv, on_point, X, y):
     """Measure a multi-rate model at every point."""
     task = MapTask(metrics, X, y, cv)
     with muted(RateTargetWarning):
         first = multi.at(points[0])
         survey = task.survey(first)
-        if not task.is_survey:
-            return [task.measure(multi.at(point), survey) for point in points]
         # One module for all points: to make one costs as much as a pass of a small table.
-        plane, module = fitted_of(multi), first.module_
-        return [task.measure_model(plane.at(tuple(point), module), survey) for point in points]
+        plane, module, results = fitted_of(multi), first.module_, []
+        for point in points:
+            if task.is_survey:
+                found = task.measure_model(plane.at(tuple(point), module), survey)
+            else:
+                found = task.measure(multi.at(point), survey)
+            results.append(found)
+            on_point()
+    return results
 
 
-def _measure_fits(single, points, metrics, cv, X, y, X_fit):
+def _measure_fits(single, points, metrics, cv, on_point, X, y, X_fit):
     """Fit a single-rate estimator at every point, each from the one before, and measure it."""
     task, single, results = MapTask(metrics, X, y, cv), clone(single), []
     with muted(RateTargetWarning):
         for number, point in enumerate(points):
             single.set_params(layer_rates=tuple(point), warm_start=number > 0).fit(X_fit)
             results.append(task.measure(single, task.survey(single)))
+            on_point()
     return results
 
 

@@ -13,13 +13,16 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils.metadata_routing import process_routing
 
+from sk_hvae._estimators.layer_table import layers_html
 from sk_hvae._estimators.typing import Labels, MatrixLike
+from sk_hvae._rates.candidate_table import candidates_html
 from sk_hvae._rates.shared_fits import Stage, as_given, find_step, fit_planes, reading
 from sk_hvae._sklearn.documentation import DocumentationLinkMixin
+from sk_hvae._sklearn.notebooks import NotebookMixin
 from sk_hvae._sklearn.privates import fit_context
 
 
-class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
+class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
     """Grid search over the rates of a hierarchical VAE, at one fit per split.
 
     It works like `sklearn.model_selection.GridSearchCV`, with one difference. Candidates that
@@ -53,7 +56,8 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
     cv : int, cross-validation generator or iterable, default=None
         How to split the rows. None is 5-fold, stratified for classifiers.
     verbose : int, default=0
-        How much is printed; a higher number prints more.
+        How much is printed, as by GridSearchCV. From 1 on there is also a bar with the multi-rate
+        fits that are done and the time left.
     pre_dispatch : int or str, default="2*n_jobs"
         Number of fits that are handed out ahead, which limits the copies of the data in memory.
     error_score : "raise" or float, default=nan
@@ -221,6 +225,15 @@ class RateSearchCV(DocumentationLinkMixin, GridSearchCV):
             # The scorer holds the estimator, which must be the user's.
             self.scorer_ = check_scoring(given)
         return self
+
+    def _html_below_diagram(self):
+        """Show the best candidates, and rates beside targets of the best one."""
+        if not hasattr(self, "cv_results_"):
+            return ""
+        best = getattr(self, "best_estimator_", None)
+        step = find_step(best, self.param_grid)
+        layers = "" if step is None else layers_html(step.get(best))
+        return candidates_html(self) + layers
 
     def _init_callback_context(self, *, max_subtasks, **kwargs):
         """Announce the shared fits as a task beside the search and the fit to all rows."""

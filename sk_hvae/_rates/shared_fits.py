@@ -14,16 +14,18 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from sk_hvae._data.batches import n_batches
 from sk_hvae._data.whole_file import whole_file
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
 from sk_hvae._estimators.parameters import check_layer_values, resolve_output_layers
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
+from sk_hvae._fit.progress import counting_bar
 from sk_hvae._rates.search_costs import ROWS, shared_cost, shared_epochs, single_cost
 from sk_hvae._sklearn.callbacks import FitReport, subtask, subtasks, with_callbacks
 from sk_hvae._sklearn.fitted_state import columns_of, fitted_of, set_fitted
+from sk_hvae._sklearn.parallel import run_parallel
 from sk_hvae._sklearn.privates import check_method_params, fit_context, safe_split, validate_params
 from sk_hvae.exceptions import warn_caller
 
@@ -222,7 +224,8 @@ def fit_planes(search, stage, splits, context=None):
     X, y = indexable(stage.X, stage.y)
     trains = [train for train, _ in splits]
     groups = _groups(search, stage.step, [_n_chosen(train) for train in trains])
-    if groups and search.verbose > 0:
+    is_shown = bool(groups) and search.verbose > 0
+    if is_shown:
         print(f"Fitting {len(splits)} x {len(groups)} multi-rate models")
     pipeline = stage.step.up_to(search.estimator)
     params = _params_before(pipeline, stage)
@@ -232,10 +235,13 @@ def fit_planes(search, stage, splits, context=None):
         for train in trains
     ]
     with subtasks(context, search, "shared-fit", len(fits)) as contexts:
-        outcomes = Parallel(n_jobs=search.n_jobs, pre_dispatch=search.pre_dispatch)(
+        tasks = (
             delayed(_fit_plane)(search, clone(writing), X, y, train, params, own)
             for (writing, train), own in zip(fits, contexts, strict=True)
         )
+        how = {"n_jobs": search.n_jobs, "pre_dispatch": search.pre_dispatch}
+        with counting_bar("shared fits", len(fits), "models", is_shown) as on_fit:
+            outcomes = run_parallel(tasks, lambda _: on_fit(), **how)
     if "unseen" in outcomes:
         raise FileNotFoundError(_UNSEEN.format(stage.folder))
     n_failed = outcomes.count("failed")

@@ -88,7 +88,7 @@ class TestSpectrum:
     @pytest.mark.parametrize("n", [8, 40])
     def test_it_is_that_of_the_normalised_adjacency(self, n):
         graph = random_graph(n)
-        values, vectors = _spectrum(graph, 3, random_state())
+        values, vectors = _spectrum(graph, 3, random_state(), lambda: None)
         scale = graph.sum(1) ** -0.5
         expected = np.sort(np.linalg.eigvalsh(scale[:, None] * graph.toarray() * scale))[::-1]
         np.testing.assert_allclose(values, expected[:3].clip(0), atol=2e-3)
@@ -96,7 +96,7 @@ class TestSpectrum:
 
     def test_pieces_of_a_graph_are_told_apart(self):
         graph = csr_array(np.kron(np.eye(3), np.ones((20, 20)) - np.eye(20)))
-        _, vectors = _spectrum(graph, 3, random_state())
+        _, vectors = _spectrum(graph, 3, random_state(), lambda: None)
         pieces = vectors.reshape(3, 20, 3)
         assert np.ptp(pieces, axis=1).max() < 1e-3
         assert np.linalg.matrix_rank(pieces.mean(1), tol=1e-3) == 3

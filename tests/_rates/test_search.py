@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+from html_tables import Tables
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import FitFailedWarning
@@ -374,7 +375,9 @@ def test_parameters_of_the_search(pipeline, iris, species, exact, params):
 
 def test_verbose_tells_of_shared_fits(pipeline, iris, species, exact, capsys):
     RateSearchCV(pipeline, {"hvae__layer_rates": RATES}, cv=2, verbose=1).fit(iris, species)
-    first, second = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    first, second = out.splitlines()
+    assert err.rpartition("\r")[2].startswith("shared fits 2/2 models |")
     assert first == "Fitting 2 x 1 multi-rate models"
     assert second == "Fitting 2 folds for each of 3 candidates, totalling 6 fits"
 
@@ -849,3 +852,42 @@ def test_a_distribution_in_a_random_search(pipeline, iris, species):
     rates = np.array([c["hvae__layer_rates"] for c in search.cv_results_["params"]])
     assert rates.shape == (3, 2)
     assert ((rates >= 1) & (rates <= 4)).all()
+
+
+def test_notebooks_show_the_best_candidates_first(pipeline, iris, species, exact):
+    grid = {"hvae__layer_rates": RATES, "clf__C": [1, 10], "clf__fit_intercept": [True, "<b>"]}
+    search = RateSearchCV(pipeline, grid, cv=2, error_score=-1.0)
+    with pytest.warns(FitFailedWarning):
+        search.fit(iris, species)
+    shown = search._repr_html_()
+    head, *lines = Tables(shown).after("12 candidates, scored on 2 splits")
+    assert head == ["clf__C", "clf__fit_intercept", "hvae__layer_rates", "mean score"]
+    scores = [float(line[-1].split()[0]) for line in lines]
+    expected = np.sort(search.cv_results_["mean_test_score"])[::-1]
+    np.testing.assert_allclose(scores, expected[:5], atol=1e-4)
+    assert lines[0][:3] == [repr(search.best_params_[name]) for name in head[:3]]
+    assert "and 7 more, see <code>cv_results_</code>" in shown
+    rates = search.best_estimator_["hvae"].rates_
+    layers = Tables(shown).after("2 layers, rates and targets")
+    np.testing.assert_allclose([float(line[-1]) for line in layers[1:3]], rates, atol=0.005)
+    assert "candidates" not in clone(search)._repr_html_()
+
+
+def test_notebooks_show_a_search_without_a_best_estimator(small, iris, exact):
+    scoring = {
+        "low": lambda estimator, X, y=None: -estimator.layer_rates[0],
+        "high": lambda estimator, X, y=None: estimator.layer_rates[0],
+    }
+    search = RateSearchCV(small(), {"layer_rates": RATES}, cv=2, scoring=scoring, refit=False)
+    head, first, *_ = Tables(search.fit(iris)._repr_html_()).after("3 candidates")
+    assert head == ["layer_rates", "mean low", "mean high"]
+    assert first == [repr(RATES[0]), "-1 ± 0", "1 ± 0"]
+
+
+def test_notebooks_show_no_layers_of_other_transformers(pipeline, iris, species, exact):
+    grid = [{"hvae__layer_rates": RATES[:1]}, {"hvae": [StandardScaler(), "passthrough"]}]
+    search = RateSearchCV(pipeline, grid, cv=2).fit(iris, species)
+    assert not isinstance(search.best_estimator_["hvae"], HierarchicalVAETransformer)
+    shown = Tables(search._repr_html_())
+    assert shown.after("3 candidates")[0] == ["hvae__layer_rates", "hvae", "mean score"]
+    assert not any("layers" in summary for summary in shown.summaries)
