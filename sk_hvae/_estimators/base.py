@@ -52,7 +52,7 @@ from sk_hvae.nn.networks.hit import PRESETS
 # The networks' weights decay by this over the number of rows: a small table is not learnt by heart,
 # and of many rows the decay is not felt. examples/benchmarks/representation.py measures both sides.
 # No step takes more than a tenth off a weight, whatever the learning rate.
-_DECAY_ROWS, _MAX_DECAY_PER_STEP = 700, 0.1
+_DECAY_ROWS, _MAX_DECAY_PER_STEP = 800, 0.1
 
 
 class BaseHierarchicalVAE(

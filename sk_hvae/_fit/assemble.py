@@ -6,7 +6,7 @@ from sk_hvae._data.batches import RowBatches, Share
 from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
 from sk_hvae._fit.distributed import SharedNet
 from sk_hvae._fit.loop import LocalNet
-from sk_hvae._fit.weight_decay import optimizer_for
+from sk_hvae._fit.parameter_groups import optimizer_for
 from sk_hvae.nn.noise import GeneratorNoise
 
 

@@ -15,6 +15,7 @@ from skorch.utils import TeeGenerator
 from sk_hvae._fit.callbacks import ProgressLine
 from sk_hvae._fit.checkpoint import Checkpointed
 from sk_hvae._fit.optimise import guard_for, lr_factor
+from sk_hvae._fit.parameter_groups import set_rate
 from sk_hvae._fit.pass_sums import PassSums
 from sk_hvae.exceptions import TrainingDivergedError
 from sk_hvae.nn.once_constant_columns import take_in
@@ -117,9 +118,8 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
         self._take_snapshot()
 
     def _step(self, batch):
-        peak = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
-        for group in self.torch_optimizer.param_groups:
-            group["lr"] = peak
+        lr = self.lr * lr_factor(self.n_steps_done_, self.n_steps)
+        set_rate(self.torch_optimizer, lr)
         with torch.autocast(batch.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.module_(batch.x, self.noise, **batch.beside)
         terms = self.criterion_(output)

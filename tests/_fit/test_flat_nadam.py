@@ -58,8 +58,9 @@ class TestSteps:
         flat.release()
 
         class Formula:
-            moments = defaultdict(lambda: [0.0, 0.0])
-            n_steps = 0
+            def __init__(self):
+                self.moments = defaultdict(lambda: [0.0, 0.0])
+                self.n_steps = 0
 
             def zero_grad(self):
                 other.zero_grad()

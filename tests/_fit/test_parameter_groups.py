@@ -1,10 +1,10 @@
-"""Which weights are pulled towards zero: those of networks, whatever they are called."""
+"""Which weights are pulled towards zero, and how fast each learns."""
 
 import pytest
 import torch
 from torch import nn
 
-from sk_hvae._fit.weight_decay import optimizer_for
+from sk_hvae._fit.parameter_groups import optimizer_for, set_rate
 from sk_hvae.nn import (
     Architecture,
     ConditionedHierarchy,
@@ -110,3 +110,37 @@ def test_every_parameter_is_trained_once_however_they_are_grouped(n_groups):
     # The first step of Adam goes as far as the learning rate, however long the gradient is.
     for parameter, value in zip(parameters, before, strict=True):
         torch.testing.assert_close(parameter.detach(), value - LR)
+
+
+class TestRateShares:
+    @pytest.mark.parametrize(
+        ("layer", "n_inputs"),
+        [
+            (nn.Linear(256, 3), 256),
+            (nn.Linear(512, 3), 512),
+            (nn.Conv2d(64, 3, 4), 1024),
+            (nn.Conv2d(64, 8, 4, groups=8), 128),
+            (nn.ConvTranspose2d(128, 3, 4, stride=2), 512),
+        ],
+    )
+    def test_outputs_of_many_inputs_move_as_far_as_those_of_256(self, layer, n_inputs):
+        before = layer.weight.detach().clone()
+        optimizer = optimizer_for(layer, 0.0)([{"params": list(layer.parameters())}], lr=LR)
+        optimizer.gather()
+        for parameter in layer.parameters():
+            parameter.grad.fill_(3.0)
+        optimizer.step()
+        moved = (before - layer.weight.detach()).mean()
+        torch.testing.assert_close(moved, torch.tensor(LR * min(1.0, 256 / n_inputs)))
+        set_rate(optimizer, 2 * LR)
+        optimizer.step()
+        moved = (before - layer.weight.detach()).mean()
+        torch.testing.assert_close(moved, torch.tensor(3 * LR * min(1.0, 256 / n_inputs)))
+
+    def test_weights_of_many_inputs_are_pulled_as_the_others(self):
+        layer = nn.Linear(1024, 3)
+        before = layer.weight.detach().clone()
+        optimizer = optimizer_for(layer, DECAY)([{"params": list(layer.parameters())}], lr=LR)
+        optimizer.gather()
+        optimizer.step()
+        torch.testing.assert_close(layer.weight.detach(), (1 - LR * DECAY) * before)
