@@ -6,7 +6,7 @@ from scipy import sparse
 from sk_hvae import HierarchicalVAETransformer
 from sk_hvae.nn import NegativeBinomial, Poisson
 
-TINY = {"n_components": 3, "hidden_layer_sizes": 8, "max_epochs": 30, "random_state": 0}
+TINY = {"n_components": 3, "hidden_layer_sizes": 8, "max_epochs": 120, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer, MultiRateHVAETransformer
+from sk_hvae._fit import progress
 from sk_hvae.exceptions import CodecError
 
 SMALL = {"n_components": 4, "hidden_layer_sizes": (16,), "max_epochs": 10, "random_state": 0}
@@ -185,7 +186,8 @@ def test_the_refusal_of_real_numbers_names_the_lossy_mode(model, digits):
     assert len(real.compress(noisy, mode="lossy")) < len(noisy)
 
 
-def test_progress_is_shown(model, digits, capsys):
+def test_progress_is_shown(model, digits, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     model.set_params(verbose=1)
     out = io.BytesIO()
     model.compress(digits, mode="lossy", out=out)

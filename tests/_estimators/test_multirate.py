@@ -29,7 +29,7 @@ from sk_hvae.nn import Gaussian
 
 POINTS = [(0.7, 0.7), (0.7, 4), (4, 0.7), (2, 3), (4, 4)]
 SMALL = {"n_components": (3, 2), "hidden_layer_sizes": (16,), "random_state": 0}
-TINY = {**SMALL, "max_epochs": 2, "layer_rates": (1, 1)}
+TINY = {**SMALL, "max_epochs": 2, "layer_rates": (2, 2)}
 
 
 @pytest.fixture(scope="module")

@@ -383,9 +383,9 @@ class StopAtOnce(Callback):
     ("max_epochs", "n_rows", "batch_size", "expected"),
     [
         (7, 150, 256, 7),
-        ("auto", 150, 256, 200),  # at least 200 steps
-        ("auto", 150, 50, 100),  # at most 100 passes beyond that
-        ("auto", 600, 10, 34),  # 2,000 steps
+        ("auto", 150, 256, 120),  # at least 120 steps
+        ("auto", 150, 50, 60),  # at most 60 passes beyond that
+        ("auto", 600, 10, 20),  # 1,200 steps
     ],
 )
 @short_fit

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from frozen_files import ESTIMATORS, NEW_IN_FORMAT, answers, rows
+from sklearn.base import clone
 
 from sk_hvae._files.saving import FORMAT
 
@@ -26,7 +27,8 @@ def test_files_are_read(path):
             continue
         rtol = 1e-12 if (path.stem, name) == ("seconds", "reconstruction") else 1e-4
         np.testing.assert_allclose(array, expected[name], rtol=rtol, atol=1e-4, err_msg=name)
-    assert repr(estimator) == repr(made)
+    # Files keep the learning rate, of which the default has changed since they were written.
+    assert repr(estimator) == repr(clone(made).set_params(lr=estimator.lr))
 
 
 def test_there_are_files_of_every_format_and_kind():

@@ -136,8 +136,8 @@ class TestLrFactor:
         np.testing.assert_allclose([lr_factor(s, 1000) for s in steps], expected, atol=1e-12)
 
     def test_without_an_end_it_warms_up_and_stays(self):
-        factors = [lr_factor(step, None) for step in (0, 49, 99, 100, 10**6)]
-        assert factors == [0.01, 0.5, 1.0, 1.0, 1.0]
+        factors = [lr_factor(step, None) for step in (0, 29, 59, 60, 10**6)]
+        assert factors == [1 / 60, 0.5, 1.0, 1.0, 1.0]
 
     @pytest.mark.parametrize("n_steps", [1, 2, 7])
     def test_few_steps_still_move(self, n_steps):

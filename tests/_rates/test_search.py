@@ -556,8 +556,8 @@ def test_epochs_of_the_multi_rate_fit_may_be_left_to_it(pipeline, iris, species,
     pipeline.set_params(hvae__max_epochs="auto")
     splits = [(np.arange(0, 150, 30), np.arange(1, 150, 30))]
     RateSearchCV(pipeline, {"hvae__layer_rates": [1, 2]}, cv=splits, refit=False).fit(iris, species)
-    # 5 steps an epoch are 15 of a single fit, which makes 100 passes then.
-    assert [multi.max_epochs for multi in exact.fits] == [200]
+    # 5 steps an epoch are 15 of a single fit, which makes 60 passes then.
+    assert [multi.max_epochs for multi in exact.fits] == [120]
 
 
 def test_parameters_are_gridsearchcvs():
