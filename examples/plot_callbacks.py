@@ -84,12 +84,12 @@ print("logged:", ", ".join(log.Tags()["scalars"]))
 # %%
 # Early stopping
 # --------------
-# Training does not minimise the distortion alone. The distortion rises, although nothing is wrong,
+# Training does not minimise the distortion alone. The distortion may rise, although all is well,
 # while the targets come down in the first 30% of the steps, and whenever the betas reduce a rate.
 # skorch's ``EarlyStopping`` then stops. The built-in one, ``early_stopping=True``, waits until the
 # targets are down, watches distortion and rates together, and restores the betas together with the
-# weights. Here it found no reason to stop. skorch's stopped while the targets were still high, so
-# that the rates miss them, and a warning says so.
+# weights. Here it found no reason to stop. skorch's stopped while the targets came down, when most
+# of the training was still to come.
 hasty = HierarchicalVAETransformer(
     max_epochs=60,
     early_stopping=True,
@@ -114,7 +114,7 @@ print(f"stopping too early costs {difference.mean():.1f} bits per row, standard 
 # %%
 # The logs show that the rates follow their targets, and that the betas change until the last epochs
 # and then stay constant. The accuracy is high from the first epoch, because training starts at PCA.
-# It changes by less than its standard error, 0.01, so it should be used neither to stop the
+# It changes by hardly more than its standard error, 0.01, so it should be used neither to stop the
 # training nor to choose an epoch.
 
 

@@ -58,9 +58,9 @@ print(best[:-1].transform(X_test).head(3).round(2).to_string())
 
 # %%
 # A diagnosis is a single bit, but the first bits of a layer also describe other things about a row:
-# z_2 alone gives better accuracy with four bits than with one or two. With two bits in z_2, the one
-# bit of z_1 helps. More than four bits do not help. The error bars are as large as most
-# differences, so that three splits are too few to distinguish between good candidates.
+# z_2 alone gives better accuracy with four bits than with one or two. More than four bits hardly
+# help, and the one bit of z_1 does not. The error bars are as large as most differences, so that
+# three splits are too few to distinguish between good candidates.
 results = search.cv_results_
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for shift, layers, label in [(-0.03, "all", "z_1 (1 bit) and z_2"), (0.03, "top", "z_2")]:
@@ -75,11 +75,10 @@ ax.set_title("How many bits are enough?")
 # %%
 # Held-out rows
 # -------------
-# With the best latents the classifier makes as many errors as with the same number of principal
-# components, and slightly more than with all 30 columns. There are so few errors that the
-# differences may be chance. The latents are computed without the labels, and a linear classifier
-# loses a little if a table is reduced to four columns. Here the latents are almost as good as the
-# table, but not better.
+# With the best latents the classifier makes more errors than with the same number of principal
+# components, or with all 30 columns. There are so few errors that the differences may be chance.
+# The latents are computed without the labels, and 9 bits may leave out some of what a linear
+# classifier could use. Here they are almost as good as the table, but not better.
 n_columns = len(best["hvae"].get_feature_names_out())
 scaled = make_pipeline(columns, StandardScaler())
 models = {
