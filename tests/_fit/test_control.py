@@ -56,7 +56,7 @@ class TestRateController:
         control = RateController(targets, torch.full((3,), start), 2000)
         betas, rates = drive(control, lagged_plant(scale, noise=noise), 2000)
         torch.testing.assert_close(rates[-200:].mean(0), targets, rtol=0.03, atol=0)
-        torch.testing.assert_close(betas[-1], scale / targets, rtol=0.03, atol=0)
+        torch.testing.assert_close(betas[-1], scale / targets, rtol=0.05, atol=0)
 
     @pytest.mark.parametrize("targets", [(4.0, 4.0), (1.0, 8.0), (12.0, 2.0)])
     def test_layers_that_compete_for_the_same_information_keep_their_split(self, targets):
