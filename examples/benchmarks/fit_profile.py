@@ -1,8 +1,9 @@
 """Where does the time of a fit go: matrix products, other operations, or Python?
 
-Fits digits with the defaults, once without a profiler, for the time of a step, and once with that of
-torch, for the time inside operations. What is left is Python, the dispatcher and autograd. All are
-CPU times of one thread. The library of another checkout is profiled by PYTHONPATH:
+Fits digits with the defaults, once without a profiler, for the time of a step, and once with that
+of torch, for the time inside operations. What is left is Python, the dispatcher and autograd. All
+are CPU times of one thread, of which a busy machine makes nonsense. The library of another checkout
+is profiled by PYTHONPATH:
 
     python examples/benchmarks/fit_profile.py
     PYTHONPATH=CHECKOUT python examples/benchmarks/fit_profile.py

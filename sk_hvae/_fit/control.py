@@ -12,8 +12,8 @@ from sk_hvae.nn.units import LN2
 # A tenth of a bit is added to rates and targets before they are compared. It keeps the error of a
 # layer at 0 bits finite; small targets are held less tightly for it.
 OFFSET = 0.1 * LN2
-# Rates are averaged over some 2 batches. Over more, betas lag behind the rates, and fits of some 100
-# steps end off their targets; with batches of 8 rows, a longer average is no better either.
+# Rates are averaged over some 2 batches. Over more, betas lag behind the rates, and fits of some
+# 100 steps end off their targets; with batches of 8 rows, a longer average is no better either.
 _SMOOTHING = 0.5
 # The push answers at once and holds the split between layers. The sum answers slowly: larger gains
 # of it reach targets sooner, and let layers that compete go round in cycles.
