@@ -141,28 +141,27 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         Distribution of the columns of X given z_1. "auto" takes an array as "gaussian". In a frame
         it gives every column what suits its dtype: text, categories and truth values are
         "categorical"; numbers, datetimes, dates that are written as text, and durations are
-        ``Gaussian(scaling="quantile", sigma="per_feature")``, which follows skewed columns
-        and those that are rounded, and draws values that the column can have. Only pixels of images
+        ``Gaussian(scaling="quantile", sigma="per_feature")``, which follows skewed columns and
+        those that are rounded, and draws values that the column can have. Only pixels of images
         stay "gaussian". ``columns_`` shows what was chosen. "gaussian" takes raw columns: the model
         standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
         in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
         whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
         values, 0 to 255 or those divided by 255. A dict gives a likelihood to some columns,
         ``{"age": "poisson"}``; the others have that of "auto". A list gives a likelihood for each
-        column. Columns are named by
-        number or by name, ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices,
-        boolean masks and functions of X, as in ColumnTransformer. Datetimes and durations in X
-        become seconds; datetimes are counted from 1970. See `sk_hvae.nn` for variants of each
-        likelihood.
+        column. Columns are named by number or by name, ``[("gaussian", [0, 1]), ("categorical",
+        ["colour"])]``, or by slices, boolean masks and functions of X, as in ColumnTransformer.
+        Datetimes and durations in X become seconds; datetimes are counted from 1970. See
+        `sk_hvae.nn` for variants of each likelihood.
     missing : {"auto", "error", "mask"}, default="auto"
         Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
         of a masked array. "auto" allows them in a frame, because tables have them, and not in an
         array, where NaN is often the mistake of a computation. Missing cells do not count in the
-        distortion. The encoder is told which
-        cells are missing, and reads in their place the values that a factor analysis of the
-        training rows expects. ``impute`` fills them in. The model of a frame takes missing cells
-        even if that of ``fit`` had none. With "error" set after ``fit``, missing cells of new rows
-        are an error; a model that was fitted with "error" never takes any.
+        distortion. The encoder is told which cells are missing, and reads in their place the values
+        that a factor analysis of the training rows expects. ``impute`` fills them in. The model of
+        a frame takes missing cells even if that of ``fit`` had none. With "error" set after
+        ``fit``, missing cells of new rows are an error; a model that was fitted with "error" never
+        takes any.
     handle_unknown : {"error", "missing"}, default="missing"
         What a category of a frame is that the rows of ``fit`` did not have: an error, or a missing
         cell. With "missing", rare categories do no harm in cross-validation. It is read whenever
