@@ -173,7 +173,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         Passes over the data in each of the two trainings, as in `HierarchicalVAETransformer`.
     batch_size : int, default=256
         Largest number of rows per optimiser step.
-    lr : float, default=4e-3
+    lr : float, default=3e-3
         Largest learning rate of NAdam, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training, as in `HierarchicalVAETransformer`.
@@ -347,7 +347,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 256,
-        lr: float = 4e-3,
+        lr: float = 3e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
         callbacks: list[Any] | None = None,

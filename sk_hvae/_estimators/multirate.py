@@ -131,7 +131,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     batch_size : int, default=768
         Largest number of rows per optimiser step. It is three times that of a single-rate fit,
         because the rows of a batch are divided among many targets.
-    lr : float, default=4e-3
+    lr : float, default=3e-3
         Largest learning rate of NAdam, with the schedule of `HierarchicalVAETransformer`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of matrix products in training, as in `HierarchicalVAETransformer`.
@@ -297,7 +297,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 768,
-        lr: float = 4e-3,
+        lr: float = 3e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
         callbacks: list[Any] | None = None,

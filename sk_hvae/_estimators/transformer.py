@@ -134,7 +134,7 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         fewer than 120 steps, it makes as many as are needed for 120 steps.
     batch_size : int, default=256
         Largest number of rows per optimiser step.
-    lr : float, default=4e-3
+    lr : float, default=3e-3
         Largest learning rate of NAdam. The learning rate rises during the first 5% of the steps,
         stays constant until half of the steps are made, and then falls to zero along a cosine.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -322,7 +322,7 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         output_layers: OutputLayers = "all",
         max_epochs: MaxEpochs = "auto",
         batch_size: int = 256,
-        lr: float = 4e-3,
+        lr: float = 3e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
         early_stopping: bool = False,

@@ -12,9 +12,9 @@ from sk_hvae.nn.units import LN2
 # A tenth of a bit is added to rates and targets before they are compared. It keeps the error of a
 # layer at 0 bits finite; small targets are held less tightly for it.
 OFFSET = 0.1 * LN2
-# Rates are averaged over some 2 batches. Over more, betas lag behind the rates, and fits of some
-# 100 steps end off their targets; with batches of 8 rows, a longer average is no better either.
-_SMOOTHING = 0.5
+# Rates are averaged over some 3 batches. Over more, betas lag behind the rates, and fits of some
+# 100 steps end off their targets; over fewer, betas are as noisy as the rates of batches.
+_SMOOTHING = 0.6
 # The push answers at once and holds the split between layers. The sum answers slowly: larger gains
 # of it reach targets sooner, and let layers that compete go round in cycles.
 # examples/benchmarks/rate_control.py checks both on one to three layers.
@@ -110,11 +110,19 @@ class RateController(ProportionalIntegral):
         return self.targets * self._ramp**self._ramp_ahead
 
     def loss(self, output):
-        """Weigh the terms of an `HVAEOutput` or a `GuidedOutput`; returns `LossTerms`."""
+        """Weigh the terms of an `HVAEOutput` or a `GuidedOutput`; returns `LossTerms`.
+
+        The loss is divided by 1 + the mean beta of a bit. The optimiser does not see how large a
+        loss is, but it would see it grow: when betas rise, to bring rates down that have jumped,
+        gradients rise with them, are taken for broken, and shorten all steps for a long time.
+        """
         terms = objective(output, self.betas)
-        if not self._consistency:
-            return terms
-        return terms._replace(loss=terms.loss + self._consistency * output.disagreement.mean())
+        loss = terms.loss
+        if self._consistency:
+            loss = loss + self._consistency * output.disagreement.mean()
+        rates = self._smoothed + OFFSET
+        price = (self.betas * rates).sum() / rates.sum()
+        return terms._replace(loss=loss / (1 + price))
 
     def observe(self, output):
         """Move the betas after a batch.

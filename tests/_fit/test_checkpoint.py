@@ -188,7 +188,7 @@ class TestOtherCheckpoints:
     @pytest.mark.parametrize(
         ("params", "said"),
         [
-            ({"lr": 0.5}, "lr was 0.004, is 0.5"),
+            ({"lr": 0.5}, "lr was 0.003, is 0.5"),
             ({"random_state": 1}, "random_state was 0, is 1"),
             ({"layer_rates": (1, 3)}, r"layer_rates was \(1, 2\), is \(1, 3\)"),
             ({"max_epochs": 9}, "max_epochs was 3, is 9"),

@@ -118,6 +118,25 @@ class TestRateController:
         betas, _ = drive(control, lagged_plant(torch.tensor([3.0]), noise=0.3), 500)
         assert (betas.diff(dim=0) != 0).all()
 
+    def test_the_loss_is_a_mean_weighed_by_the_betas(self):
+        for beta in (0.01, 1.0, 1000.0):
+            control = RateController(torch.tensor([4.0]), torch.tensor([beta]), n_steps=100)
+            equal = HVAEOutput(torch.tensor([3.0]), torch.tensor([[3.0]]), ())
+            assert control.loss(equal).loss == pytest.approx(3.0)
+            other = HVAEOutput(torch.tensor([3.0]), torch.tensor([[5.0]]), ())
+            expected = (3.0 + beta * 5.0) / (1 + beta)
+            assert control.loss(other).loss == pytest.approx(expected)
+
+    def test_gradients_stay_as_large_when_a_rate_jumps(self):
+        control = RateController(torch.ones(2), torch.full((2,), 30.0), n_steps=1000)
+        jumped = torch.tensor([6.0, 1.0])
+        for _ in range(20):
+            control.observe(output_with(jumped))
+        assert control.betas[0] > 3000
+        rates = jumped[None].requires_grad_()
+        control.loss(HVAEOutput(torch.zeros(1), rates, ())).loss.backward()
+        assert rates.grad.norm() < 2
+
     def test_nothing_is_read_back_from_the_device(self):
         # Tensors on the meta device have no numbers: reading one raises.
         start = torch.ones(2, device="meta")

@@ -142,7 +142,7 @@ def test_ctrl_c_before_and_after_training_is_passed_on(small, iris, method):
 def test_divergence_names_epoch_and_cause(small, iris, on_step, action, what, method):
     on_step(3 * STEPS_PER_EPOCH + 1, action)
     model = small(max_epochs=10)
-    said = rf"diverged in epoch 4: {what}\..*Lower lr.*max\|X\| is 7.9, lr is 0.004"
+    said = rf"diverged in epoch 4: {what}\..*Lower lr.*max\|X\| is 7.9, lr is 0.003"
     if method == "partial_fit":
         model.partial_fit(iris).partial_fit(iris).partial_fit(iris)
     with pytest.raises(TrainingDivergedError, match=said):
