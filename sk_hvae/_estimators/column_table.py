@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sk_hvae._input.dtypes import restore_dtype
+from sk_hvae._input.plain_numbers import plain
 from sk_hvae._sklearn.notebooks import NumberText, as_html
 from sk_hvae.nn.likelihoods import PerColumn
 
@@ -11,6 +12,8 @@ from sk_hvae.nn.likelihoods import PerColumn
 _LISTED = 5
 # Longer names of categories, such as free text, would make the table too wide to read.
 _LONGEST = 30
+# Significant digits of the ends of a column.
+_DIGITS = 6
 # Lines that a notebook shows: of thousands, it would hold megabytes in every output.
 _MOST_LINES = 200
 
@@ -90,4 +93,4 @@ def _short(category):
 
 def _shown(value):
     value = value.item() if isinstance(value, np.generic) else value
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return plain(value, _DIGITS) if isinstance(value, float) else str(value)

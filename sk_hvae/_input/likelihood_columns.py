@@ -119,7 +119,8 @@ def _with_place_of_exposure(spec, columns, names, n_features):
     if number not in columns:
         raise ValueError(
             f"exposure={exposure!r} is not among the columns of its likelihood. Name it beside the "
-            "counts, for example [(Poisson(exposure='years'), ['visits', 'years'])]."
+            "counts, in a list that has all columns, for example "
+            "[(Poisson(exposure='years'), ['visits', 'years']), ('categorical', ['region'])]."
         )
     return type(spec)(**{**spec.config, "exposure": list(columns).index(number)})
 

@@ -16,9 +16,9 @@ from sk_hvae._input.frames import LIBRARIES, make_frame
 from sk_hvae._input.later_times import read_times
 from sk_hvae._input.missing_patterns import MissingPatterns
 from sk_hvae._input.single_values import listed
-from sk_hvae._input.tables import columns_as_numbers, name_column
+from sk_hvae._input.tables import WITH_LIKELIHOODS, columns_as_numbers, name_column
 
-_IF_TEXT = "Convert the column, for example by pandas.to_numeric, or fit"
+_IF_TEXT = f"Convert the column, for example by pandas.to_numeric, or fit {WITH_LIKELIHOODS}"
 # A message stays readable if it lists no more than these.
 _LISTED = 5
 

@@ -10,9 +10,15 @@ from sk_hvae._input.frames import array_of, is_frame_of, is_sparse_frame, read_f
 
 # A message stays readable if it names no more columns than this.
 _NAMED_AT_MOST = 5
+# What a message advises on columns of text, of which {column} is the first.
+WITH_LIKELIHOODS = (
+    "with likelihood='auto', which takes text as categories, or with "
+    "likelihood={{{column}: 'categorical'}}."
+)
+_PASS_A_FRAME = f"Pass a frame, of pandas or polars, {WITH_LIKELIHOODS}"
 
 
-def as_numbers(X, names=None):
+def as_numbers(X, names=None, if_text=_PASS_A_FRAME):
     """Turn X into numbers, where scikit-learn would not do so, or would change their meaning.
 
     Parameters
@@ -22,6 +28,8 @@ def as_numbers(X, names=None):
         NaN, as does whatever else stands for a missing cell.
     names : sequence of str or None
         Names of the columns, for messages. A frame has its own.
+    if_text : str
+        What a message advises if columns hold text; {column} stands for the first of them.
 
     Returns
     -------
@@ -41,7 +49,8 @@ def as_numbers(X, names=None):
         return X
     frame = read_frame(X)
     if frame is not None:
-        return _side_by_side(map(array_of, frame.columns), frame.text_names, X.shape[0])
+        columns = map(array_of, frame.columns)
+        return _side_by_side(columns, frame.text_names, X.shape[0], if_text)
     array = _as_array(X)
     refuse_more_axes(array.shape)
     if array.dtype.names is not None:
@@ -55,7 +64,7 @@ def as_numbers(X, names=None):
         return X
     if array.ndim != 2 or array.dtype.kind in "biuf":
         return array
-    return _side_by_side(array.T, names, len(array))
+    return _side_by_side(array.T, names, len(array), if_text)
 
 
 def as_table(X):
@@ -138,7 +147,7 @@ def _unmasked(array):
     return data
 
 
-def columns_as_numbers(columns, names, if_text="Pass a frame, of pandas or polars,"):
+def columns_as_numbers(columns, names, if_text):
     """Turn columns of any dtype into numbers.
 
     Parameters
@@ -147,8 +156,8 @@ def columns_as_numbers(columns, names, if_text="Pass a frame, of pandas or polar
         Some columns of a table, by their numbers.
     names : sequence or None
         Names of all columns of the table, for messages.
-    if_text : str, default="Pass a frame, of pandas or polars,"
-        What a message advises if columns hold text, and "with" which likelihoods.
+    if_text : str
+        What a message advises if columns hold text; {column} stands for the first of them.
 
     Returns
     -------
@@ -172,9 +181,9 @@ def columns_as_numbers(columns, names, if_text="Pass a frame, of pandas or polar
     return turned
 
 
-def _side_by_side(columns, names, n_rows):
+def _side_by_side(columns, names, n_rows, if_text):
     """Turn columns of any dtype into numbers, and join them to a table."""
-    turned = columns_as_numbers(dict(enumerate(columns)), names)
+    turned = columns_as_numbers(dict(enumerate(columns)), names, if_text)
     return np.column_stack(list(turned.values())) if turned else np.empty((n_rows, 0))
 
 
@@ -191,6 +200,5 @@ def _text_found(texts, names, if_text):
     verb = "holds" if len(columns) == 1 else "hold"
     return (
         f"{name_columns(columns, names)} of X {verb} text: could not convert string "
-        f"{texts[columns[0]]!r} in column {first} to a number. {if_text} with likelihood='auto', "
-        f"which takes text as categories, or with likelihood={{{first}: 'categorical'}}."
+        f"{texts[columns[0]]!r} in column {first} to a number. {if_text.format(column=first)}"
     )

@@ -23,6 +23,7 @@ from sk_hvae._explorer.pictures import strip
 from sk_hvae._fit.progress import counting_bar
 from sk_hvae._input.cells import is_missing
 from sk_hvae._input.frames import read_frame
+from sk_hvae._input.plain_numbers import plain
 from sk_hvae._rates.explorer_content import map_page, metric_content
 from sk_hvae._rates.map import rate_map
 from sk_hvae._rates.recommendation import recommend_rates
@@ -42,6 +43,7 @@ _CV = 3  # as in `rate_map`
 _MOST_MAPPED = 600
 # Columns of a table that the page shows: more are not read, and would make the page large.
 _MOST_COLUMNS = 30
+_DIGITS = 4  # of a real number
 _LONGEST = 30  # characters of a cell; longer ones, such as free text, make the table too wide
 # Of values on either side, in percent, those that share the colour at the end of the scale.
 _OUTER = 2
@@ -219,7 +221,7 @@ def _text(cell):
     if is_missing(cell):
         return "missing"
     if isinstance(cell, float):
-        return f"{cell:.4g}"
+        return plain(cell, _DIGITS)
     text = str(cell).removesuffix(" 00:00:00")  # a day
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

@@ -413,8 +413,9 @@ def _warn_if_off(points, rates):
     off = np.abs(rates - points) > np.maximum(_RELATIVE_TOLERANCE * points, _ABSOLUTE_TOLERANCE)
     if off.any():
         warn_caller(
-            f"{off.any(1).sum()} of {len(points)} points are off their targets by over 10% and "
-            "0.2 bit in some layer; the rates of the map say where they are.",
+            f"at {off.any(1).sum()} of {len(points)} points, rates are off their targets by over "
+            "10% and 0.2 bit. The map has the rates that were measured, and its values hold at "
+            "these: choose by them, or leave such points out of layer_rates.",
             RateTargetWarning,
         )
 

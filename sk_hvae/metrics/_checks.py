@@ -11,6 +11,8 @@ from sk_hvae._estimators.inference import LatentsMixin
 from sk_hvae._input.tables import as_numbers
 from sk_hvae._sklearn.fitted_state import fitted_of
 
+_IF_TEXT = "Only numbers can be measured: pass their columns, X.select_dtypes('number') of pandas."
+
 
 def check_fitted_model(estimator):
     """Raise TypeError or NotFittedError unless this is a fitted estimator of the library."""
@@ -55,7 +57,7 @@ def dense_rows(X, name, least=1, finite="allow-nan"):
     elif sparse.issparse(X):
         X = X.toarray()
     return check_array(
-        as_numbers(X),
+        as_numbers(X, if_text=_IF_TEXT),
         dtype=float,
         ensure_all_finite=finite,
         ensure_min_samples=least,

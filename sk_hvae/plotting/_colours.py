@@ -4,6 +4,7 @@ import numpy as np
 
 from sk_hvae._input.cells import is_missing
 from sk_hvae._input.tables import as_numbers
+from sk_hvae._input.written_times import form_of_all, read_time
 
 # Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270): readers with any
 # form of colour blindness can tell them apart. Of matplotlib's ten, some see two as one. The two
@@ -40,7 +41,8 @@ def scatter_by(ax, points, values=None, name=None):
     points : ndarray of shape (n, 2)
         Points.
     values : ndarray of shape (n,), default=None
-        Labels, numbers or dates; some may be missing, which is grey. None is one colour for all.
+        Labels, numbers or dates, which may be written as text as in a CSV; some may be missing,
+        which is grey. None is one colour for all.
     name : str, default=None
         Title of the legend or name of the colour bar.
     """
@@ -53,12 +55,26 @@ def scatter_by(ax, points, values=None, name=None):
     if values is None:
         ax.scatter(*points.T, color=COLOURS[0], **style)
         return
-    values = values[order]
+    values = _with_times(values[order])
     numbers = quantities_of(values)
     if numbers is None:
         _scatter_labels(ax, points, values, name, style)
     else:
         _scatter_numbers(ax, points, numbers, name, style, are_dates=values.dtype.kind == "M")
+
+
+def _with_times(values):
+    """Return many dates that are written as text as datetimes; everything else as it is."""
+    known = [value for value in values.tolist() if not is_missing(value)]
+    if not all(isinstance(value, str) for value in known):
+        return values
+    texts = list(dict.fromkeys(known))
+    if len(texts) <= _MOST_COLOURS or form_of_all(texts) is None:
+        return values
+    # All have the same offset from UTC, and the bar shows times as they are written.
+    moments = {text: np.datetime64(read_time(text).replace(tzinfo=None), "us") for text in texts}
+    hole = np.datetime64("NaT")
+    return np.array([hole if is_missing(v) else moments[v] for v in values.tolist()], "M8[us]")
 
 
 def quantities_of(values):

@@ -104,9 +104,9 @@ class MapDisplay(Display):
             Rows, whether the estimator was fitted to them or not. Most of the time is that of
             finding neighbours and grows with the square of their number: seconds for 20,000.
         y : array-like of shape (n_samples,), str or int, default=None
-            What gives the rows their colours: labels or numbers, or the name or number of a column
-            of X. Numbers that are not whole, or that have more than 18 different values, get a
-            colour bar, everything else gets a legend. None draws all rows alike.
+            What gives the rows their colours: labels, numbers or dates, or the name or number of a
+            column of X. Numbers that are not whole, and numbers and dates of more than 18 different
+            values, get a colour bar, everything else gets a legend. None draws all rows alike.
         n_neighbors : int, default=15
             Number of neighbours that attract each row. With more of them, the map shows large
             groups rather than small ones. It has no influence if the latents have two columns.

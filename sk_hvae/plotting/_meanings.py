@@ -4,6 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sk_hvae._input.plain_numbers import plain
+
+# Significant digits of numbers, and decimals of probabilities.
+_DIGITS = 3
 # Weaker changes are left out of the words: a correlation of .1 is of no use to anybody.
 _LEAST_STRENGTH = 0.1
 # A column turns on its way if its ends differ by less than this share of its range.
@@ -89,9 +93,12 @@ def _subject(change):
 
 
 def _sentence(change):
-    low, between, high = (f"{value:.3g}" for value in (change.low, change.between, change.high))
-    reach = max(change.low, change.between, change.high)
-    reach -= min(change.low, change.between, change.high)
+    way = change.low, change.between, change.high
+    if change.category is None:
+        low, between, high = (plain(value, _DIGITS) for value in way)
+    else:
+        low, between, high = (f"{round(value, _DIGITS):g}" for value in way)
+    reach = max(way) - min(way)
     if abs(change.high - change.low) < _ONE_WAY * reach:
         words = f"goes from {low} to {between} and back to {high}"
     else:

@@ -18,6 +18,9 @@ from sk_hvae.plotting._display import Display
 from sk_hvae.plotting._figures import axes, column_names, image_shape_of, moments, mosaic
 from sk_hvae.plotting._nominal import categories_of, holds_numbers, no_categories
 
+# In inches. Names stand upright, and would cover each other in less of the width for a column.
+_COLUMN_WIDTH, _WIDTHS, _HEIGHT = 0.21, (6.4, 16), 4.8
+
 
 class ReconstructionDisplay(Display):
     """Draw rows that are reconstructed from some of the layers only.
@@ -149,7 +152,8 @@ class ReconstructionDisplay(Display):
 
     def _draw(self, ax):
         if self.image_shape is None:
-            ax = axes(ax)
+            width = np.clip(_COLUMN_WIDTH * self.X.shape[1], *_WIDTHS)
+            ax = axes(ax, figsize=(width, _HEIGHT))
             self._explained(ax)
         else:
             rows = np.stack([self.X, *self.reconstructions.values()])

@@ -102,7 +102,7 @@ def test_onnx_gives_the_same_latents(visits, exposure, tmp_path):
 
 def test_an_exposure_beside_its_counts_is_asked_for(visits):
     parts = [(Poisson(exposure="years"), ["gp", "clinic"]), ("gaussian", ["years", "phone"])]
-    with pytest.raises(ValueError, match="'years' is not among the columns of its likelihood"):
+    with pytest.raises(ValueError, match=r"'years' is not among the columns .* all columns, for"):
         fit(visits, parts)
     with pytest.raises(ValueError, match=r"names the columns \['year'\].*years"):
         fit(visits, Poisson(exposure="year"))

@@ -232,7 +232,7 @@ class TestMistakes:
             multi.explore(iris, **{name: 0})
 
     def test_places_out_of_reach_warn_once(self, multi, iris):
-        with pytest.warns(RateTargetWarning, match="1 of 2 points are off") as caught:
+        with pytest.warns(RateTargetWarning, match="at 1 of 2 points, rates are off") as caught:
             multi.explore(iris, layer_rates=[(1, 1), (1, 99)], n_rows=1)
         assert [warning.filename for warning in caught] == [__file__]
 

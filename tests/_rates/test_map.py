@@ -106,7 +106,7 @@ class TestMultiRate:
         np.testing.assert_allclose(one.rates, two.rates, rtol=1e-5)
 
     def test_points_out_of_reach_warn_once(self, multi, iris):
-        with pytest.warns(RateTargetWarning, match="2 of 3 points are off") as caught:
+        with pytest.warns(RateTargetWarning, match="at 2 of 3 points, rates are off") as caught:
             rate_map(multi, iris, layer_rates=[(1, 1), (1, 99), (99, 1)])
         assert [warning.filename for warning in caught] == [__file__]
 

@@ -1,6 +1,7 @@
 """Reconstruction, generation and downstream metrics, against closed forms and scikit-learn."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import entropy
@@ -34,6 +35,12 @@ class TestPsnr:
         with pytest.raises(ValueError, match=r"X has shape \(2, 3\), its reconstruction \(2, 2\)"):
             psnr(X, X[:, :2])
         with pytest.raises(ValueError, match="range of the data must be positive"):
+            psnr(X, X)
+
+    def test_text_is_no_number(self):
+        X = pd.DataFrame({"city": ["Rome", "Oslo"], "pay": [1.0, 2.0]})
+        said = r"column 'city' of X holds text.*pass their columns, X.select_dtypes\('number'\)"
+        with pytest.raises(ValueError, match=said):
             psnr(X, X)
 
 

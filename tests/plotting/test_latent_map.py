@@ -170,6 +170,17 @@ class TestColours:
         ticks = [label.get_text() for label in ax.child_axes[0].get_yticklabels()]
         assert any(text.startswith("2020-01-") for text in ticks)
 
+    @pytest.mark.parametrize("end", ["", "T10:30:00Z"])
+    def test_dates_that_are_text_are_dates_too(self, end):
+        days = (np.datetime64("2020-01-01") + np.arange(40)).astype(str)
+        texts = [None, *(f"{day}{end}" for day in days[1:])]
+        ax = self.draw(np.array(texts, dtype=object))
+        ticks = [label.get_text() for label in ax.child_axes[0].get_yticklabels()]
+        assert any(text.startswith("2020-01-") for text in ticks)
+        assert len(ax.collections[0].get_offsets()) == 1
+        few = np.array([f"{day}{end}" for day in days[:4]] * 10)
+        assert [*legend_of(self.draw(few))] == [f"{day}{end}" for day in days[:4]]
+
     def test_drawing_again_does_not_double_the_legend(self):
         _, ax = plt.subplots()
         for _ in range(2):

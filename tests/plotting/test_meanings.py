@@ -72,6 +72,23 @@ def test_a_column_of_categories_is_told_by_the_one_that_changes_most():
     assert "silver" not in mixed.describe()
 
 
+def test_large_numbers_and_small_probabilities_have_no_exponent():
+    probabilities = np.full((2, 5, 2), 0.5)
+    probabilities[0] = np.array([[1 - 3e-9, 3e-9]] * 4 + [[0.0061, 0.9939]])
+    decoded = np.zeros((2, 5, 3))
+    decoded[0, :, 0] = np.linspace(1649.6, 230_000, 5)
+    told = display(
+        decoded=decoded,
+        scale=np.array([100_000.0, 1, 1]),
+        categories=np.array([[1, 0], [1, 1]]),
+        probabilities=probabilities,
+        feature_names=["income", "plan", "bp"],
+        labels=["gold", "none"],
+    ).describe()
+    assert "rises from 1650 to 230000 (" in told
+    assert "falls from 1 to 0.006 (" in told
+
+
 def test_names_of_a_frame(small):
     random = np.random.default_rng(0)
     group = random.integers(0, 2, 200)

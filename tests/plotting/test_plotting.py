@@ -153,6 +153,12 @@ class TestReconstructions:
         of_top = np.square(iris - fitted.reconstruct(iris, layer=2)).mean(axis=0)
         np.testing.assert_allclose(heights[4:], 1 - of_top / iris.var(axis=0))
 
+    @pytest.mark.parametrize(("n_columns", "width"), [(4, 6.4), (50, 10.5), (784, 16)])
+    def test_names_of_many_columns_have_room(self, n_columns, width):
+        X = np.random.default_rng(0).normal(size=(9, n_columns))
+        figure = ReconstructionDisplay(X=X, reconstructions={"z_1": X}).plot().figure_
+        assert figure.get_size_inches() == pytest.approx((width, 4.8))
+
     def test_images_are_as_bright_as_the_data(self):
         X = np.array([[0.0, 1.0, 0.5, 0.0]])
         decoded = {"decoded": np.array([[-3.0, 1.0, 0.5, 4.0]])}
