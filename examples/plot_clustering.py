@@ -106,10 +106,10 @@ for bits in (1, 2, 2.6, 3.3):
 
 # %%
 # From left to right, the bits increase and clusters split. The height of a bar is its number of
-# rows. With the fewest bits, 0, 4 and 6 have clusters of their own, and one cluster contains all other
-# digits, so that its centre is a mixture. Next, 2 and 7 are separated from it, and then 5, and 3 and
-# 9 together. Last come digits that are easily mistaken for each other: 3 is separated from 9, and 1
-# from 8.
+# rows. With the fewest bits, 0, 4 and 6 have clusters of their own, and one cluster contains all
+# other digits, so that its centre is a mixture. Next, 2 and 7 are separated from it, and then 5,
+# and 3 and 9 together. Last come digits that are easily mistaken for each other: 3 is separated
+# from 9, and 1 from 8.
 rank = np.argsort(leaves)[clusterer.labels_]
 figure, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
 before = []
