@@ -60,7 +60,7 @@ for name, values in auc.items():
 # Which score finds them
 # ----------------------
 # The bound is better than IsolationForest for every digit. LocalOutlierFactor is a little better on
-# average, and clearly so for 0, 1 and 6, and the bound is a little ahead for six other digits.
+# average, and clearly so for 0, 1, 3 and 6, and the bound is a little ahead for the other six.
 # Distortion alone does nearly as well as the bound. The rates alone are much weaker, and for the 8,
 # that of z_2 is worse than chance.
 colors = dict(zip(auc, ["k", "0.6", "C0", "C1", "C3", "C2"], strict=True))

@@ -88,8 +88,8 @@ print("logged:", ", ".join(log.Tags()["scalars"]))
 # while the targets come down in the first 30% of the steps, and whenever the betas reduce a rate.
 # skorch's ``EarlyStopping`` then stops. The built-in one, ``early_stopping=True``, waits until the
 # targets are down, watches distortion and rates together, and restores the betas together with the
-# weights. Here it found no reason to stop. skorch's stopped while the targets came down, when most
-# of the training was still to come.
+# weights. Here it found no reason to stop. skorch's stopped soon after the targets had come down,
+# when most of the training was still to come.
 hasty = HierarchicalVAETransformer(
     max_epochs=60,
     early_stopping=True,

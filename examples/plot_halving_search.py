@@ -107,10 +107,11 @@ for name, search in searches.items():
 # ``min_resources``.
 #
 # The pictures on the right show that halving makes half as many passes over the rows as the grid,
-# and saves somewhat less of the time, because every candidate also has to start and to be scored. A
-# multi-rate model makes as many passes as the five models of the grid, and would make no more for
-# fifty rates, while the other searches would take ten times as long. So use `RateSearchCV` for many
-# rates, and halving for few rates and many other parameters.
+# and saves less of the time, because every candidate also has to start and to be scored.
+# `RateSearchCV` fits these candidates one by one, as the grid does, because a multi-rate model
+# costs more than five fits that are so short. For fifty rates it would train one such model for
+# each width and split, while the other searches would take ten times as long. So use `RateSearchCV`
+# for many rates, and halving for few rates and many other parameters.
 figure = plt.figure(figsize=(10, 4.2), layout="constrained")
 panels = figure.subplot_mosaic([["scores", "passes"], ["scores", "seconds"]], width_ratios=[1.5, 1])
 left = panels["scores"]

@@ -121,8 +121,8 @@ print("best accuracy of the pruned:  ", accuracies[pruned].max().round(3))
 # In the upper picture, pruned fits are grey and end at a cross. In the lower pictures, rings are
 # the pruned fits after they were trained to the end. Accuracies in the band are less than one
 # standard error below the best one. The early bound recognises slow learning rates and narrow
-# networks. Which of the other fits are pruned is a matter of luck, but does no harm: as far as
-# these rows can tell, the best of the pruned fits is as good as the best of the others.
+# networks. Which of the other fits are pruned is partly luck, but does no harm: none of the pruned
+# fits comes into the band.
 figure = plt.figure(figsize=(10, 7), layout="constrained")
 panels = figure.subplot_mosaic([["epochs"] * 3, [*study.best_params]], height_ratios=[1.3, 1])
 colour = plt.cm.ScalarMappable(plt.Normalize(accuracies.min(), accuracies.max()), "viridis")

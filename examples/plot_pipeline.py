@@ -77,8 +77,8 @@ ax.set_title("How many bits are enough?")
 # -------------
 # With the best latents the classifier makes more errors than with the same number of principal
 # components, or with all 30 columns. There are so few errors that the differences may be chance.
-# The latents are computed without the labels, and 9 bits may leave out some of what a linear
-# classifier could use. Here they are almost as good as the table, but not better.
+# The latents are computed without the labels, and 8 bits may leave out some of what a linear
+# classifier could use. Here they are a little worse than the table.
 n_columns = len(best["hvae"].get_feature_names_out())
 scaled = make_pipeline(columns, StandardScaler())
 models = {

@@ -28,7 +28,7 @@ class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
     It works like `sklearn.model_selection.GridSearchCV`, with one difference. Candidates that
     differ only in ``layer_rates``, ``output_layers`` or the steps after the transformer do not
     train a model each: they take their latents from one `MultiRateHVAETransformer` per split.
-    Its fit takes about as long as two or three candidates, however many there are. Fits are
+    Its fit takes about as long as two to five candidates, however many there are. Fits are
     shared where that is predicted to be less work, see Notes.
 
     The grid may hold other parameters too. If they change what the model learns, as those of the
@@ -114,7 +114,7 @@ class RateSearchCV(DocumentationLinkMixin, NotebookMixin, GridSearchCV):
     / b) steps. The multi-rate fit makes 2 E ceil(n / 3b) steps, each of which counts as 1 + 0.7 r
     steps, where r is min(n, 3b) / min(n, b). Each of the linear codes at its start (96, or 32 for
     one layer) and of the nodes of its grid (12, 64, 125, 81 and 243 for one to five layers) counts
-    as two more steps. With "auto" epochs and one to three layers, three or four candidates are
+    as two more steps. With "auto" epochs and one to three layers, three to six candidates are
     enough. Steps are counted and not timed, so that results depend neither on the machine nor on
     ``n_jobs``.
 
