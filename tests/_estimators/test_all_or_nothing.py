@@ -192,8 +192,8 @@ def test_fits_that_end_well_change_what_is_compared_here(fitted, kind):
     before = everything(model, FIRST)
     train(model, kind, OTHER)
     expected = {"module_", "rates_", "distortion_", "likelihood_", "transform", "sample"}
-    if kind == "clusterer":
-        expected |= {"labels_", "stability_", "cluster_sizes_", "cluster_tree_", "predict_proba"}
+    if kind == "clusterer":  # of which all starts may agree, both times
+        expected |= {"labels_", "cluster_sizes_", "cluster_tree_", "predict_proba"}
     assert expected <= {*differing(everything(model, FIRST), before)}
 
 
