@@ -88,7 +88,8 @@ class TrainingRows(Dataset):
     def batches(self, parts):
         """Yield batches, given a sequence of LongTensors of row numbers."""
         for part, x in zip(parts, self.rows.batches(parts), strict=True):
-            beside = {name: all_rows[part] for name, all_rows in self._beside.items()}
+            # An index in brackets takes four times as long.
+            beside = {name: rows.index_select(0, part) for name, rows in self._beside.items()}
             yield Batch(x, beside)
 
 

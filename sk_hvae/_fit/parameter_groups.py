@@ -15,6 +15,8 @@ from sk_hvae.nn.networks.skip import FadeIn, LinearPath
 # every weight as far as any other, so that an output moves in proportion to its inputs: 784 pixels
 # bring the rate that suits a table to its limit, at which training now and then diverges.
 _FULL_RATE_INPUTS = 256
+# A group of its own takes a fiftieth of the time of a step, which smaller differences are not worth.
+_LEAST_DIFFERENCE = 0.1
 
 
 def optimizer_for(module, weight_decay):
@@ -24,8 +26,8 @@ def optimizer_for(module, weight_decay):
     starts from. That code is not pulled, nor are biases, the likelihood's scales, the learned
     prior of a categorical layer, and what modulates layers by the target rates.
 
-    Weights of layers with more than 256 inputs learn more slowly, by 256 over that number [1]_, and
-    are pulled as the others are. Groups have this number as ``rate_share``.
+    Weights of layers with more than 256 inputs learn more slowly, by 256 over that number [1]_ if
+    it is .9 at most, and are pulled as the others are. Groups have this number as ``rate_share``.
 
     Parameters
     ----------
@@ -71,11 +73,12 @@ def set_rate(optimizer, lr):
 def _rate_shares(module):
     """Return the shares of the learning rate of weights, by their id."""
     weights = ((part, getattr(part, "weight", None)) for part in module.modules())
-    return {
-        id(weight): min(1.0, _FULL_RATE_INPUTS / _n_inputs(part, weight))
+    shares = {
+        id(weight): _FULL_RATE_INPUTS / _n_inputs(part, weight)
         for part, weight in weights
         if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1
     }
+    return {key: share for key, share in shares.items() if share <= 1 - _LEAST_DIFFERENCE}
 
 
 def _n_inputs(layer, weight):

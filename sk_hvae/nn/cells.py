@@ -44,8 +44,12 @@ class Cells:
         return parts[0].map(lambda _: next(whole))
 
     def __getitem__(self, rows):
-        """Return the cells of some rows, by any index of a tensor."""
+        """Return the cells of a slice of rows."""
         return self.map(lambda tensor: tensor[rows])
+
+    def index_select(self, dim, index):
+        """Return the cells of some rows, as ``Tensor.index_select`` does; ``dim`` is 0."""
+        return self.map(lambda tensor: tensor.index_select(dim, index))
 
     def map(self, function):
         """Apply a function to all tensors."""

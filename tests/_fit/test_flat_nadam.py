@@ -44,8 +44,8 @@ def take_nadam_step(parameter, moments, step, *, lr, weight_decay):
     value, gradient = parameter.detach().double(), parameter.grad.double()
     moments[0] = 0.9 * moments[0] + 0.1 * gradient
     moments[1] = 0.999 * moments[1] + 0.001 * gradient.square()
-    first, second = moments[0] / (1 - 0.9**step), moments[1] / (1 - 0.999**step)
-    direction = (0.9 * first + 0.1 * gradient) / (second.sqrt() + 1e-8)
+    first = (0.9 * moments[0] + 0.1 * gradient) / (1 - 0.9 ** (2 * step))
+    direction = first / ((moments[1] / (1 - 0.999**step)).sqrt() + 1e-8)
     parameter.data.copy_(value - lr * weight_decay * value - lr * direction)
 
 

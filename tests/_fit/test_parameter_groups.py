@@ -129,13 +129,16 @@ class TestRateShares:
         optimizer.gather()
         for parameter in layer.parameters():
             parameter.grad.fill_(3.0)
-        optimizer.step()
-        moved = (before - layer.weight.detach()).mean()
-        torch.testing.assert_close(moved, torch.tensor(LR * min(1.0, 256 / n_inputs)))
+        # The first step goes as far as the learning rate.
         set_rate(optimizer, 2 * LR)
         optimizer.step()
         moved = (before - layer.weight.detach()).mean()
-        torch.testing.assert_close(moved, torch.tensor(3 * LR * min(1.0, 256 / n_inputs)))
+        torch.testing.assert_close(moved, torch.tensor(2 * LR * min(1.0, 256 / n_inputs)))
+
+    def test_weights_of_a_few_more_inputs_are_no_group_of_their_own(self):
+        net = nn.Sequential(nn.Linear(272, 256, bias=False), nn.Linear(256, 3, bias=False))
+        optimizer = optimizer_for(net, 0.0)([{"params": list(net.parameters())}], lr=LR)
+        assert [group["rate_share"] for group in optimizer.param_groups] == [1.0]
 
     def test_weights_of_many_inputs_are_pulled_as_the_others(self):
         layer = nn.Linear(1024, 3)
