@@ -59,12 +59,12 @@ def accuracy_bound(
 
     Notes
     -----
-    The guesses of a classifier have no more information about the class than what it reads. Guesses
-    of accuracy a have the least if only classes are guessed whose probability is above some level
-    t. Let p_1, ..., p_k be the probabilities of these. Once a class is guessed, it has the
-    probability a, the other k - 1 have the probability t each, and the rarer classes, which are
-    never guessed, keep theirs. As probabilities sum to 1, a = p_1 + ... + p_k - (k - 1) t, and the
-    information is
+    The guesses of a classifier have no more information about the class than what it reads. Let
+    p_1 >= p_2 >= ... be the probabilities of the classes. Guesses of an accuracy a above p_1 have
+    the least information if only the k classes are guessed whose probability is above some level t.
+    Once one of these is guessed, it has the probability a, the other k - 1 have the probability t
+    each, and the rarer classes, which are never guessed, keep theirs. As probabilities sum to 1,
+    a = p_1 + ... + p_k - (k - 1) t, and the information is
 
         a log a + (k - 1) t log t - (p_1 log p_1 + ... + p_k log p_k).
 
@@ -75,7 +75,7 @@ def accuracy_bound(
     The bound is about single rows, and holds for every model and data set, under two conditions.
     The latents have to be *sampled*, ``latents(X, sample=True)``. Posterior means, which
     ``transform`` returns, are functions of x and may tell more. And ``class_prior`` has to be that
-    of the rows on which the accuracy is measured.
+    of the rows on which rates and accuracy are measured.
 
     References
     ----------
@@ -94,7 +94,7 @@ def accuracy_bound(
     >>> accuracy_bound([0, 1, 2, 4], np.full(10, 0.1)).round(3)
     array([0.1  , 0.577, 0.807, 1.   ])
 
-    A rare class makes guessing easier:
+    Without any information, the best guess is always the most frequent class:
 
     >>> accuracy_bound([0, 0.1, 0.2, 0.5], [0.9, 0.1]).round(3)
     array([0.9  , 0.929, 0.954, 1.   ])
