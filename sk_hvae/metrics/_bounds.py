@@ -273,7 +273,7 @@ class _Classes(NamedTuple):
         largest, *rest = np.sort(prior[prior > 0] / prior.sum())[::-1]
         level, counts = np.unique(rest, return_counts=True)
         level, others = level[::-1], np.cumsum(counts[::-1])
-        width = others * -np.diff(level, append=0)
+        width = others * (level - np.append(level[1:], 0.0))
         start = _sums_before(width)
         piece = _nats(width, largest, start, level, others)
         return cls(largest, float(piece.sum()), level, others, start, width, _sums_before(piece))
