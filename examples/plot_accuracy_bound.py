@@ -3,10 +3,10 @@ Bits that a classifier needs
 ============================
 
 If the rate of the top layer is R bits, samples of it cannot tell a classifier more than R bits
-about anything. Fano's inequality turns this into the largest accuracy that any classifier of the
-samples can reach. We compute how many bits a classifier of ten digits needs, measure the accuracies
-of classifiers at many rates of one multi-rate model, compare them with the bound, and let the
-library recommend rates.
+about anything. From this follows the largest accuracy that any classifier of the samples can
+reach. We compute how many bits a classifier of ten digits needs, measure the accuracies of
+classifiers at many rates of one multi-rate model, compare them with the bound, and let the library
+recommend rates.
 """
 
 from textwrap import fill

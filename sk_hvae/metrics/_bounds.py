@@ -16,6 +16,8 @@ from sk_hvae.nn.units import LN2
 _PER_NAT = {"bits": 1 / LN2, "nats": 1.0}
 # They narrow an accuracy down to 2**-64, which is less than its rounding.
 _HALVINGS = 64
+# An entropy that is computed elsewhere may differ from ours in its last digits.
+_ROUNDING = 1e-14
 
 
 def accuracy_bound(
@@ -23,12 +25,10 @@ def accuracy_bound(
 ) -> Any:
     """Bound the accuracy of any classifier by the information that it has.
 
-    This is Fano's inequality, solved for the accuracy [1]_ [2]_. Let H be the entropy of the
-    classes, and M their number. A classifier of accuracy a needs at least
-
-        H + a log a + (1 - a) log((1 - a) / (M - 1))
-
-    of information about the class, which rises with a in [1 / M, 1].
+    This is the rate-distortion function of the classes, solved for the accuracy [1]_ [2]_. It is
+    tight: no classifier with so much information about the class is more accurate, and for some
+    source of information one is as accurate. If all classes are equally probable, it is Fano's
+    inequality.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def accuracy_bound(
     Returns
     -------
     float or ndarray of the shape of ``information``
-        The largest accuracy, in [1 / M, 1]. It is 1 if the information is at least the entropy
-        of the classes.
+        The largest accuracy. Without any information it is the largest of the probabilities, and
+        it is 1 if the information is at least the entropy of the classes.
 
     Raises
     ------
@@ -59,16 +59,33 @@ def accuracy_bound(
 
     Notes
     -----
-    The bound holds for *sampled* latents, ``latents(X, sample=True)``. Posterior means, which
-    ``transform`` returns, are functions of x and may tell more. If classes are unbalanced, the
-    bound holds but is loose near zero: without any information, the largest class is the best
-    guess, and it is right more often than 1 / M.
+    The guesses of a classifier have no more information about the class than what it reads. Let
+    p_1 >= p_2 >= ... be the probabilities of the classes. Guesses of an accuracy a above p_1 have
+    the least information if only the k classes are guessed whose probability is above some level t.
+    Once one of these is guessed, it has the probability a, the other k - 1 have the probability t
+    each, and the rarer classes, which are never guessed, keep theirs. As probabilities sum to 1,
+    a = p_1 + ... + p_k - (k - 1) t, and the information is
+
+        a log a + (k - 1) t log t - (p_1 log p_1 + ... + p_k log p_k).
+
+    Fano's inequality needs only the entropy and the number of the classes [3]_. It says the same
+    where all classes are guessed. Where some are too rare for that, it allows higher accuracies
+    than there can be.
+
+    The bound is about single rows, and holds for every model and data set, under two conditions.
+    The latents have to be *sampled*, ``latents(X, sample=True)``. Posterior means, which
+    ``transform`` returns, are functions of x and may tell more. And ``class_prior`` has to be that
+    of the rows on which rates and accuracy are measured.
 
     References
     ----------
-    .. [1] Cover and Thomas, "Elements of Information Theory", 2nd edition, 2.10.
-    .. [2] Xiao and Bamler, "Trading Information between Latents in Hierarchical
-       Variational Autoencoders", ICLR 2023.
+    .. [1] Erokhin, "Epsilon-Entropy of a Discrete Random Variable", Theory of Probability and
+       Its Applications 3, 1958.
+    .. [2] Kostina, Polyanskiy and Verdu, "Variable-Length Compression Allowing Errors", IEEE
+       Transactions on Information Theory 61, 2015.
+    .. [3] Cover and Thomas, "Elements of Information Theory", 2nd edition, 2.10. The bound of
+       Xiao and Bamler, "Trading Information between Latents in Hierarchical Variational
+       Autoencoders", ICLR 2023, is of this kind.
 
     Examples
     --------
@@ -76,16 +93,21 @@ def accuracy_bound(
     >>> from sk_hvae.metrics import accuracy_bound
     >>> accuracy_bound([0, 1, 2, 4], np.full(10, 0.1)).round(3)
     array([0.1  , 0.577, 0.807, 1.   ])
+
+    Without any information, the best guess is always the most frequent class:
+
+    >>> accuracy_bound([0, 0.1, 0.2, 0.5], [0.9, 0.1]).round(3)
+    array([0.9  , 0.929, 0.954, 1.   ])
     """
     classes = _Classes.of(class_prior)
     nats = _check_numbers("information", information, 0, math.inf) / _unit(unit)
-    low, high = np.zeros_like(nats), np.full_like(nats, 1 - 1 / classes.n_classes)
+    low, high = np.zeros_like(nats), np.full_like(nats, 1 - classes.largest)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        too_much = classes.nats_at(middle) > nats
+        too_much = classes.nats_at(middle) >= nats
         low, high = np.where(too_much, low, middle), np.where(too_much, middle, high)
-    accuracy = np.where(nats >= classes.entropy, 1.0, 1 / classes.n_classes + low)
-    return accuracy[()]
+    certain = nats >= classes.entropy * (1 - _ROUNDING)
+    return np.where(certain, 1.0, classes.largest + low)[()]
 
 
 def information_needed(
@@ -93,8 +115,9 @@ def information_needed(
 ) -> Any:
     """Return the least information that a classifier of a given accuracy must have.
 
-    This is the inverse of `accuracy_bound`. If a layer and those above it have fewer bits
-    together, no classifier of samples of the layer can be as accurate.
+    This is the inverse of `accuracy_bound`, the rate-distortion function of the classes. If a
+    layer and those above it have fewer bits together, no classifier of samples of the layer can
+    be as accurate.
 
     Parameters
     ----------
@@ -108,8 +131,8 @@ def information_needed(
     Returns
     -------
     float or ndarray of the shape of ``accuracy``
-        The least information. It is 0 where a classifier may need none, as for an accuracy below
-        1 / M.
+        The least information. It is 0 for accuracies up to the largest probability of a class,
+        because always guessing that class needs none.
 
     Raises
     ------
@@ -129,9 +152,8 @@ def information_needed(
     array([0.   , 0.737, 2.536, 3.322])
     """
     classes = _Classes.of(class_prior)
-    above_chance = _check_numbers("accuracy", accuracy, 0, 1) - 1 / classes.n_classes
-    nats = classes.nats_at(np.clip(above_chance, 0, 1 - 1 / classes.n_classes))
-    return (nats.clip(min=0) * _unit(unit))[()]
+    above_chance = _check_numbers("accuracy", accuracy, 0, 1) - classes.largest
+    return (classes.nats_at(above_chance.clip(min=0)) * _unit(unit))[()]
 
 
 class RateBounds(NamedTuple):
@@ -224,11 +246,21 @@ def class_frequencies(y):
 
 
 class _Classes(NamedTuple):
-    """Number and entropy of classes, and how much less than that of balanced ones it is; nats."""
+    """The classes, and pieces of the curve of the least information over the accuracy; in nats.
 
-    n_classes: int
+    Every piece begins at a ``level``, a probability at which ``others`` classes besides the most
+    probable one come to be guessed. There the accuracy is ``start`` above that of chance, which is
+    the ``largest`` probability, and needs ``nats``. The piece ends at the next level, ``width``
+    further on.
+    """
+
+    largest: float
     entropy: float
-    imbalance: float
+    level: NDArray[np.float64]
+    others: NDArray[np.int64]
+    start: NDArray[np.float64]
+    width: NDArray[np.float64]
+    nats: NDArray[np.float64]
 
     @classmethod
     def of(cls, prior):
@@ -238,23 +270,40 @@ class _Classes(NamedTuple):
                 "class_prior must hold the probabilities of the classes, which sum to 1; got "
                 f"{prior.tolist()!r}. For labels y, take np.bincount(y) / len(y)."
             )
-        prior = prior[prior > 0] / prior.sum()
-        imbalance = _divergence(prior * len(prior) - 1).mean()
-        return cls(len(prior), math.log(len(prior)) - imbalance, imbalance)
+        largest, *rest = np.sort(prior[prior > 0] / prior.sum())[::-1]
+        level, counts = np.unique(rest, return_counts=True)
+        level, others = level[::-1], np.cumsum(counts[::-1])
+        width = others * (level - np.append(level[1:], 0.0))
+        start = _sums_before(width)
+        piece = _nats(width, largest, start, level, others)
+        return cls(largest, float(piece.sum()), level, others, start, width, _sums_before(piece))
 
     def nats_at(self, above_chance):
-        """Compute Fano's information at accuracies 1 / M + ``above_chance``.
-
-        H + a ln a + (1 - a) ln((1 - a) / (M - 1)) equals KL(a || 1 / M) - (ln M - H). Near
-        chance the divergence is quadratic in the accuracy above it, and the first form would lose
-        its digits by cancellation. So the divergence is computed from terms that do not cancel.
-        """
-        if self.n_classes == 1:
+        """Compute the least information at accuracies that are so much above chance."""
+        if not len(self.level):
             return np.zeros_like(above_chance)
-        chance = 1 / self.n_classes
-        right = chance * _divergence(above_chance / chance)
-        wrong = (1 - chance) * _divergence(-above_chance / (1 - chance))
-        return right + wrong - self.imbalance
+        piece = np.searchsorted(self.start, above_chance, side="right") - 1
+        into = np.minimum(above_chance - self.start[piece], self.width[piece])
+        added = _nats(into, self.largest, self.start[piece], self.level[piece], self.others[piece])
+        return self.nats[piece] + added
+
+
+def _nats(into, largest, start, level, others):
+    """Compute the information that is added on the first part, ``into``, of a piece.
+
+    While the accuracy rises by ``into``, the probability of each of the other classes that are
+    guessed falls by into / others below ``level``. Both change terms p ln p. Near chance these
+    cancel to a square of ``into``, and their digits would be lost. The terms here are not negative.
+    """
+    accuracy = largest + start
+    right = accuracy * _divergence(into / accuracy)
+    wrong = others * level * _divergence(-into / (others * level))
+    return into * (np.log(accuracy) - np.log(level)) + right + wrong
+
+
+def _sums_before(values):
+    """Sum the values before each one."""
+    return np.concatenate(([0.0], np.cumsum(values)))[:-1]
 
 
 def _divergence(excess):

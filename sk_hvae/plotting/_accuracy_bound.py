@@ -25,7 +25,8 @@ _SAMPLES, _MEANS = "samples", "posterior means (not bounded)"
 class AccuracyBoundDisplay(Display):
     """Draw the accuracy of classifiers on latents over the rate, together with its upper bound.
 
-    The bound is for classifiers of *samples*. Posterior means are functions of x that may tell
+    The bound is for classifiers of *samples*. It begins at the share of the largest class, which
+    can be guessed without any information. Posterior means are functions of x that may tell
     more than the rate, so that accuracies on them may lie above the bound. They are drawn too,
     and the legend says that they are not bounded.
 

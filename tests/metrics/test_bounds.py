@@ -1,4 +1,4 @@
-"""Bounds on accuracy: published values, brute force over joint distributions, inversion."""
+"""Bounds on accuracy: published values, Blahut and Arimoto's iteration, inversion."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ from sk_hvae.metrics import accuracy_bound, information_needed, rate_bounds
 
 BALANCED = [2, 3, 7, 10, 49, 1000]
 SKEWED = np.array([0.5, 0.3, 0.1, 0.1])
+RARE = np.array([0.98, 0.01, 0.006, 0.004])
+TWO_LARGEST = np.array([0.3, 0.3, 0.3 - 1e-9, 0.1 + 1e-9])
+PRIORS = [*(np.full(n, 1 / n) for n in BALANCED), SKEWED, RARE, TWO_LARGEST]
 
 # Values of the bound for balanced classes: (classes, unit, {information: accuracy}).
 KNOWN = [
@@ -27,31 +30,85 @@ def test_known_values(n_classes, unit, values):
     np.testing.assert_allclose(found, list(values.values()), atol=6e-4)
 
 
-@pytest.mark.parametrize("n_classes", BALANCED)
-def test_inversion_is_exact_at_all_accuracies(n_classes):
-    prior, small = np.full(n_classes, 1 / n_classes), 10.0 ** -np.arange(1, 15)
-    accuracies = np.concatenate(([1 / n_classes, 1.0], 1 / n_classes + small, 1 - small))
-    accuracies = accuracies[(accuracies >= 1 / n_classes) & (accuracies <= 1)]
+@pytest.mark.parametrize("prior", PRIORS)
+def test_inversion_is_exact_at_all_accuracies(prior):
+    chance, small = prior.max(), 10.0 ** -np.arange(1, 15)
+    accuracies = np.concatenate(([chance, 1.0], chance + small, 1 - small))
+    accuracies = accuracies[(accuracies >= chance) & (accuracies <= 1)]
     again = accuracy_bound(information_needed(accuracies, prior), prior)
     np.testing.assert_allclose(again, accuracies, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("prior", [*(np.full(n, 1 / n) for n in BALANCED), SKEWED])
+@pytest.mark.parametrize("prior", PRIORS)
 def test_inversion_is_exact_at_all_rates(prior):
     bits = np.linspace(0, entropy(prior, base=2), 1001)
     again = information_needed(accuracy_bound(bits, prior), prior)
     np.testing.assert_allclose(again, bits, rtol=0, atol=1e-12)
 
 
-def test_the_formula_for_unbalanced_classes():
-    def nats(a):
-        return entropy(SKEWED) - entropy([a, 1 - a]) - (1 - a) * np.log(3)
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_ends_are_exact(prior):
+    assert accuracy_bound(0, prior) == pytest.approx(prior.max(), rel=4e-16)
+    assert accuracy_bound(entropy(prior), prior, unit="nats") == 1
+    assert accuracy_bound(entropy(prior, base=2) * (1 - 1e-9), prior) < 1
+    assert information_needed(1, prior) == pytest.approx(entropy(prior, base=2), rel=1e-13)
+    np.testing.assert_array_equal(information_needed([0, prior.max() / 2], prior), 0)
 
-    for information in (0.05, 0.3, 0.9):
-        root = brentq(lambda a: nats(a) - information, 0.25, 1 - 1e-12, xtol=1e-14)  # noqa: B023
-        assert accuracy_bound(information, SKEWED, unit="nats") == pytest.approx(root, abs=1e-10)
-    assert accuracy_bound(entropy(SKEWED, base=2), SKEWED) == 1
-    assert information_needed(0.4, SKEWED) == 0
+
+def test_digits_close_to_chance():
+    gain = 1e-11
+    first_order = gain * np.log(0.5 / 0.3)
+    needed = information_needed(0.5 + gain, SKEWED, unit="nats")
+    assert needed == pytest.approx(first_order, rel=1e-4)
+    second_order = 2 * gain**2
+    needed = information_needed(0.5 + gain, [0.5, 0.5], unit="nats")
+    assert needed == pytest.approx(second_order, rel=1e-4)
+
+
+@pytest.mark.parametrize("slope", [0.2, 1.0, 2.0, 3.0, 5.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_iteration_of_blahut_and_arimoto(seed, slope):
+    rng = np.random.default_rng(seed)
+    prior = rng.dirichlet(np.ones(rng.integers(2, 8)))
+    accuracy, nats = blahut_arimoto(prior, slope)
+    assert information_needed(accuracy, prior, unit="nats") == pytest.approx(nats, abs=1e-7)
+    assert accuracy_bound(nats, prior, unit="nats") == pytest.approx(accuracy, abs=1e-6)
+
+
+def blahut_arimoto(prior, slope):
+    """Minimise I(Y; guess) + slope P(guess != Y), to 1e-8 nats; returns accuracy and nats."""
+    reward = np.exp(-slope * (1 - np.eye(len(prior))))
+    guesses = np.full(len(prior), 1 / len(prior))
+    for _ in range(100_000):
+        evidence = reward @ guesses
+        growth = (prior / evidence) @ reward
+        if growth.max() < 1 + 1e-8:  # how far the minimum can be below, at most
+            break
+        guesses = guesses * growth
+    joint = prior[:, None] * reward * guesses / evidence[:, None]
+    assert growth.max() < 1 + 1e-8
+    independent = np.outer(prior, joint.sum(0))
+    return np.trace(joint), entropy(joint.ravel(), independent.ravel())
+
+
+@pytest.mark.parametrize(
+    ("prior", "nats", "is_equal"),
+    [
+        (np.full(4, 0.25), 0.05, True),
+        (np.full(4, 0.25), 0.9, True),
+        (SKEWED, 0.05, False),
+        (SKEWED, 0.1, False),
+        (SKEWED, 0.9, True),  # so accurate that no class is too rare to be guessed
+    ],
+)
+def test_against_fano(prior, nats, is_equal):
+    def excess(a):
+        fano = entropy(prior) - entropy([a, 1 - a]) - (1 - a) * np.log(len(prior) - 1)
+        return fano - nats
+
+    allowed = brentq(excess, prior.max(), 1 - 1e-12, xtol=1e-14)
+    found = accuracy_bound(nats, prior, unit="nats")
+    assert found == pytest.approx(allowed, abs=1e-10) if is_equal else found < allowed - 0.001
 
 
 def test_no_joint_distribution_is_above_the_bound():

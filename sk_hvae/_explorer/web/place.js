@@ -18,7 +18,7 @@ function ratesTable(place) {
     ...(hasBounds ? ["accuracy at most *"] : [])];
   return element("div", {}, table("Rates, in bits per row", head, rows, { id: "rates" }),
     hasBounds ? element("p", { class: "note" },
-      "* By Fano's inequality, no classifier that reads samples of this layer can be more accurate. "
+      "* At these rates, no classifier that reads samples of this layer can be more accurate. "
       + "Accuracies among the metrics are those of posterior means, which may tell more.") : null);
 }
 
