@@ -222,9 +222,7 @@ def partition(graph, labels):
 
 def edge_shares(graph, labels):
     """Return the share of edges, by weight, between any two clusters, (k, k)."""
-    members = _members(labels)
-    joint = (members.T @ (graph @ members)).toarray()
-    return joint / joint.sum()
+    return _edge_shares(_weights_to(graph, labels), labels)
 
 
 def information(joint):
@@ -236,14 +234,18 @@ def information(joint):
 
 def neighbour_shares(graph, labels):
     """Return the clusters of every node's neighbours, as shares by weight, (n, k)."""
-    weights = (graph @ _members(labels)).toarray()
+    weights = _weights_to(graph, labels)
     return weights / weights.sum(1, keepdims=True)
 
 
-def _members(labels):
-    """Return the one-hot matrix of labels, (n, k)."""
-    n = len(labels)
-    return csr_array((np.ones(n), (np.arange(n), labels)))
+def _weights_to(graph, labels):
+    """Return the weight of the edges of every node to each cluster, (n, k)."""
+    return graph @ np.eye(labels.max() + 1)[labels]
+
+
+def _edge_shares(weights, labels):
+    joint = csr_array((np.ones(len(labels)), (labels, np.arange(len(labels))))) @ weights
+    return joint / joint.sum()
 
 
 def _consecutive(labels):
@@ -288,10 +290,11 @@ def _refine(graph, labels):
     """Move every node to the cluster that its neighbours' clusters make most likely."""
     labels = _consecutive(labels)
     for _ in range(_MOST_SWEEPS):
-        joint = edge_shares(graph, labels)
+        weights = _weights_to(graph, labels)
+        joint = _edge_shares(weights, labels)
         share = joint.sum(1)
         odds = np.log((joint + _FLOOR) / np.outer(share, share))
-        moved = _consecutive(((graph @ _members(labels)) @ odds).argmax(1))
+        moved = _consecutive((weights @ odds).argmax(1))
         settled = np.mean(moved != labels) <= _SETTLED
         labels = moved
         if settled:

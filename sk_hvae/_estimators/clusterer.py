@@ -43,7 +43,13 @@ from sk_hvae._estimators.typing import (
     Precision,
     RandomState,
 )
-from sk_hvae._fit.clusters import Clusters, TowardsClusters, codes_for_search, without_copies
+from sk_hvae._fit.clusters import (
+    Clusters,
+    TowardsClusters,
+    codes_for_search,
+    measured_for_search,
+    without_copies,
+)
 from sk_hvae._fit.control import Goal
 from sk_hvae._fit.fit import fit
 from sk_hvae._fit.fitted import Fitted
@@ -676,7 +682,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
             below = inspect_first_rows(below)
         below.begin()
         try:
-            outcome = fit(below, SingleRate())
+            outcome = fit(below, SingleRate(conclusion=measured_for_search))
         except (TrainingDivergedError, TrainingMemoryError) as error:
             raise type(error)(
                 f"{error} These are weights of the layers below the clusters, which are "

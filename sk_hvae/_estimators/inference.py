@@ -290,7 +290,8 @@ class LatentsMixin(TransformerMixin):
 
         The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
         from the row itself, so that the result of a row is always the same and does not depend on
-        other rows.
+        other rows. That over the states of a categorical layer is exact; below states whose
+        probability is less than 1% there is one draw.
 
         Parameters
         ----------
@@ -326,7 +327,8 @@ class LatentsMixin(TransformerMixin):
 
         The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
         from the row itself, so that the result of a row is always the same and does not depend on
-        other rows.
+        other rows. That over the states of a categorical layer is exact; below states whose
+        probability is less than 1% there is one draw.
 
         Parameters
         ----------
@@ -362,7 +364,8 @@ class LatentsMixin(TransformerMixin):
 
         The expectation over latents is estimated by the mean over 4 draws. Their noise is computed
         from the row itself, so that the result of a row is always the same and does not depend on
-        other rows.
+        other rows. That over the states of a categorical layer is exact; below states whose
+        probability is less than 1% there is one draw.
 
         Parameters
         ----------

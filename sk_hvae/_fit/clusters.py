@@ -11,8 +11,14 @@ from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
 from sk_hvae._fit.recipe import Recipe
-from sk_hvae._fit.single_rate import SingleRate, measured, rate_controller, target_ramp
-from sk_hvae._fit.start import start_model
+from sk_hvae._fit.single_rate import (
+    SingleRate,
+    measured,
+    measured_on,
+    rate_controller,
+    target_ramp,
+)
+from sk_hvae._fit.start import some_rows, start_model
 from sk_hvae.nn.guided import GuidedHierarchy
 
 # Different rows of up to this many numbers, 64 MB of float32, are copied to train on them alone.
@@ -127,6 +133,14 @@ def without_copies(rows, repeats):
     if repeats.are_density or not few:
         return rows
     return ResidentRows(rows.take(torch.from_numpy(repeats.first)))
+
+
+def measured_for_search(module, net, plan):
+    """Do what `measured` does for the continuous layers, of which a search reads the codes alone.
+
+    Nobody sees how well they describe the rows, so that some rows tell whether training diverged.
+    """
+    return measured_on(ResidentRows(some_rows(plan.training)), module, net, plan)
 
 
 def codes_for_search(model, rows, repeats):

@@ -1,5 +1,6 @@
 """Run a model over rows in chunks, and measure its distortion and rates."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,16 @@ from sk_hvae._data.devices import module_device
 from sk_hvae._data.memmap import MappedPages
 from sk_hvae._data.rows import to_device
 from sk_hvae._data.threads import FixedThreads
-from sk_hvae.nn.even_rows import EVEN_ROWS
+from sk_hvae.nn.even_rows import even_rows
+from sk_hvae.nn.hierarchy import map_activations
 from sk_hvae.nn.units import LN2
 
 # Draws of the latents per row: the noise of a row's value halves with four times as many, which
 # take four times as long. The documentation of `rates` and its like states the number.
 _N_DRAWS = 4
+# States of a categorical layer that a row takes less probably make so little of a mean that one
+# draw is enough for them. Of the ten states of images, some two are more probable.
+_UNLIKELY = 0.01
 
 
 class Measurement(NamedTuple):
@@ -55,21 +60,11 @@ def map_rows(module, rows, function, width, out=None):
     first = 0
     with FixedThreads(), torch.inference_mode():
         for chunk in rows.chunks():
-            part = function(_evened(to_device(chunk, device)))[: len(chunk)]
+            part = function(even_rows(to_device(chunk, device)))[: len(chunk)]
             result[first : first + len(part)] = part.cpu().numpy()
             first += len(part)
             pages.forget()
     return result
-
-
-def _evened(rows):
-    """Repeat the last row up to a multiple of 32 rows.
-
-    Matrix products round in one way for these, and in others for what is left over: a row's
-    result would depend on how many rows come with it, in the last digits.
-    """
-    n_more = -len(rows) % EVEN_ROWS
-    return torch.cat((rows, rows[-1:].expand(n_more, -1))) if n_more else rows
 
 
 def measure(module, rows):
@@ -85,17 +80,49 @@ def measure(module, rows):
     Returns
     -------
     Measurement
-        Means over 4 draws of the latents.
+        Means over 4 draws of the latents, and over all states of a categorical layer.
     """
-
-    def mean_terms(x):
-        activations, cells = module.activations(x), module.cells(x)
-        draws = [
-            module.forward_from(x, activations, module.row_noise(x, n), cells)
-            for n in range(_N_DRAWS)
-        ]
-        terms = [torch.cat((draw.distortion[:, None], draw.rates), 1) for draw in draws]
-        return torch.stack(terms).mean(0) / LN2
-
-    bits = map_rows(module, rows, mean_terms, 1 + len(module.layers)).astype(np.float64)
+    mean_terms = _over_states if module.layers[-1].enumerates else _over_draws
+    width = 1 + len(module.layers)
+    bits = map_rows(module, rows, lambda x: mean_terms(module, x) / LN2, width).astype(np.float64)
     return Measurement(bits[:, 0], bits[:, 1:])
+
+
+def _over_draws(module, x):
+    """Return distortion and rates of rows, (b, 1 + n_layers), in nats."""
+    activations, cells, noise = module.activations(x), module.cells(x), module.row_noise(x)
+    draws = [module.forward_from(x, activations, noise.draw(n), cells) for n in range(_N_DRAWS)]
+    return torch.stack([_terms(draw) for draw in draws]).mean(0)
+
+
+def _over_states(module, x):
+    """Do the same for a model with a categorical layer, whose unlikely states are drawn once."""
+    activations, cells, noise = module.activations(x), module.cells(x), module.row_noise(x)
+    q = module.layers[-1].posterior(activations, None)
+    states = torch.eye(q.mean.shape[1], device=x.device)
+    n_draws = torch.where(q.mean < _UNLIKELY, 1, _N_DRAWS)
+    sums = torch.zeros(n_draws.numel(), 1 + len(module.layers), device=x.device)
+    for n in range(_N_DRAWS):
+        pairs = (n_draws.flatten() > n).nonzero()[:, 0]
+        row, state = even_rows(pairs // len(states)), even_rows(pairs % len(states))
+        found = module.forward_from(
+            x[row],
+            map_activations(partial(torch.index_select, dim=0, index=row), activations),
+            partial(_of_rows, noise=noise.draw(n), n_rows=len(x), row=row),
+            cells.index_select(0, row),
+            top=states[state],
+        )
+        sums[pairs] += _terms(found)[: len(pairs)]
+    means = sums.unflatten(0, n_draws.shape) / n_draws[:, :, None]
+    total = (means * q.mean[:, :, None]).sum(1)
+    total[:, -1] = q.kl()
+    return total
+
+
+def _of_rows(like, noise, n_rows, row):
+    """Give each pair of a row and a state the noise of its row."""
+    return noise(like[:1].expand(n_rows, -1))[row]
+
+
+def _terms(output):
+    return torch.cat((output.distortion[:, None], output.rates), 1)

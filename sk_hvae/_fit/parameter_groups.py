@@ -15,7 +15,7 @@ from sk_hvae.nn.networks.skip import FadeIn, LinearPath
 # every weight as far as any other, so that an output moves in proportion to its inputs: 784 pixels
 # bring the rate that suits a table to its limit, at which training now and then diverges.
 _FULL_RATE_INPUTS = 256
-# A group of its own takes a fiftieth of the time of a step, which smaller differences are not worth.
+# A group of its own takes a fiftieth of the time of a step; smaller differences are not worth it.
 _LEAST_DIFFERENCE = 0.1
 
 

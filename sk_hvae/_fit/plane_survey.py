@@ -71,7 +71,8 @@ class PlaneSurvey:
         with self._inference():
             for part in rows.split(_ROWS_PER_PART):
                 x = to_device(part, self._device)
-                noises = [ReplayedNoise(module.row_noise(x, n)) for n in range(n_draws)]
+                of_rows = module.row_noise(x)
+                noises = [ReplayedNoise(of_rows.draw(n)) for n in range(n_draws)]
                 self._parts.append((x, module.activations(x), noises))
 
     def _look_at(self, rows, columns):

@@ -25,6 +25,40 @@ from sk_hvae.nn.linear_start import fit_scale
 _SLOW_GAIN = 0.5
 
 
+def measured(module, net, plan):
+    """Bring a trained module to rest and measure it; returns the arguments of a `Fitted`."""
+    with shown_rows("measure", plan.rows, plan.shows_progress) as rows:
+        fields = measured_on(rows, module, net, plan)
+    if plan.known is None:
+        generator = stream(plan.seed, "impute")
+        n_rows = len(plan.training)
+        shown = plan.training.every(math.ceil(n_rows / REFINEMENT_ROWS))
+        fields["refinement"] = learn_to_impute(module, shown, n_rows, generator)
+    copula = noise_correlations(module, plan.training, stream(plan.seed, "copula"))
+    return {**fields, "copula": copula}
+
+
+def measured_on(rows, module, net, plan):
+    """Do the same on rows of one's own, without what imputing and sampling need."""
+    module = module.eval()
+    some = some_rows(plan.training)
+    if module.likelihood.fits_each_batch:
+        fit_scale(module, some)
+    module.set_scales(some)
+    found = measure(module, rows)
+    betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
+    misses = Reached(plan.goal.layer_rates, rates, betas).misses
+    return {
+        **provenance(net, plan),
+        "module": module,
+        "rates": rates,
+        "betas": betas,
+        "distortion": float(found.distortion.mean()),
+        "lower_bound": float(found.lower_bound.mean()),
+        "converged": not (net.interrupted_ or any(misses)),
+    }
+
+
 class SingleRate(Recipe):
     """Train a new model, or a fitted one further.
 
@@ -32,12 +66,15 @@ class SingleRate(Recipe):
     ----------
     fitted : Fitted, default=None
         Where to go on; None starts a new model.
+    conclusion : callable, default=measured
+        Brings a trained module to rest, and returns the arguments of a `Fitted`.
     """
 
     auto_epochs = AutoEpochs(n_steps=1200, most_epochs=60, fewest_steps=120)
 
-    def __init__(self, fitted=None):
+    def __init__(self, fitted=None, conclusion=measured):
         self._fitted = fitted
+        self._conclusion = conclusion
 
     def beside(self, plan):  # noqa: ARG002 there is nothing more to say of a row
         return {}
@@ -54,7 +91,7 @@ class SingleRate(Recipe):
         return module, rate_controller(plan, module, betas, ramp)
 
     def conclude(self, net, plan) -> Fitted:
-        return Fitted(**measured(net.module_, net, plan))
+        return Fitted(**self._conclusion(net.module_, net, plan))
 
     def at_goal(self, fitted, plan) -> Fitted:  # noqa: ARG002 there are no other rates
         return fitted
@@ -81,36 +118,6 @@ def rate_controller(plan, module, betas, ramp, consistency=0.0):
         _gain(plan.architecture, module),
         consistency,
     )
-
-
-def measured(module, net, plan):
-    """Bring a trained module to rest and measure it; returns the arguments of a `Fitted`."""
-    module = module.eval()
-    some = some_rows(plan.training)
-    if module.likelihood.fits_each_batch:
-        fit_scale(module, some)
-    module.set_scales(some)
-    with shown_rows("measure", plan.rows, plan.shows_progress) as rows:
-        found = measure(module, rows)
-    betas, rates = net.control.betas.cpu().double().numpy(), found.rates.mean(0)
-    misses = Reached(plan.goal.layer_rates, rates, betas).misses
-    refinement = None
-    if plan.known is None:
-        generator = stream(plan.seed, "impute")
-        n_rows = len(plan.training)
-        shown = plan.training.every(math.ceil(n_rows / REFINEMENT_ROWS))
-        refinement = learn_to_impute(module, shown, n_rows, generator)
-    return {
-        **provenance(net, plan),
-        "module": module,
-        "rates": rates,
-        "betas": betas,
-        "distortion": float(found.distortion.mean()),
-        "lower_bound": float(found.lower_bound.mean()),
-        "converged": not (net.interrupted_ or any(misses)),
-        "copula": noise_correlations(module, plan.training, stream(plan.seed, "copula")),
-        "refinement": refinement,
-    }
 
 
 def provenance(net, plan):

@@ -44,9 +44,9 @@ def typicality(module, rows, correlations):
     others = np.setdiff1d(np.arange(rows.shape[1]), columns)
 
     def of_cells(x):
-        noise, log_probs = 0.0, 0.0
+        of_rows, noise, log_probs = module.row_noise(x), 0.0, 0.0
         for number in range(_N_DRAWS):
-            row_noise = module.row_noise(x, number)
+            row_noise = of_rows.draw(number)
             parameters = module.decoder(module.encode(x, row_noise)[0] * module.layers[0].scale)
             cells = module.cell_log_probs(x, parameters).cpu().double()
             log_probs = log_probs + cells[:, others].sum(1) / _N_DRAWS

@@ -73,10 +73,10 @@ def log_likelihood(
     rows, module = check_new_rows(estimator, X), model_of(estimator).in_place()
 
     def log_mean_weight(x):
-        activations = module.activations(x)
+        activations, noise = module.activations(x), module.row_noise(x)
         total = torch.full((len(x),), -math.inf, device=x.device)
         for draw in range(n_samples):
-            log_weight = module.log_weight(x, activations, module.row_noise(x, draw))
+            log_weight = module.log_weight(x, activations, noise.draw(draw))
             total = torch.logaddexp(total, log_weight)
         return (total - math.log(n_samples))[:, None]
 

@@ -1,6 +1,7 @@
 """The hierarchical VAE: data to rates and distortion, latents to data."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -183,7 +184,7 @@ class HierarchicalVAE(nn.Module):
         """
         return self.encoder(self.inputs(x) if inputs is None else inputs)
 
-    def infer(self, activations, noise=None, enumerate_states=True):
+    def infer(self, activations, noise=None, enumerate_states=True, top=None):
         """Infer the layers from the top down, each given the one above.
 
         Parameters
@@ -196,6 +197,8 @@ class HierarchicalVAE(nn.Module):
         enumerate_states : bool
             Whether to go on with every state of a categorical top layer in turn, instead of
             with a sample or the mean; without effect if the top layer is Gaussian.
+        top : Tensor of shape (b, n_units), default=None
+            What the top layer passes on to the next, in place of all these.
 
         Returns
         -------
@@ -204,11 +207,13 @@ class HierarchicalVAE(nn.Module):
         posteriors, latents, z, weights = [], [], None, None
         for layer in reversed(self.layers):
             q = layer.posterior(activations, z)
-            if enumerate_states and isinstance(layer, CategoricalLatent):
+            if z is None and top is not None:
+                z = top
+            elif enumerate_states and isinstance(layer, CategoricalLatent):
                 weights = q.mean
                 z = _every_state(weights)
-                activations = tuple.__new__(
-                    type(activations), (f.repeat_interleave(layer.n_units, 0) for f in activations)
+                activations = map_activations(
+                    partial(torch.repeat_interleave, repeats=layer.n_units, dim=0), activations
                 )
                 noise = noise and _same_for_every_state(noise, layer.n_units)
             else:
@@ -259,7 +264,7 @@ class HierarchicalVAE(nn.Module):
             if isinstance(layer, GaussianLatent):
                 layer.scale.copy_(inferred.expect(q.std.square()).mean(0) ** 0.25)
 
-    def row_noise(self, x, draw=0):
+    def row_noise(self, x):
         """Derive noise from raw rows (b, n_features): the same in any dtype and at any scale.
 
         Equal numbers share it; what float32 rounds shares it with few exceptions.
@@ -267,7 +272,7 @@ class HierarchicalVAE(nn.Module):
         places = (x.to(self.noise_scale.dtype) - self.noise_origin) / self.noise_scale
         if self.constants is not None:
             places = self.constants.leave_out(places)
-        return RowNoise(without_last_bits(places), draw)
+        return RowNoise.of(without_last_bits(places))
 
     def forward(self, x, noise, inputs=None, cells=None):
         """Sample the latents of raw data and measure distortion and rates.
@@ -289,7 +294,7 @@ class HierarchicalVAE(nn.Module):
         """
         return self.forward_from(x, self.activations(x, inputs), noise, cells)
 
-    def forward_from(self, x, activations, noise, cells=None):
+    def forward_from(self, x, activations, noise, cells=None, top=None):
         """Do what `forward` does, given what the encoder has made of the data.
 
         Several draws of the latents of the same rows then share one pass of the encoder.
@@ -304,12 +309,14 @@ class HierarchicalVAE(nn.Module):
             Maps a tensor to standard normal noise of its shape.
         cells : Cells, default=None
             What `cells` makes of the raw data, if it is known already.
+        top : Tensor of shape (b, n_units), default=None
+            See `infer`.
 
         Returns
         -------
         HVAEOutput
         """
-        inferred, parameters = self.infer_and_decode(activations, noise)
+        inferred, parameters = self.infer_and_decode(activations, noise, top)
         if self.likelihood.training and self.likelihood.fits_each_batch:
             aligned, drawn = inferred.align(x), slice(None)
             if inferred.weights is not None:
@@ -322,7 +329,7 @@ class HierarchicalVAE(nn.Module):
         distortion = inferred.expect(-self._log_probs(cells, parameters).sum(1))
         return HVAEOutput(distortion, inferred.rates(), tuple(inferred.latents))
 
-    def infer_and_decode(self, activations, noise):
+    def infer_and_decode(self, activations, noise, top=None):
         """Sample the latents of rows that went through the encoder, and decode them.
 
         Parameters
@@ -331,6 +338,8 @@ class HierarchicalVAE(nn.Module):
             Output of `activations`.
         noise : callable
             Maps a tensor to standard normal noise of its shape.
+        top : Tensor of shape (b, n_units), default=None
+            See `infer`.
 
         Returns
         -------
@@ -338,7 +347,7 @@ class HierarchicalVAE(nn.Module):
             The sampled layers, and the likelihood's parameters given z_1: b * n_states rows if
             the top layer enumerates its states.
         """
-        inferred = self.infer(activations, noise, self.layers[-1].enumerates)
+        inferred = self.infer(activations, noise, self.layers[-1].enumerates, top)
         return inferred, self.decoder(inferred.latents[0])
 
     def distortion(self, x, parameters):
@@ -492,6 +501,11 @@ class HierarchicalVAE(nn.Module):
             prior = below.prior(z, z.shape[0])
             z = prior.mean if noise is None else prior.sample(noise)
         return z
+
+
+def map_activations(function, activations):
+    """Apply a function to all tensors that an encoder puts out; their tuple keeps its type."""
+    return tuple.__new__(type(activations), map(function, activations))
 
 
 def _origin_and_scale(summary):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sk_hvae.nn.even_rows import EVEN_ROWS
+from sk_hvae.nn.even_rows import even_rows
 
 # More factors follow more of the correlations between columns, at a cost for every row that grows
 # with the cube of their number.
@@ -89,8 +89,7 @@ class MissingCells(nn.Module):
         rows = linked.isnan().any(1).nonzero()[:, 0]
         if not len(rows):
             return linked
-        even = torch.cat((rows, rows[:1].expand(-len(rows) % EVEN_ROWS)))
-        blocks = linked[even].split(self.n_fit_rows)
+        blocks = linked[even_rows(rows)].split(self.n_fit_rows)
         filled = torch.cat([self._fill_rows(block) for block in blocks])
         return linked.index_copy(0, rows, filled[: len(rows)])
 

@@ -100,19 +100,28 @@ class RowNoise:
 
     Parameters
     ----------
-    rows : Tensor of shape (b, n_features), float32
-        The rows that the noise is for.
-    draw : int
+    key : Tensor of shape (b,), int64
+        What the rows are hashed to, see `of`.
+    draw : int, default=0
         Which of several independent draws to make.
     """
 
-    def __init__(self, rows, draw=0):
+    def __init__(self, key, draw=0):
+        self._key = key
+        self._n_drawn = draw << 32
+
+    @classmethod
+    def of(cls, rows):
+        """Make the noise of rows (b, n_features), float32."""
         bits = rows.contiguous().view(torch.int32).long()
         place = torch.arange(1, bits.shape[1] + 1, device=rows.device) * _GOLDEN
         hashed = bits + place
         hashed = (hashed ^ _logical_shift(hashed, 30)) * _MIX_1
-        self._key = _mix((hashed ^ _logical_shift(hashed, 27)).sum(1))
-        self._n_drawn = draw << 32
+        return cls(_mix((hashed ^ _logical_shift(hashed, 27)).sum(1)))
+
+    def draw(self, number):
+        """Return the noise of another draw, by its number."""
+        return RowNoise(self._key, number)
 
     def __call__(self, like):
         """Derive standard normal noise of the shape (b, n_units) of ``like``."""

@@ -144,7 +144,7 @@ def test_more_draws_are_averaged(multi, iris):
     module, x = multi.at((2, 3)).module_, torch.tensor(iris)
     found = PlaneSurvey(module, x, n_draws=2).measure(module)
     with torch.no_grad():
-        outputs = [module(x, module.row_noise(x, n)) for n in (0, 1)]
+        outputs = [module(x, module.row_noise(x).draw(n)) for n in (0, 1)]
     expected = np.mean([float(output.distortion.mean() / np.log(2)) for output in outputs])
     assert found.distortion == pytest.approx(expected, rel=1e-4)
     assert np.isnan(found.squared_error)
