@@ -4,9 +4,9 @@ from skorch.helper import predefined_split
 
 from sk_hvae._data.batches import RowBatches, Share
 from sk_hvae._fit.callbacks import EarlyStoppingPastRamp, EpochHook, ProgressLine
-from sk_hvae._fit.distributed import SharedNet
 from sk_hvae._fit.loop import LocalNet
 from sk_hvae._fit.parameter_groups import optimizer_for
+from sk_hvae._fit.shared_net import SharedNet
 from sk_hvae.nn.noise import GeneratorNoise
 
 

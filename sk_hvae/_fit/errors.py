@@ -1,5 +1,6 @@
-"""Errors of the machine in a fit, as messages that help: no memory, and lost processes."""
+"""Errors of the machine in a fit, and of numbers, as messages that help."""
 
+import math
 from contextlib import contextmanager
 
 import torch
@@ -63,3 +64,15 @@ def _memory_error(error, batch_size):
 
 def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def divergence(epoch, distortion, rates):
+    """Say what turned non-finite, and what to try."""
+    broken = [f"rate of z_{i}" for i, rate in enumerate(rates, 1) if not math.isfinite(rate)]
+    if not math.isfinite(distortion):
+        broken.append("distortion")
+    return (
+        f"training diverged in epoch {epoch}: non-finite {', '.join(broken) or 'weights'}. The "
+        "estimator keeps the last finite weights. Lower lr, or look for extreme values in X "
+        "(a clipped or quantile-transformed X trains more easily)."
+    )

@@ -5,11 +5,9 @@ import math
 from typing import NamedTuple
 
 from sk_hvae._data.batches import TrainingRows
-from sk_hvae._fit.assemble import build_net
-from sk_hvae._fit.errors import translate_errors
+from sk_hvae._fit.errors import divergence, translate_errors
 from sk_hvae._fit.fitted import Trained
 from sk_hvae._fit.kept_inputs import kept_inputs
-from sk_hvae._fit.loop import divergence
 from sk_hvae._fit.start import some_rows
 from sk_hvae.exceptions import (
     CheckpointError,
@@ -58,6 +56,9 @@ def fit(plan, recipe, keep=None, on_epoch=None):
     -------
     Outcome
     """
+    # Imports skorch, which takes as long as all of ours together, and is needed here first.
+    from sk_hvae._fit.assemble import build_net
+
     with translate_errors(plan.settings.batch_size):
         module, control = recipe.start(plan)
     net = build_net(

@@ -14,6 +14,7 @@ from skorch.utils import TeeGenerator
 
 from sk_hvae._fit.callbacks import ProgressLine
 from sk_hvae._fit.checkpoint import Checkpointed
+from sk_hvae._fit.errors import divergence
 from sk_hvae._fit.optimise import guard_for, lr_factor
 from sk_hvae._fit.parameter_groups import set_rate
 from sk_hvae._fit.pass_sums import PassSums
@@ -335,15 +336,3 @@ class LocalNet(HVAENet):
 
 class _StopRequest(Exception):  # noqa: N818
     """A callback ended training; skorch's callbacks do so by a KeyboardInterrupt."""
-
-
-def divergence(epoch, distortion, rates):
-    """Say what turned non-finite, and what to try."""
-    broken = [f"rate of z_{i}" for i, rate in enumerate(rates, 1) if not math.isfinite(rate)]
-    if not math.isfinite(distortion):
-        broken.append("distortion")
-    return (
-        f"training diverged in epoch {epoch}: non-finite {', '.join(broken) or 'weights'}. The "
-        "estimator keeps the last finite weights. Lower lr, or look for extreme values in X "
-        "(a clipped or quantile-transformed X trains more easily)."
-    )

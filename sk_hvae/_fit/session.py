@@ -1,15 +1,16 @@
 """What one call of ``partial_fit`` leaves for the next."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sk_hvae._fit.assemble import build_net
 from sk_hvae._fit.control import Goal
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.history import Epochs
-from sk_hvae._fit.loop import HVAENet
 from sk_hvae._fit.off_target import describe_drift
 from sk_hvae._fit.settings import TrainingSettings
 from sk_hvae._fit.single_rate import SingleRate
+
+if TYPE_CHECKING:
+    from sk_hvae._fit.loop import HVAENet
 
 # New targets may take so many steps, before which a warning would come too soon.
 _STEPS_TO_SETTLE = 1000
@@ -34,7 +35,7 @@ class Session(NamedTuple):
 
     goal: Goal
     settings: TrainingSettings
-    net: HVAENet
+    net: "HVAENet"
     fitted: Fitted | None
     past: Epochs
     has_warned: bool = False
@@ -42,6 +43,9 @@ class Session(NamedTuple):
     @classmethod
     def begin(cls, plan, fitted):
         """Begin by the plan of a call, with a new model or a fitted one."""
+        # Imports skorch, see `fit`.
+        from sk_hvae._fit.assemble import build_net
+
         module, control = SingleRate(fitted).start(plan)
         net = build_net(
             module, control, plan.settings, plan.generator(), accelerator=plan.accelerator

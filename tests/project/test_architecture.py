@@ -89,7 +89,7 @@ def test_the_torch_half_knows_torch_only(file):
 
 
 def test_skorch_stays_in_the_loop():
-    loop = ("assemble", "callbacks", "distributed", "loop")
+    loop = ("assemble", "callbacks", "loop", "shared_net")
     assert importers_of("skorch") == [f"_fit/{name}.py" for name in loop]
 
 
