@@ -84,8 +84,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         the number of layers is fixed by ``fit``.
     n_components : "auto", int or sequence of int, default="auto"
         Number of units: one number for all layers, or one for each layer, z_1 first. "auto" gives
-        every layer as many units as `HierarchicalVAETransformer` has at the highest rates of
-        ``rate_range``.
+        every layer as many units as there are bits in the highest rate of ``rate_range``, but not
+        less than 16 nor more than 256. With more, a short fit would not reach all rates.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them.
     network : str or (encoder, decoder), default="auto"
@@ -630,8 +630,9 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
 
     def _layer_sizes(self, goal):
+        # With units for the bits of all layers, short fits miss rates in parts of the box.
         _, high = resolve_rate_range(self.rate_range, goal.n_layers)
-        auto = auto_sizes(high, self.network, self.top_layer)
+        auto = auto_sizes(max(high), goal.n_layers, self.network, self.top_layer)
         return resolve_sizes(self.n_components, goal.n_layers, auto)
 
     def _check_usable(self):

@@ -124,7 +124,7 @@ def resolve_rate_range(rate_range, n_layers):
 
 
 def resolve_sizes(n_components, n_layers, auto=_FEWEST_UNITS):
-    """Return the units of each layer as a tuple, z_1 first; "auto" stands for ``auto``."""
+    """Return the units of each layer as a tuple, z_1 first; ``auto`` is what "auto" stands for."""
     if isinstance(n_components, str):
         n_components = auto
     if isinstance(n_components, numbers.Integral):
@@ -138,27 +138,27 @@ def resolve_sizes(n_components, n_layers, auto=_FEWEST_UNITS):
     return _check_widths("n_components", sizes)
 
 
-def auto_sizes(layer_rates, network, top_layer):
-    """Return what ``n_components="auto"`` stands for: a unit for each bit of all layers.
+def auto_sizes(bits, n_layers, network, top_layer):
+    """Return what ``n_components="auto"`` stands for: in every layer a unit for each bit.
 
-    All layers start at the same principal components, and a lower one passes on what those above
-    it say. So every layer needs units for the bits of all. Maps have many units each, and states
-    are no units: there are 16 of them.
+    Maps have many units each, and states are no units: there are 16 of them.
 
     Parameters
     ----------
-    layer_rates : sequence of float
-        The most bits that each layer is to have.
+    bits : float
+        How many bits there are for units.
+    n_layers : int
+        Number of layers.
     network : str, Networks or tuple of two
         As the estimators take it.
     top_layer : str
         As the estimators take it.
     """
-    n_units = min(max(_FEWEST_UNITS, round(sum(layer_rates))), _MOST_UNITS)
+    n_units = min(max(_FEWEST_UNITS, round(bits)), _MOST_UNITS)
     if network == "fully-conv":
         n_units = _FEWEST_UNITS
     has_states = top_layer != "gaussian"
-    return (n_units,) * (len(layer_rates) - has_states) + (_FEWEST_UNITS,) * has_states
+    return (n_units,) * (n_layers - has_states) + (_FEWEST_UNITS,) * has_states
 
 
 def resolve_hidden(hidden_layer_sizes):

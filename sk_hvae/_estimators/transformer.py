@@ -508,8 +508,10 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         return Goal(*resolve_targets(self.layer_rates, self.betas))
 
     def _layer_sizes(self, goal):
-        bits = goal.layer_rates or (0.0,) * goal.n_layers
-        auto = auto_sizes(bits, self.network, self.top_layer)
+        # All layers start at the same principal components, and a lower one passes on what those
+        # above it say. So every layer needs units for the bits of all.
+        bits = sum(goal.layer_rates)
+        auto = auto_sizes(bits, goal.n_layers, self.network, self.top_layer)
         return resolve_sizes(self.n_components, goal.n_layers, auto)
 
     def _check_usable(self):
