@@ -80,9 +80,8 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         "auto" gives every layer as many units as there are bits in ``layer_rates`` together, but
         not less than 16 nor more than 256; with ``betas``, and of states and maps, there are 16.
         Units that the rate of a layer cannot fill stay unused, so that too many take more time but
-        do no harm. Too few cost more than they save: the bits that they do not need go into digits
-        of what they know already, and classifiers that read them get worse. A model that is trained
-        further keeps its units.
+        do no harm. If there are too few, bits go into further digits of what they know already, and
+        classifiers that read them may get worse. A model that is trained further keeps its units.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its convolutions
         before the encoder's and after the decoder's. The other convolutional networks have no such
