@@ -109,7 +109,7 @@ class BaseHierarchicalVAE(
         names, schema = columns.get("feature_names_in_"), columns.get("_schema")
         goal = self._goal()
         masks = self._masks(schema, go_on_from)
-        architecture = self._architecture(goal, rows.shape[1])._replace(missing=masks)
+        architecture = self._architecture(goal, rows.shape[1], go_on_from)._replace(missing=masks)
         if not is_new and self.likelihood == AUTO:
             likelihood = new_likelihood(go_on_from.likelihood)
         else:
@@ -180,18 +180,29 @@ class BaseHierarchicalVAE(
         return is_table or schema.has_missing
 
     @final
-    def _architecture(self, goal, n_features):
+    def _architecture(self, goal, n_features, go_on_from):
         network, image_shape = resolve_network(
             self.network, self.image_shape, goal.n_layers, n_features
         )
         return Architecture(
-            PRESETS[network].n_components if network in PRESETS else self._layer_sizes(goal),
+            self._sizes(goal, network, go_on_from),
             resolve_hidden(self.hidden_layer_sizes),
             network,
             image_shape,
             self.inference,
             self.top_layer,
         )
+
+    @final
+    def _sizes(self, goal, network, go_on_from):
+        """Return the units of each layer; with "auto" a model that is trained further keeps its."""
+        if network in PRESETS:
+            return PRESETS[network].n_components
+        if go_on_from is not None and isinstance(self.n_components, str):
+            known = go_on_from.architecture.n_components
+            if len(known) == goal.n_layers:
+                return known
+        return self._layer_sizes(goal)
 
     @final
     def _settings(self, auto_epochs, n_rows, device, is_open_ended=False):

@@ -64,8 +64,9 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_columns), float32
-            The layers of ``output_layers`` side by side, z_1 first. If ``out`` is given, it is
-            returned.
+            The layers of ``output_layers`` side by side, z_1 first. Every column is divided by the
+            square root of the standard deviation that its posteriors typically have on the rows of
+            ``fit``, and probabilities of states by nothing. If ``out`` is given, it is returned.
 
         Raises
         ------
@@ -154,7 +155,7 @@ class LatentsMixin(TransformerMixin):
         Returns
         -------
         list of ndarray of shape (n_samples, n_units), float32
-            One array per layer, z_1 first.
+            One array per layer, z_1 first, in the units of ``transform``.
 
         Raises
         ------

@@ -13,6 +13,7 @@ from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.model import model_of
 from sk_hvae._estimators.parameters import (
+    auto_sizes,
     check_layer_values,
     resolve_output_layers,
     resolve_rate_range,
@@ -28,6 +29,7 @@ from sk_hvae._estimators.typing import (
     Labels,
     LayerRange,
     LayerSizes,
+    LayerUnits,
     LayerValues,
     LikelihoodChoice,
     MatrixLike,
@@ -80,8 +82,10 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     layer_rates : float or sequence of float, default=(2, 8)
         Current rates in bits per sample, z_1 first. They can be changed without fitting again, but
         the number of layers is fixed by ``fit``.
-    n_components : int or sequence of int, default=16
-        Number of units: one number for all layers, or one for each layer, z_1 first.
+    n_components : "auto", int or sequence of int, default="auto"
+        Number of units: one number for all layers, or one for each layer, z_1 first. "auto" gives
+        every layer as many units as there are bits in the highest rate of ``rate_range``, but not
+        less than 16 nor more than 256. With more, a short fit would not reach all rates.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them.
     network : str or (encoder, decoder), default="auto"
@@ -285,7 +289,7 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         rate_range: LayerRange = (0.5, 32),
         *,
         layer_rates: LayerValues = (2, 8),
-        n_components: LayerSizes = 16,
+        n_components: LayerUnits = "auto",
         hidden_layer_sizes: LayerSizes = (256, 256),
         network: Network = "auto",
         image_shape: ImageShape | None = None,
@@ -626,7 +630,10 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         return Goal(check_layer_values("layer_rates", self.layer_rates, "bits per sample"), ())
 
     def _layer_sizes(self, goal):
-        return resolve_sizes(self.n_components, goal.n_layers)
+        # With units for the bits of all layers, short fits miss rates in parts of the box.
+        _, high = resolve_rate_range(self.rate_range, goal.n_layers)
+        auto = auto_sizes(max(high), goal.n_layers, self.network, self.top_layer)
+        return resolve_sizes(self.n_components, goal.n_layers, auto)
 
     def _check_usable(self):
         self._check_rates(self.layer_rates)

@@ -30,6 +30,8 @@ _EXPLAINED = {
 }
 # Bits and multipliers beyond these are slips of the keyboard, and float32 would lose them.
 _SMALLEST_VALUE, _LARGEST_VALUE = 1e-6, 1e6
+# Units of a layer with n_components="auto". The most are as many as hidden layers are wide.
+_FEWEST_UNITS, _MOST_UNITS = 16, 256
 
 
 @contextmanager
@@ -121,8 +123,10 @@ def resolve_rate_range(rate_range, n_layers):
     return tuple(pairs[:, 0].tolist()), tuple(pairs[:, 1].tolist())
 
 
-def resolve_sizes(n_components, n_layers):
-    """Return the units of each layer as a tuple, z_1 first."""
+def resolve_sizes(n_components, n_layers, auto=_FEWEST_UNITS):
+    """Return the units of each layer as a tuple, z_1 first; ``auto`` is what "auto" stands for."""
+    if isinstance(n_components, str):
+        n_components = auto
     if isinstance(n_components, numbers.Integral):
         return (int(n_components),) * n_layers
     sizes = tuple(n_components)
@@ -132,6 +136,29 @@ def resolve_sizes(n_components, n_layers):
             "an int for all layers or one int per layer, z_1 (nearest the data) first."
         )
     return _check_widths("n_components", sizes)
+
+
+def auto_sizes(bits, n_layers, network, top_layer):
+    """Return what ``n_components="auto"`` stands for: in every layer a unit for each bit.
+
+    Maps have many units each, and states are no units: there are 16 of them.
+
+    Parameters
+    ----------
+    bits : float
+        How many bits there are for units.
+    n_layers : int
+        Number of layers.
+    network : str, Networks or tuple of two
+        As the estimators take it.
+    top_layer : str
+        As the estimators take it.
+    """
+    n_units = min(max(_FEWEST_UNITS, round(bits)), _MOST_UNITS)
+    if network == "fully-conv":
+        n_units = _FEWEST_UNITS
+    has_states = top_layer != "gaussian"
+    return (n_units,) * (n_layers - has_states) + (_FEWEST_UNITS,) * has_states
 
 
 def resolve_hidden(hidden_layer_sizes):

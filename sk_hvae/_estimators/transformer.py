@@ -9,13 +9,19 @@ import torch
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
 from sk_hvae._estimators.compression import CompressionMixin
-from sk_hvae._estimators.parameters import resolve_output_layers, resolve_sizes, resolve_targets
+from sk_hvae._estimators.parameters import (
+    auto_sizes,
+    resolve_output_layers,
+    resolve_sizes,
+    resolve_targets,
+)
 from sk_hvae._estimators.sampling import SamplesMixin
 from sk_hvae._estimators.typing import (
     HandleUnknown,
     ImageShape,
     InferenceKind,
     LayerSizes,
+    LayerUnits,
     LayerValues,
     LikelihoodChoice,
     MatrixLike,
@@ -68,11 +74,14 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         Fixed multipliers of the rates, z_1 first, instead of targets, as in [1]_. The rates are
         then not known beforehand, and if the multipliers are unequal, the layer with the larger one
         tends to collapse.
-    n_components : int or sequence of int, default=16
-        Number of units: one number for all layers, or one for each layer, z_1 first. Units that the
-        rate of a layer cannot fill stay unused, so that too many units take more time but do no
-        harm. For a categorical top layer this is the number of states, and for "fully-conv" the
-        number of maps.
+    n_components : "auto", int or sequence of int, default="auto"
+        Number of units: one number for all layers, or one for each layer, z_1 first. For a
+        categorical top layer this is the number of states, and for "fully-conv" the number of maps.
+        "auto" gives every layer as many units as there are bits in ``layer_rates`` together, but
+        not less than 16 nor more than 256; with ``betas``, and of states and maps, there are 16.
+        Units that the rate of a layer cannot fill stay unused, so that too many take more time but
+        do no harm. If there are too few, bits go into further digits of what they know already, and
+        classifiers that read them may get worse. A model that is trained further keeps its units.
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Widths of the encoder's hidden layers; the decoder mirrors them. "conv" has its convolutions
         before the encoder's and after the decoder's. The other convolutional networks have no such
@@ -272,7 +281,11 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
     _parameter_constraints: ClassVar[dict] = {
         "layer_rates": ["array-like", Interval(Real, 0, None, closed="neither"), None],
         "betas": ["array-like", Interval(Real, 0, None, closed="neither"), None],
-        "n_components": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            "array-like",
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "network": [
             StrOptions({"auto", *NETWORKS}),
@@ -310,7 +323,7 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         layer_rates: LayerValues | None = (2, 8),
         *,
         betas: LayerValues | None = None,
-        n_components: LayerSizes = 16,
+        n_components: LayerUnits = "auto",
         hidden_layer_sizes: LayerSizes = (256, 256),
         network: Network = "auto",
         image_shape: ImageShape | None = None,
@@ -494,7 +507,11 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         return Goal(*resolve_targets(self.layer_rates, self.betas))
 
     def _layer_sizes(self, goal):
-        return resolve_sizes(self.n_components, goal.n_layers)
+        # All layers start at the same principal components, and a lower one passes on what those
+        # above it say. So every layer needs units for the bits of all.
+        bits = sum(goal.layer_rates)
+        auto = auto_sizes(bits, goal.n_layers, self.network, self.top_layer)
+        return resolve_sizes(self.n_components, goal.n_layers, auto)
 
     def _check_usable(self):
         self._goal()

@@ -23,6 +23,7 @@ Labels: TypeAlias = ArrayLike | _Shaped
 
 LayerValues: TypeAlias = float | Sequence[float] | NDArray[Any]
 LayerSizes: TypeAlias = int | Sequence[int] | NDArray[Any]
+LayerUnits: TypeAlias = LayerSizes | Literal["auto"]
 LayerRange: TypeAlias = Sequence[LayerValues]
 Layer: TypeAlias = int | Literal["top"]
 OutputLayers: TypeAlias = Literal["all", "top"] | LayerSizes

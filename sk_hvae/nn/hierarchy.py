@@ -252,7 +252,9 @@ class HierarchicalVAE(nn.Module):
         something has a std of 1, and that of the noise, on which a unit's std is its
         signal-to-noise ratio. Linear classifiers and distances need the units that carry many
         bits to weigh more. On Fashion-MNIST, logistic regression scores as on the scale of the
-        noise, in a quarter of the iterations. Rates and distortion do not depend on it.
+        noise, in a quarter of the iterations. On nine small tables, of 10 to 60 bits, nearest
+        neighbours do worse at both ends, and it makes no difference to any classifier to bring the
+        widest units of all layers to one width. Rates and distortion do not depend on the scale.
 
         Parameters
         ----------
