@@ -322,11 +322,12 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "consistency": [Interval(Real, 0, None, closed="left")],
+        "n_components": ["array-like", Interval(Integral, 1, None, closed="left")],
         "network": [StrOptions({"auto", *FLAT_NETWORKS}), tuple, list],
         **{
             name: _TRANSFORMER[name]
             for name in (
-                *("n_components", "hidden_layer_sizes", "image_shape", "inference", "likelihood"),
+                *("hidden_layer_sizes", "image_shape", "inference", "likelihood"),
                 *("missing", "handle_unknown", "output_layers", "max_epochs", "batch_size"),
                 *("lr", "precision", "device", "callbacks", "checkpoint", "random_state"),
                 "verbose",

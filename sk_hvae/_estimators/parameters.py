@@ -123,10 +123,10 @@ def resolve_rate_range(rate_range, n_layers):
     return tuple(pairs[:, 0].tolist()), tuple(pairs[:, 1].tolist())
 
 
-def resolve_sizes(n_components, n_layers, auto=_FEWEST_UNITS):
+def resolve_sizes(n_components, n_layers, auto=()):
     """Return the units of each layer as a tuple, z_1 first; ``auto`` is what "auto" stands for."""
     if isinstance(n_components, str):
-        n_components = auto
+        return auto
     if isinstance(n_components, numbers.Integral):
         return (int(n_components),) * n_layers
     sizes = tuple(n_components)
