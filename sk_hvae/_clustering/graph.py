@@ -16,6 +16,7 @@ from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.parallel import delayed
 
+from sk_hvae._clustering.tree import merge_to_number
 from sk_hvae._sklearn.inner_fits import k_means, neighbour_graph
 from sk_hvae._sklearn.parallel import run_parallel
 
@@ -24,7 +25,8 @@ from sk_hvae._sklearn.parallel import run_parallel
 _COUPLING = 1e-3
 # Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
-# Starts are to differ: every second one weighs eigenvectors by a diffusion of so many steps, which
+# Starts are to differ: they have up to twice as many clusters, which are then merged, because small
+# clusters that k-means finds may be parts of larger ones. And every second one weighs eigenvectors by a diffusion of so many steps, which
 # leaves 1% of one whose eigenvalue is 0.8.
 _DIFFUSION_STEPS = 20
 # Runs of k-means within each start; the starts themselves differ already.
@@ -51,9 +53,10 @@ class Partition(NamedTuple):
     labels : ndarray of shape (n,)
         Consecutive from 0.
     information : float
-        Information, in bits, of the cluster of one end of an edge about that of the other.
+        Information, in bits, of the cluster of one end of an edge about that of the other, in the
+        graph of the nearest neighbours.
     escape : float
-        Mean over clusters of the share of edges that leave.
+        Mean over clusters of the share of edges that leave, in the whole graph.
     """
 
     labels: np.ndarray
@@ -76,7 +79,7 @@ class Clustering(NamedTuple):
     stability: float
 
 
-def shared_neighbour_graph(points, n_neighbors):
+def shared_neighbour_graphs(points, *numbers):
     """Join every point to its nearest neighbours, with a weight for the neighbours in common.
 
     The weight of an edge is the Jaccard index of the two neighbourhoods. It is small for edges
@@ -86,16 +89,25 @@ def shared_neighbour_graph(points, n_neighbors):
     ----------
     points : ndarray of shape (n, n_features)
         At least 2 points.
-    n_neighbors : int
-        Fewer than n.
+    *numbers : int
+        Numbers of neighbours, fewer than n; one graph for each.
 
     Returns
     -------
-    csr_array of shape (n, n)
+    list of csr_array of shape (n, n)
         Symmetric, without loops.
     """
-    joined = neighbour_graph(points, n_neighbors)
-    near = joined + eye_array(len(points), format="csr")
+    n = len(points)
+    # The neighbours of a point are in the order of their distances.
+    neighbours = neighbour_graph(points, max(numbers)).indices.reshape(n, -1)
+    return [_shared(neighbours[:, :number]) for number in numbers]
+
+
+def _shared(neighbours):
+    n, n_neighbors = neighbours.shape
+    ends = np.arange(0, n * n_neighbors + 1, n_neighbors)
+    joined = csr_array((np.ones(neighbours.size), neighbours.ravel(), ends), shape=(n, n))
+    near = joined + eye_array(n, format="csr")
     shared = (near @ near.T) * joined
     shared.data /= 2 * (n_neighbors + 1) - shared.data
     return csr_array(shared + shared.T)
@@ -138,14 +150,18 @@ def no_bar(name, total=None, unit=""):  # noqa: ARG001 a bar would show them
     return nullcontext(lambda: None)
 
 
-def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_bar):
+def find_clusters(
+    graph, n_clusters, n_init, random_state, *, nearest=None, weights=None, bar=no_bar
+):
     """Partition a graph from several starts and keep the best.
 
     A start is k-means on the leading eigenvectors of the normalised adjacency, rows scaled to
     length 1 (Ng, Jordan & Weiss, NeurIPS 2001). Starts differ in how many eigenvectors they
-    take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, and
-    in whether these are weighted by a diffusion of 20 steps. Each is refined by moving nodes to
-    the clusters that are most likely under the block model. Each has a seed of its own, so that
+    take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, in
+    whether these are weighted by a diffusion of 20 steps, and in how many clusters k-means
+    looks for, from n_clusters to twice as many. Each is refined by moving nodes to the clusters
+    that are most likely under the block model. Clusters beyond n_clusters are merged, each time
+    the two that lose the least information, and the rest is refined again. Each start has a seed of its own, so that
     ``joblib.parallel_config`` may spread them over processes without changing the result.
 
     Parameters
@@ -158,6 +174,8 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
         Number of starts.
     random_state : RandomState
         Seeds k-means and the eigenvectors.
+    nearest : csr_array of shape (n, n), default=None
+        A graph of fewer, nearer neighbours, by which the partitions are judged; None for the same.
     weights : ndarray of int of shape (n,), default=None
         How many rows each node stands for; None for one.
     bar : callable, default=no_bar
@@ -169,7 +187,8 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
         The best partition. Partitions with the largest number of clusters come first; of these,
         those whose share of edges that leave their clusters is within 20% of the smallest; and of
         these, the one with most information. Information alone prefers clusters of equal size,
-        the share of leaving edges alone prefers small ones.
+        the share of leaving edges alone prefers small ones. Many neighbours make the search find
+        large structures; whether a border is in the right place is known best by the nearest ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
@@ -180,9 +199,12 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
     shares = None if weights is None else weights / weights.sum()
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
+    judge = matrix if nearest is None else csr_matrix(nearest)
+    n_parts = np.linspace(n_clusters, min(2 * n_clusters, len(vectors)), n_init).round().astype(int)
     tasks = [
-        delayed(_start)(matrix, shares, values, vectors, n_clusters, *start)
+        delayed(_start)(matrix, judge, shares, values, vectors, n_clusters, *start)
         for start in zip(
+            random_state.permutation(n_parts),
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
             np.resize([0, _DIFFUSION_STEPS], n_init),
             random_state.randint(np.iinfo(np.int32).max, size=n_init),
@@ -196,13 +218,17 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
     return Clustering(_best(starts).labels, _agreement(every))
 
 
-def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed):
+def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vectors, n_steps, seed):
     """Partition a graph by k-means on the first of its eigenvectors, after a diffusion."""
     graph = csr_array(graph)
     points = (vectors * values**n_steps)[:, :n_vectors]
     points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
-    _, labels = k_means(points, n_clusters, _RESTARTS, seed, weights)
-    return partition(graph, _refine(graph, labels))
+    _, labels = k_means(points, n_parts, _RESTARTS, seed, weights)
+    labels = _refine(graph, labels)
+    if labels.max() >= n_clusters:
+        groups = merge_to_number(edge_shares(graph, labels), n_clusters)
+        labels = _refine(graph, groups[labels])
+    return partition(graph, labels, csr_array(judge))
 
 
 def _best(starts):
@@ -213,11 +239,11 @@ def _best(starts):
     return max(closed, key=lambda start: start.information)
 
 
-def partition(graph, labels):
+def partition(graph, labels, nearest):
     """Judge labels, consecutive from 0, as a `Partition` of a graph."""
     joint = edge_shares(graph, labels)
     escape = max(0.0, 1 - float(np.mean(np.diag(joint) / joint.sum(1))))
-    return Partition(labels, information(joint), escape)
+    return Partition(labels, information(edge_shares(nearest, labels)), escape)
 
 
 def edge_shares(graph, labels):
