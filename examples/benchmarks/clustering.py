@@ -347,7 +347,7 @@ def print_table(name, results):
 
 
 def print_means(names, results):
-    """Print the means over data sets: of ACC, of its standard deviation over seeds, and of time."""
+    """Print means over data sets: of ACC, of its standard deviation over seeds, and of time."""
     print(f"\nmean of {len(names)} sets  ACC    std    seconds")
     for method in METHODS | ABLATIONS:
         runs = [
@@ -355,11 +355,10 @@ def print_means(names, results):
             for name in names
         ]
         if all(runs):
-            acc, seconds = ([[r[key] for r in some] for some in runs] for key in ("acc", "seconds"))
-            print(
-                f"{method:16}{np.mean([np.mean(a) for a in acc]):8.3f}"
-                f"{np.mean([np.std(a) for a in acc]):7.3f}{np.mean([np.mean(s) for s in seconds]):9.1f}"
-            )
+            accs = [[run["acc"] for run in some] for some in runs]
+            acc, std = np.mean([np.mean(some) for some in accs]), np.mean([*map(np.std, accs)])
+            seconds = np.mean([np.mean([run["seconds"] for run in some]) for some in runs])
+            print(f"{method:16}{acc:8.3f}{std:7.3f}{seconds:9.1f}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from sk_hvae._sklearn.parallel import run_parallel
 _COUPLING = 1e-3
 # Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
-# Starts are to differ: they have up to twice as many clusters, which are then merged, because small
-# clusters that k-means finds may be parts of larger ones. And every second one weighs eigenvectors by a diffusion of so many steps, which
-# leaves 1% of one whose eigenvalue is 0.8.
+# Starts are to differ: they begin with up to twice as many clusters, and every second one weighs
+# eigenvectors by a diffusion of so many steps, which leaves 1% of one whose eigenvalue is 0.8.
 _DIFFUSION_STEPS = 20
 # Runs of k-means within each start; the starts themselves differ already.
 _RESTARTS = 2
@@ -41,6 +40,8 @@ _MOST_SWEEPS, _SETTLED = 20, 5e-4
 # wins: more tolerance prefers clusters of equal size, less prefers small closed ones.
 # examples/benchmarks/clustering.py compares the clusters with classes.
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
+# Fewer rows than these are outliers, which edges hardly leave, and no cluster.
+_FEWEST_ROWS = 5
 # Share of edges for which two clusters without any still count, so that its logarithm is finite.
 _FLOOR = 1e-9
 
@@ -160,9 +161,10 @@ def find_clusters(
     take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, in
     whether these are weighted by a diffusion of 20 steps, and in how many clusters k-means
     looks for, from n_clusters to twice as many. Each is refined by moving nodes to the clusters
-    that are most likely under the block model. Clusters beyond n_clusters are merged, each time
-    the two that lose the least information, and the rest is refined again. Each start has a seed of its own, so that
-    ``joblib.parallel_config`` may spread them over processes without changing the result.
+    that are most likely under the block model. If there are more than n_clusters, the two that
+    lose the least information are merged until there are not, and nodes are moved again. Each
+    start has a seed of its own, so that ``joblib.parallel_config`` may spread them over
+    processes without changing the result.
 
     Parameters
     ----------
@@ -175,7 +177,7 @@ def find_clusters(
     random_state : RandomState
         Seeds k-means and the eigenvectors.
     nearest : csr_array of shape (n, n), default=None
-        A graph of fewer, nearer neighbours, by which the partitions are judged; None for the same.
+        A graph of fewer, nearer neighbours, which judges the partitions; None for the same graph.
     weights : ndarray of int of shape (n,), default=None
         How many rows each node stands for; None for one.
     bar : callable, default=no_bar
@@ -184,11 +186,11 @@ def find_clusters(
     Returns
     -------
     Clustering
-        The best partition. Partitions with the largest number of clusters come first; of these,
-        those whose share of edges that leave their clusters is within 20% of the smallest; and of
-        these, the one with most information. Information alone prefers clusters of equal size,
-        the share of leaving edges alone prefers small ones. Many neighbours make the search find
-        large structures; whether a border is in the right place is known best by the nearest ones.
+        The best partition. Partitions with most clusters of at least 5 rows, and then with most
+        clusters, come first; of these, those whose share of edges that leave their clusters is
+        within 20% of the smallest; and of these, the one with most information. Information alone
+        prefers clusters of equal size, the share of leaving edges alone prefers small ones. It is
+        information about the nearest neighbours, as these know best where borders are.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
@@ -215,7 +217,7 @@ def find_clusters(
         starts = run_parallel(tasks, lambda _: on_start())
     copies = 1 if weights is None else weights
     every = [np.repeat(start.labels, copies) for start in starts]
-    return Clustering(_best(starts).labels, _agreement(every))
+    return Clustering(_best(starts, weights).labels, _agreement(every))
 
 
 def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vectors, n_steps, seed):
@@ -231,9 +233,13 @@ def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vector
     return partition(graph, labels, csr_array(judge))
 
 
-def _best(starts):
-    most = max(start.labels.max() for start in starts)
-    complete = [start for start in starts if start.labels.max() == most]
+def _best(starts, weights):
+    def numbers(start):
+        sizes = np.bincount(start.labels, weights)
+        return np.count_nonzero(sizes >= _FEWEST_ROWS), len(sizes)
+
+    most = max(map(numbers, starts))
+    complete = [start for start in starts if numbers(start) == most]
     least = min(start.escape for start in complete)
     closed = [start for start in complete if start.escape <= _SIMILAR_ESCAPE * least]
     return max(closed, key=lambda start: start.information)
