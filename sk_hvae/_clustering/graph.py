@@ -73,7 +73,8 @@ class Clustering(NamedTuple):
     labels : ndarray of shape (n,)
         Of the best partition.
     stability : float
-        Mean adjusted Rand index of all pairs of partitions; 1 if there is one only.
+        Mean adjusted Rand index of all pairs of partitions with as many clusters as the best; 1
+        if there is one only.
     """
 
     labels: np.ndarray
@@ -202,11 +203,12 @@ def find_clusters(
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
     judge = matrix if nearest is None else csr_matrix(nearest)
-    n_parts = np.linspace(n_clusters, min(2 * n_clusters, len(vectors)), n_init).round().astype(int)
+    # Half of the starts find n_clusters at once: only these keep clusters that are very small.
+    n_parts = np.linspace(0, min(2 * n_clusters, len(vectors)), n_init).clip(n_clusters)
     tasks = [
         delayed(_start)(matrix, judge, shares, values, vectors, n_clusters, *start)
         for start in zip(
-            random_state.permutation(n_parts),
+            random_state.permutation(n_parts.round().astype(int)),
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
             np.resize([0, _DIFFUSION_STEPS], n_init),
             random_state.randint(np.iinfo(np.int32).max, size=n_init),
@@ -215,9 +217,10 @@ def find_clusters(
     ]
     with bar(f"{n_clusters} clusters", n_init, "starts") as on_start:
         starts = run_parallel(tasks, lambda _: on_start())
+    complete = _complete(starts, weights)
     copies = 1 if weights is None else weights
-    every = [np.repeat(start.labels, copies) for start in starts]
-    return Clustering(_best(starts, weights).labels, _agreement(every))
+    every = [np.repeat(start.labels, copies) for start in complete]
+    return Clustering(_best(complete).labels, _agreement(every))
 
 
 def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vectors, n_steps, seed):
@@ -233,15 +236,20 @@ def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vector
     return partition(graph, labels, csr_array(judge))
 
 
-def _best(starts, weights):
+def _complete(starts, weights):
+    """Return the starts with most clusters that are no outliers, and then with most clusters."""
+
     def numbers(start):
         sizes = np.bincount(start.labels, weights)
         return np.count_nonzero(sizes >= _FEWEST_ROWS), len(sizes)
 
     most = max(map(numbers, starts))
-    complete = [start for start in starts if numbers(start) == most]
-    least = min(start.escape for start in complete)
-    closed = [start for start in complete if start.escape <= _SIMILAR_ESCAPE * least]
+    return [start for start in starts if numbers(start) == most]
+
+
+def _best(starts):
+    least = min(start.escape for start in starts)
+    closed = [start for start in starts if start.escape <= _SIMILAR_ESCAPE * least]
     return max(closed, key=lambda start: start.information)
 
 

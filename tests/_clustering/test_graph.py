@@ -14,6 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from sk_hvae._clustering.graph import (
     Partition,
     _best,
+    _complete,
     _refine,
     _spectrum,
     edge_shares,
@@ -169,15 +170,16 @@ class TestFindClusters:
             start(3, 1.5, 0.21),
             start(3, 1.4, 0.2),
         ]
-        assert _best(starts, None) is best
-        assert _best([fewer, open_], None) is open_
-        assert _best([dull], None) is dull
+        assert _complete(starts, None) == [open_, best, dull]
+        assert _best([open_, best, dull]) is best
+        assert _best([fewer, open_]) is fewer
 
     def test_a_few_outliers_are_no_cluster(self):
         halves = Partition(np.repeat([0, 1], 10), 0.9, 0.1)
         outlier = Partition(np.repeat([0, 1], [19, 1]), 0.1, 0.0)
-        assert _best([outlier, halves], None) is halves
-        assert _best([outlier, halves], np.array([1] * 19 + [5])) is outlier
+        assert _complete([outlier, halves], None) == [halves]
+        weights = np.array([1] * 19 + [5])
+        assert _complete([outlier, halves], weights) == [outlier, halves]
 
     @pytest.mark.parametrize("n_clusters", [1, 2, 5])
     def test_labels_are_consecutive(self, n_clusters):
