@@ -16,7 +16,6 @@ from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.parallel import delayed
 
-from sk_hvae._clustering.tree import merge_to_number
 from sk_hvae._sklearn.inner_fits import k_means, neighbour_graph
 from sk_hvae._sklearn.parallel import run_parallel
 
@@ -25,8 +24,8 @@ from sk_hvae._sklearn.parallel import run_parallel
 _COUPLING = 1e-3
 # Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
-# Starts are to differ: they begin with up to twice as many clusters, and every second one weighs
-# eigenvectors by a diffusion of so many steps, which leaves 1% of one whose eigenvalue is 0.8.
+# Starts are to differ: every second one weighs eigenvectors by a diffusion of so many steps, which
+# leaves 1% of one whose eigenvalue is 0.8.
 _DIFFUSION_STEPS = 20
 # Runs of k-means within each start; the starts themselves differ already.
 _RESTARTS = 2
@@ -54,10 +53,9 @@ class Partition(NamedTuple):
     labels : ndarray of shape (n,)
         Consecutive from 0.
     information : float
-        Information, in bits, of the cluster of one end of an edge about that of the other, in the
-        graph of the nearest neighbours.
+        Information, in bits, of the cluster of one end of an edge about that of the other.
     escape : float
-        Mean over clusters of the share of edges that leave, in the whole graph.
+        Mean over clusters of the share of edges that leave.
     """
 
     labels: np.ndarray
@@ -73,15 +71,14 @@ class Clustering(NamedTuple):
     labels : ndarray of shape (n,)
         Of the best partition.
     stability : float
-        Mean adjusted Rand index of all pairs of partitions with as many clusters as the best; 1
-        if there is one only.
+        Mean adjusted Rand index of all pairs of partitions; 1 if there is one only.
     """
 
     labels: np.ndarray
     stability: float
 
 
-def shared_neighbour_graphs(points, *numbers):
+def shared_neighbour_graph(points, n_neighbors):
     """Join every point to its nearest neighbours, with a weight for the neighbours in common.
 
     The weight of an edge is the Jaccard index of the two neighbourhoods. It is small for edges
@@ -91,25 +88,16 @@ def shared_neighbour_graphs(points, *numbers):
     ----------
     points : ndarray of shape (n, n_features)
         At least 2 points.
-    *numbers : int
-        Numbers of neighbours, fewer than n; one graph for each.
+    n_neighbors : int
+        Fewer than n.
 
     Returns
     -------
-    list of csr_array of shape (n, n)
+    csr_array of shape (n, n)
         Symmetric, without loops.
     """
-    n = len(points)
-    # The neighbours of a point are in the order of their distances.
-    neighbours = neighbour_graph(points, max(numbers)).indices.reshape(n, -1)
-    return [_shared(neighbours[:, :number]) for number in numbers]
-
-
-def _shared(neighbours):
-    n, n_neighbors = neighbours.shape
-    ends = np.arange(0, n * n_neighbors + 1, n_neighbors)
-    joined = csr_array((np.ones(neighbours.size), neighbours.ravel(), ends), shape=(n, n))
-    near = joined + eye_array(n, format="csr")
+    joined = neighbour_graph(points, n_neighbors)
+    near = joined + eye_array(len(points), format="csr")
     shared = (near @ near.T) * joined
     shared.data /= 2 * (n_neighbors + 1) - shared.data
     return csr_array(shared + shared.T)
@@ -152,20 +140,15 @@ def no_bar(name, total=None, unit=""):  # noqa: ARG001 a bar would show them
     return nullcontext(lambda: None)
 
 
-def find_clusters(
-    graph, n_clusters, n_init, random_state, *, nearest=None, weights=None, bar=no_bar
-):
+def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_bar):
     """Partition a graph from several starts and keep the best.
 
     A start is k-means on the leading eigenvectors of the normalised adjacency, rows scaled to
     length 1 (Ng, Jordan & Weiss, NeurIPS 2001). Starts differ in how many eigenvectors they
-    take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, in
-    whether these are weighted by a diffusion of 20 steps, and in how many clusters k-means
-    looks for, from n_clusters to twice as many. Each is refined by moving nodes to the clusters
-    that are most likely under the block model. If there are more than n_clusters, the two that
-    lose the least information are merged until there are not, and nodes are moved again. Each
-    start has a seed of its own, so that ``joblib.parallel_config`` may spread them over
-    processes without changing the result.
+    take, from n_clusters to twice as many, as long as these diffuse at most twice as fast, and
+    in whether these are weighted by a diffusion of 20 steps. Each is refined by moving nodes to
+    the clusters that are most likely under the block model. Each has a seed of its own, so that
+    ``joblib.parallel_config`` may spread them over processes without changing the result.
 
     Parameters
     ----------
@@ -177,8 +160,6 @@ def find_clusters(
         Number of starts.
     random_state : RandomState
         Seeds k-means and the eigenvectors.
-    nearest : csr_array of shape (n, n), default=None
-        A graph of fewer, nearer neighbours, which judges the partitions; None for the same graph.
     weights : ndarray of int of shape (n,), default=None
         How many rows each node stands for; None for one.
     bar : callable, default=no_bar
@@ -188,10 +169,9 @@ def find_clusters(
     -------
     Clustering
         The best partition. Partitions with most clusters of at least 5 rows, and then with most
-        clusters, come first; of these, those whose share of edges that leave their clusters is
-        within 20% of the smallest; and of these, the one with most information. Information alone
-        prefers clusters of equal size, the share of leaving edges alone prefers small ones. It is
-        information about the nearest neighbours, as these know best where borders are.
+        clusters, come first; of these, those whose share of edges that leave their clusters is within 20% of the smallest; and of
+        these, the one with most information. Information alone prefers clusters of equal size,
+        the share of leaving edges alone prefers small ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
@@ -202,13 +182,9 @@ def find_clusters(
     shares = None if weights is None else weights / weights.sum()
     # dask sends large arguments to each worker once, and knows the size of matrices, not arrays.
     matrix = csr_matrix(graph)
-    judge = matrix if nearest is None else csr_matrix(nearest)
-    # Half of the starts find n_clusters at once: only these keep clusters that are very small.
-    n_parts = np.linspace(0, min(2 * n_clusters, len(vectors)), n_init).clip(n_clusters)
     tasks = [
-        delayed(_start)(matrix, judge, shares, values, vectors, n_clusters, *start)
+        delayed(_start)(matrix, shares, values, vectors, n_clusters, *start)
         for start in zip(
-            random_state.permutation(n_parts.round().astype(int)),
             np.linspace(min(n_clusters, n_most), n_most, n_init).round().astype(int),
             np.resize([0, _DIFFUSION_STEPS], n_init),
             random_state.randint(np.iinfo(np.int32).max, size=n_init),
@@ -217,47 +193,37 @@ def find_clusters(
     ]
     with bar(f"{n_clusters} clusters", n_init, "starts") as on_start:
         starts = run_parallel(tasks, lambda _: on_start())
-    complete = _complete(starts, weights)
     copies = 1 if weights is None else weights
-    every = [np.repeat(start.labels, copies) for start in complete]
-    return Clustering(_best(complete).labels, _agreement(every))
+    every = [np.repeat(start.labels, copies) for start in starts]
+    return Clustering(_best(starts, weights).labels, _agreement(every))
 
 
-def _start(graph, judge, weights, values, vectors, n_clusters, n_parts, n_vectors, n_steps, seed):
+def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed):
     """Partition a graph by k-means on the first of its eigenvectors, after a diffusion."""
     graph = csr_array(graph)
     points = (vectors * values**n_steps)[:, :n_vectors]
     points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-12
-    _, labels = k_means(points, n_parts, _RESTARTS, seed, weights)
-    labels = _refine(graph, labels)
-    if labels.max() >= n_clusters:
-        groups = merge_to_number(edge_shares(graph, labels), n_clusters)
-        labels = _refine(graph, groups[labels])
-    return partition(graph, labels, csr_array(judge))
+    _, labels = k_means(points, n_clusters, _RESTARTS, seed, weights)
+    return partition(graph, _refine(graph, labels))
 
 
-def _complete(starts, weights):
-    """Return the starts with most clusters that are no outliers, and then with most clusters."""
-
+def _best(starts, weights):
     def numbers(start):
         sizes = np.bincount(start.labels, weights)
         return np.count_nonzero(sizes >= _FEWEST_ROWS), len(sizes)
 
     most = max(map(numbers, starts))
-    return [start for start in starts if numbers(start) == most]
-
-
-def _best(starts):
-    least = min(start.escape for start in starts)
-    closed = [start for start in starts if start.escape <= _SIMILAR_ESCAPE * least]
+    complete = [start for start in starts if numbers(start) == most]
+    least = min(start.escape for start in complete)
+    closed = [start for start in complete if start.escape <= _SIMILAR_ESCAPE * least]
     return max(closed, key=lambda start: start.information)
 
 
-def partition(graph, labels, nearest):
+def partition(graph, labels):
     """Judge labels, consecutive from 0, as a `Partition` of a graph."""
     joint = edge_shares(graph, labels)
     escape = max(0.0, 1 - float(np.mean(np.diag(joint) / joint.sum(1))))
-    return Partition(labels, information(edge_shares(nearest, labels)), escape)
+    return Partition(labels, information(joint), escape)
 
 
 def edge_shares(graph, labels):

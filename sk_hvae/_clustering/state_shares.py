@@ -15,7 +15,7 @@ from sk_hvae._clustering.graph import (
     find_clusters,
     neighbour_shares,
     no_bar,
-    shared_neighbour_graphs,
+    shared_neighbour_graph,
 )
 from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
 
@@ -25,9 +25,6 @@ MOST_CLUSTERS = 20
 # Rows that a cluster needs at least to show in a graph of neighbours; fewer where rows stand for
 # their copies.
 _ROWS_PER_CLUSTER, _WEIGHTED_ROWS_PER_CLUSTER = 5, 2
-# Partitions are judged by a third of the neighbours, the nearest; the search has all of them.
-# examples/benchmarks/cluster_sets.py has the sets on which it was chosen.
-_NEAREST = 3
 # The time to join rows grows faster than their number. Those beyond have no shares: their states
 # are learned from the data alone.
 _MOST_GRAPH_ROWS = 70_000
@@ -102,18 +99,17 @@ class ClusterSearch(NamedTuple):
             index = np.sort(random_state.choice(index, _MOST_GRAPH_ROWS, replace=False))
         with bar(f"graph of {len(index)} rows"):
             if stds is None:
-                (graph, nearest), weights = self._neighbours(latents[index]), None
+                graph, weights = self._neighbours(latents[index]), None
                 most, walk = len(index) // _ROWS_PER_CLUSTER, {}
             else:
-                weights, nearest = np.bincount(member), None
+                weights = np.bincount(member)
                 graph = confusion_graph(latents, stds, weights, random_state)
                 most, walk = len(index) // _WEIGHTED_ROWS_PER_CLUSTER, {"n_steps": 1}
         n_clusters = self.n_clusters or max(1, min(MOST_CLUSTERS, most))
-        given = {"nearest": nearest, "weights": weights, "bar": bar}
-        found = find_clusters(graph, n_clusters, self.n_init, random_state, **given)
+        found = find_clusters(graph, n_clusters, self.n_init, random_state, weights, bar)
         if self.n_clusters is None and self.rate is None:
             n_clusters = count_clusters(merge_tree(edge_shares(graph, found.labels), **walk))
-            found = find_clusters(graph, n_clusters, self.n_init, random_state, **given)
+            found = find_clusters(graph, n_clusters, self.n_init, random_state, weights, bar)
         labels = found.labels
         if self.rate is not None:
             tree = merge_tree(edge_shares(graph, labels), **walk)
@@ -121,15 +117,11 @@ class ClusterSearch(NamedTuple):
         return self._for_all_rows(neighbour_shares(graph, labels), index, member, found.stability)
 
     def _neighbours(self, points):
-        """Join rows to all their neighbours and to the nearest of them, as two graphs.
-
-        There are fewer than are asked for where clusters are small.
-        """
+        """Join rows to their neighbours, to fewer than are asked for where clusters are small."""
         if len(points) == 1:
-            return [csr_array(np.ones((1, 1)))] * 2
+            return csr_array(np.ones((1, 1)))
         widest = len(points) // (2 * (self.n_clusters or _ROWS_PER_CLUSTER))
-        n_neighbors = min(self.n_neighbors, max(1, widest))
-        return shared_neighbour_graphs(points, n_neighbors, max(1, n_neighbors // _NEAREST))
+        return shared_neighbour_graph(points, min(self.n_neighbors, max(1, widest)))
 
     def _for_all_rows(self, known, index, member, stability):
         """Hand shares of the rows in the graph, (m, k), on to all copies."""

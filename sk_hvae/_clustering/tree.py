@@ -47,35 +47,6 @@ def merge_tree(joint, n_steps=_WALK_STEPS):
     return np.array(merges, dtype=float).reshape(-1, 4)
 
 
-def merge_to_number(joint, n_clusters):
-    """Merge clusters into a number of them, each time the two that lose the least information.
-
-    This is the agglomerative information bottleneck itself: what counts is the amount that the
-    cluster of one end of an edge tells about that of the other.
-
-    Parameters
-    ----------
-    joint : ndarray of shape (k, k)
-        Weight of the edges between any two clusters, symmetric.
-    n_clusters : int
-        At least 1; nothing is merged if it is k or more.
-
-    Returns
-    -------
-    ndarray of shape (k,)
-        The merged cluster of each cluster, consecutive from 0.
-    """
-    group = np.arange(len(joint))
-    while len(joint) > n_clusters:
-        lost = _information_lost(joint)
-        a, b = sorted(np.unravel_index(lost.argmin(), lost.shape))
-        new = np.arange(len(joint))
-        new[b], new[b + 1 :] = a, new[b + 1 :] - 1
-        members = np.eye(len(joint) - 1)[new]
-        joint, group = members.T @ joint @ members, new[group]
-    return group
-
-
 def merge_to_rate(labels, tree, rate, weights=None):
     """Merge clusters as far as their entropy still reaches a rate.
 
@@ -115,17 +86,14 @@ def count_clusters(tree):
 
 def _shares_lost(rows):
     """Return the share of information lost by merging any two rows; inf on the diagonal."""
+    left_open = _weighted_entropy(rows)
+    merged = _weighted_entropy(rows[:, None] + rows[None])
+    lost = merged - (left_open[:, None] + left_open[None])
     sizes = rows.sum(1)
     pair = np.stack(np.broadcast_arrays(sizes[:, None], sizes[None]), -1)
-    return _information_lost(rows) / _weighted_entropy(pair)
-
-
-def _information_lost(rows):
-    """Return the information lost by merging any two rows, in nats; inf on the diagonal."""
-    left_open = _weighted_entropy(rows)
-    lost = _weighted_entropy(rows[:, None] + rows[None]) - (left_open[:, None] + left_open[None])
-    np.fill_diagonal(lost, np.inf)
-    return lost
+    shares = lost / _weighted_entropy(pair)
+    np.fill_diagonal(shares, np.inf)
+    return shares
 
 
 def _weighted_entropy(rows):

@@ -90,11 +90,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
     1. A `HierarchicalVAETransformer` with the continuous layers alone is fitted. Rows that are
        close to each other in its latents are neighbours, and joined by the edges of a graph. The
        weight of an edge is the fraction of neighbours that its two rows have in common.
-    2. That graph is clustered by spectral clustering [2]_ from ``n_init`` starts, half of which
-       find more clusters than asked for and merge some, and each result is refined to the most
-       likely block model [3]_. Among the results whose clusters few edges leave (at most 20% more
-       than the fewest), the best is the one in which the cluster of a row tells most, in bits,
-       about the clusters of the nearest third of its neighbours.
+    2. That graph is clustered by spectral clustering [2]_ from ``n_init`` starts, and each result
+       is refined to the most likely block model [3]_. Among the results whose clusters few edges
+       leave (at most 20% more than the fewest), the best is the one in which the cluster of a row
+       tells most, in bits, about the clusters of its neighbours.
     3. The hierarchy with the categorical layer on top is trained to minimise D + sum_l beta_l R_l +
        ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the shares of the clusters among the
        neighbours of x. The posterior q(c | x) then gives the labels of training rows and of new
@@ -214,8 +213,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         same clusters. The tree merges such clusters first. The height of a merge is 0 if walks from
         both end in the same clusters equally often, and 1 if they never do.
     stability_ : float
-        Mean adjusted Rand index between all pairs of the ``n_init`` starts that found as many
-        clusters.
+        Mean adjusted Rand index between all pairs of the ``n_init`` starts.
     rates_ : ndarray of shape (n_layers,)
         Measured rates on the training rows, bits per sample, z_1 first.
     betas_ : ndarray of shape (n_layers,)

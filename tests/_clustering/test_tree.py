@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cut_tree, is_valid_linkage
 from scipy.stats import entropy
-from sklearn.metrics import adjusted_rand_score
 
-from sk_hvae._clustering.tree import (
-    count_clusters,
-    merge_to_number,
-    merge_to_rate,
-    merge_tree,
-)
+from sk_hvae._clustering.tree import count_clusters, merge_to_rate, merge_tree
 
 
 def random_joint(k, seed=0):
@@ -92,26 +86,3 @@ def test_clusters_are_merged_as_far_as_their_entropy_is_enough(rate, n_clusters)
     merged = merge_to_rate(labels, merge_tree(groups_of((2, 2), 0.1)), rate)
     assert len(set(merged)) == n_clusters
     assert sorted(set(merged)) == list(range(n_clusters))
-
-
-class TestMergeToNumber:
-    def test_each_merge_is_the_one_that_loses_least_by_brute_force(self):
-        joint = np.random.default_rng(0).random((6, 6)) ** 3
-        joint = (joint + joint.T) / (joint + joint.T).sum()
-
-        def left(a, b):
-            return information(np.vstack([np.delete(joint, (a, b), 0), joint[a] + joint[b]]))
-
-        a, b = max(itertools.combinations(range(6), 2), key=lambda pair: left(*pair))
-        group = merge_to_number(joint, 5)
-        assert group[a] == group[b]
-        assert sorted(set(group)) == [0, 1, 2, 3, 4]
-
-    def test_parts_of_a_cluster_are_joined(self):
-        joint = np.kron(np.eye(3) + 0.05, np.ones((2, 2)))
-        order = np.array([0, 3, 1, 5, 4, 2])
-        group = merge_to_number(joint[np.ix_(order, order)], 3)
-        assert adjusted_rand_score(order // 2, group) == 1
-
-    def test_few_clusters_are_left_alone(self):
-        assert merge_to_number(np.eye(3) / 3, 4).tolist() == [0, 1, 2]
