@@ -169,9 +169,9 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
     -------
     Clustering
         The best partition. Partitions with most clusters of at least 5 rows, and then with most
-        clusters, come first; of these, those whose share of edges that leave their clusters is within 20% of the smallest; and of
-        these, the one with most information. Information alone prefers clusters of equal size,
-        the share of leaving edges alone prefers small ones.
+        clusters, come first; of these, those whose share of edges that leave their clusters is
+        within 20% of the smallest; and of these, the one with most information. Information
+        alone prefers clusters of equal size, the share of leaving edges alone prefers small ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
