@@ -6,14 +6,18 @@ matching of clusters and classes (ACC, by the Hungarian method), normalised mutu
 seeds. "unseen" is the accuracy of ``predict`` on rows that were not fitted, with the matching
 found on the fitted rows; the N2D of ClustPy has only a rough ``predict``.
 
-HVAEClusterer gets the columns as they are, and all its parameters but the likelihood are at
-their defaults; "hvae-loose" (consistency=0), "hvae-1-start", "hvae-10-near" (neighbours) and
-"hvae-top-down" show what leaving one out does. Its peers get images scaled to [0, 1] and tables
-standardised; k-means and Gaussian mixture also get tables as they are ("-raw"). Methods that
-cannot be imported are skipped: the deep peers need ``pip install clustpy``, two need
-``pip install umap-learn``.
+HVAEClusterer gets the columns as they are, pixels included, and all its parameters are at their
+defaults; "hvae-bernoulli" is for pixels in [0, 1], and "hvae-loose" (consistency=0),
+"hvae-1-start", "hvae-10-near" (neighbours) and "hvae-top-down" show what leaving one out does. Its
+peers get images scaled to [0, 1] and tables standardised; k-means and Gaussian mixture also get
+tables as they are ("-raw"). HDBSCAN gets no K; rows that it calls noise count as wrong. Methods
+that cannot be imported are skipped: the deep peers need ``pip install clustpy``, two need ``pip
+install umap-learn``.
 
-    OMP_NUM_THREADS=1 python examples/benchmarks/clustering.py [--data digits wine ...]
+The sets of cluster_sets.py are in two groups: choices may be made on DEVELOPMENT, and REPORT shows
+whether what was chosen holds for other sets. A name of a group stands for its sets.
+
+    OMP_NUM_THREADS=1 python examples/benchmarks/clustering.py [--data digits REPORT ...]
         [--methods hvae k-means ...] [--seeds 5] [--results clustering.jsonl]
 
 Each result is appended to the file at once, and runs that are in the file are not run again, so
@@ -32,15 +36,17 @@ from typing import NamedTuple
 from unittest.mock import MagicMock
 
 import numpy as np
+from cluster_sets import DEVELOPMENT, PIXELS, REPORT
+from cluster_sets import read as read_set
 from fashion_mnist import load_fashion_mnist
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_blobs, make_moons
+from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
+from sklearn.datasets import make_blobs, make_moons
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # tqdm reads it when ClustPy or UMAP import it
 
@@ -53,7 +59,7 @@ class Data(NamedTuple):
     X: np.ndarray
     y: np.ndarray
     n_clusters: int
-    likelihood: str
+    is_image: bool
     X_unseen: np.ndarray | None = None
     y_unseen: np.ndarray | None = None
 
@@ -61,22 +67,17 @@ class Data(NamedTuple):
 def fashion_mnist(seed):
     X, y, X_test, y_test = load_fashion_mnist(60_000)
     X, y = np.concatenate([X, X_test]), np.concatenate([y, y_test])
-    return Data(X / np.float32(255), y, 10, "bernoulli")
+    return Data(X, y, 10, True)
 
 
 def fashion_mnist_20k(seed):
     X, y, X_test, y_test = load_fashion_mnist(20_000)
-    return Data(X / np.float32(255), y, 10, "bernoulli", X_test / np.float32(255), y_test)
-
-
-def digits(seed):
-    X, y = load_digits(return_X_y=True)
-    return Data(X / 16, y, 10, "bernoulli")
+    return Data(X, y, 10, True, X_test, y_test)
 
 
 def blobs(seed):
     X, y = make_blobs(1000, n_features=5, centers=5, random_state=seed)
-    return Data(X, y, 5, "gaussian")
+    return Data(X, y, 5, False)
 
 
 def moons(seed):
@@ -84,24 +85,30 @@ def moons(seed):
     rng = np.random.default_rng(seed)
     plane, y = make_moons(1000, noise=0.05, random_state=seed)
     X = plane @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(size=(1000, 10))
-    return Data(X, y, 2, "gaussian")
+    return Data(X, y, 2, False)
 
 
-def breast_cancer(seed):
-    return Data(*load_breast_cancer(return_X_y=True), 2, "gaussian")
+def unequal(seed):
+    """Four blobs, the largest with 15 times as many rows as the smallest."""
+    sizes = [600, 300, 100, 40]
+    centres = 4 * np.random.default_rng(seed).normal(size=(4, 6))
+    X, y = make_blobs(sizes, centers=centres, random_state=seed)
+    return Data(X, y, 4, False)
 
 
-def wine(seed):
-    return Data(*load_wine(return_X_y=True), 3, "gaussian")
+def of_set(seed, name):
+    X, y = read_set(name)
+    return Data(X, y, len(np.unique(y)), name in PIXELS)
 
 
-IMAGES = {
+DATA = {
     "fashion-mnist": fashion_mnist,
     "fashion-mnist-20k": fashion_mnist_20k,
-    "digits": digits,
-}
-TABLES = {"blobs": blobs, "moons": moons, "breast_cancer": breast_cancer, "wine": wine}
-DATA = IMAGES | TABLES
+    "blobs": blobs,
+    "moons": moons,
+    "unequal": unequal,
+} | {name: partial(of_set, name=name) for name in DEVELOPMENT | REPORT}
+GROUPS = {"DEVELOPMENT": list(DEVELOPMENT), "REPORT": list(REPORT)}
 
 
 # --- methods: functions of data and seed that return an estimator --------------------------------
@@ -113,8 +120,11 @@ UMAP_PARAMS = {"n_components": 10, "n_neighbors": 30, "min_dist": 0.0, "n_jobs":
 def hvae(data, seed, **params):
     from sk_hvae import HVAEClusterer
 
-    given = {"likelihood": data.likelihood, "random_state": seed, **params}
-    return HVAEClusterer(n_clusters=data.n_clusters, **given)
+    return HVAEClusterer(n_clusters=data.n_clusters, random_state=seed, **params)
+
+
+def hvae_bernoulli(data, seed):
+    return scaled(data, hvae(data, seed, likelihood="bernoulli"))
 
 
 def k_means(data, seed):
@@ -126,9 +136,10 @@ def mixture(data, seed, **params):
 
 
 def scaled(data, *steps):
-    """Make a pipeline, which starts by standardising tables; images are in [0, 1] as they are."""
-    scaling = [StandardScaler()] if data.likelihood == "gaussian" else []
-    return make_pipeline(*scaling, *steps)
+    """Make a pipeline that starts by scaling pixels to [0, 1], or by standardising tables."""
+    most = np.float32(data.X.max())
+    scaling = FunctionTransformer(lambda X: X / most) if data.is_image else StandardScaler()
+    return make_pipeline(scaling, *steps)
 
 
 def scaled_k_means(data, seed):
@@ -143,6 +154,15 @@ def pca_mixture(data, seed):
     return scaled_mixture(data, seed, PCA(min(64, *data.X.shape), random_state=seed))
 
 
+def spectral(data, seed):
+    affinity = {"affinity": "nearest_neighbors", "n_neighbors": 30}
+    return scaled(data, SpectralClustering(data.n_clusters, random_state=seed, **affinity))
+
+
+def hdbscan(data, seed):
+    return scaled(data, HDBSCAN(copy=True))
+
+
 def umap_mixture(data, seed):
     return scaled_mixture(data, seed, import_umap()(random_state=seed, **UMAP_PARAMS))
 
@@ -155,7 +175,7 @@ def deep(data, seed, name, **params):
 def vade(data, seed):
     """VaDE with its defaults for [0, 1]; for tables, a squared error and a linear output."""
     params = {}
-    if data.likelihood == "gaussian":
+    if not data.is_image:
         network = import_clustpy_deep().vade._VaDE_VAE
         params["neural_network"] = (network, {"decoder_output_fn": None})
         params["ssl_loss_fn"] = import_clustpy_deep().mean_squared_error
@@ -196,6 +216,8 @@ METHODS = {
     "mixture": scaled_mixture,
     "mixture-raw": mixture,
     "pca-mixture": pca_mixture,
+    "spectral": spectral,
+    "hdbscan": hdbscan,
     "umap-mixture": umap_mixture,
     "vade": vade,
     "dec": partial(deep, name="DEC"),
@@ -203,22 +225,31 @@ METHODS = {
     "n2d": n2d,
 }
 ABLATIONS = {
+    "hvae-bernoulli": hvae_bernoulli,
     "hvae-loose": partial(hvae, consistency=0.0),
     "hvae-1-start": partial(hvae, n_init=1),
     "hvae-10-near": partial(hvae, n_neighbors=10),
     "hvae-top-down": partial(hvae, inference="top_down"),
 }
 TABLES_ONLY = {"k-means-raw", "mixture-raw"}  # on images they are the same as without "-raw"
+IMAGES_ONLY = {"hvae-bernoulli"}
 
 
 # --- measurement ---------------------------------------------------------------------------------
 
 
 def match(labels, y, n_clusters):
-    """Return the class of each cluster, one to one, that agrees with most rows."""
-    counts = np.zeros((n_clusters, n_clusters))
-    np.add.at(counts, (labels, y), 1)
-    return linear_sum_assignment(counts, maximize=True)[1]
+    """Return the class of each cluster, one to one, that agrees with most rows.
+
+    Clusters beyond the number of classes have the class -1, and so has noise, the cluster -1.
+    """
+    counts = np.zeros((max(n_clusters, labels.max() + 1), n_clusters))
+    some = labels >= 0
+    np.add.at(counts, (labels[some], y[some]), 1)
+    clusters, classes = linear_sum_assignment(counts, maximize=True)
+    class_of = np.full(len(counts) + 1, -1)
+    class_of[clusters] = classes
+    return class_of
 
 
 def measure(estimator, data):
@@ -258,7 +289,8 @@ def append(path, result):
 def missing(path, name, seed, methods):
     """Return the methods that lack a result on a data set and seed."""
     done = {(run["data"], run["method"], run["seed"]) for run in read(path)}
-    unfit = TABLES_ONLY if name in IMAGES else set()
+    is_image = name in PIXELS or name.startswith("fashion")
+    unfit = TABLES_ONLY if is_image else IMAGES_ONLY
     return [m for m in methods if m not in unfit and (name, m, seed) not in done]
 
 
@@ -314,16 +346,33 @@ def print_table(name, results):
             print(f"{method:13} {len(runs) - len(complete):4}  failed")
 
 
+def print_means(names, results):
+    """Print means over data sets: of ACC, of its standard deviation over seeds, and of time."""
+    print(f"\nmean of {len(names)} sets  ACC    std    seconds")
+    for method in METHODS | ABLATIONS:
+        runs = [
+            [r for r in results if (r["data"], r["method"]) == (name, method) and "error" not in r]
+            for name in names
+        ]
+        if all(runs):
+            accs = [[run["acc"] for run in some] for some in runs]
+            acc, std = np.mean([np.mean(some) for some in accs]), np.mean([*map(np.std, accs)])
+            seconds = np.mean([np.mean([run["seconds"] for run in some]) for some in runs])
+            print(f"{method:16}{acc:8.3f}{std:7.3f}{seconds:9.1f}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--data", nargs="+", choices=DATA | GROUPS, default=list(DATA))
     parser.add_argument("--methods", nargs="+", choices=METHODS | ABLATIONS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
     parser.add_argument("--results", type=Path, default=Path("clustering.jsonl"))
     options = parser.parse_args()
-    run_all(options.data, options.methods, options.seeds, options.results)
+    names = [name for given in options.data for name in GROUPS.get(given, [given])]
+    run_all(names, options.methods, options.seeds, options.results)
     results = read(options.results)
-    for name in options.data:
+    for name in names:
         print_table(name, results)
+    print_means(names, results)

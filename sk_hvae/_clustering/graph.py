@@ -39,6 +39,8 @@ _MOST_SWEEPS, _SETTLED = 20, 5e-4
 # wins: more tolerance prefers clusters of equal size, less prefers small closed ones.
 # examples/benchmarks/clustering.py compares the clusters with classes.
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
+# Fewer rows than these are outliers, which edges hardly leave, and no cluster.
+_FEWEST_ROWS = 5
 # Share of edges for which two clusters without any still count, so that its logarithm is finite.
 _FLOOR = 1e-9
 
@@ -166,10 +168,10 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
     Returns
     -------
     Clustering
-        The best partition. Partitions with the largest number of clusters come first; of these,
-        those whose share of edges that leave their clusters is within 20% of the smallest; and of
-        these, the one with most information. Information alone prefers clusters of equal size,
-        the share of leaving edges alone prefers small ones.
+        The best partition. Partitions with most clusters of at least 5 rows, and then with most
+        clusters, come first; of these, those whose share of edges that leave their clusters is
+        within 20% of the smallest; and of these, the one with most information. Information
+        alone prefers clusters of equal size, the share of leaving edges alone prefers small ones.
     """
     if n_clusters == 1:
         return Clustering(np.zeros(graph.shape[0], dtype=int), 1.0)
@@ -193,7 +195,7 @@ def find_clusters(graph, n_clusters, n_init, random_state, weights=None, bar=no_
         starts = run_parallel(tasks, lambda _: on_start())
     copies = 1 if weights is None else weights
     every = [np.repeat(start.labels, copies) for start in starts]
-    return Clustering(_best(starts).labels, _agreement(every))
+    return Clustering(_best(starts, weights).labels, _agreement(every))
 
 
 def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed):
@@ -205,9 +207,13 @@ def _start(graph, weights, values, vectors, n_clusters, n_vectors, n_steps, seed
     return partition(graph, _refine(graph, labels))
 
 
-def _best(starts):
-    most = max(start.labels.max() for start in starts)
-    complete = [start for start in starts if start.labels.max() == most]
+def _best(starts, weights):
+    def numbers(start):
+        sizes = np.bincount(start.labels, weights)
+        return np.count_nonzero(sizes >= _FEWEST_ROWS), len(sizes)
+
+    most = max(map(numbers, starts))
+    complete = [start for start in starts if numbers(start) == most]
     least = min(start.escape for start in complete)
     closed = [start for start in complete if start.escape <= _SIMILAR_ESCAPE * least]
     return max(closed, key=lambda start: start.information)

@@ -155,9 +155,15 @@ class TestFindClusters:
             start(3, 1.5, 0.21),
             start(3, 1.4, 0.2),
         ]
-        assert _best(starts) is best
-        assert _best([fewer, open_]) is open_
-        assert _best([dull]) is dull
+        assert _best(starts, None) is best
+        assert _best([fewer, open_], None) is open_
+        assert _best([dull], None) is dull
+
+    def test_a_few_outliers_are_no_cluster(self):
+        halves = Partition(np.repeat([0, 1], 10), 0.9, 0.1)
+        outlier = Partition(np.repeat([0, 1], [19, 1]), 0.1, 0.0)
+        assert _best([outlier, halves], None) is halves
+        assert _best([outlier, halves], np.array([1] * 19 + [5])) is outlier
 
     @pytest.mark.parametrize("n_clusters", [1, 2, 5])
     def test_labels_are_consecutive(self, n_clusters):
