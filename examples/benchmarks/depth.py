@@ -51,7 +51,7 @@ if __name__ == "__main__":
     for split in SPLITS:
         found = []
         for seed in range(options.seeds):
-            hvae = HierarchicalVAETransformer(split, random_state=seed).fit(X)
+            hvae = HierarchicalVAETransformer(split, n_components=16, random_state=seed).fit(X)
             excess = hvae.rates(X_test).sum(1).mean() - sum(split)
             distortion = hvae.distortion(X_test).mean()
             found.append((excess, distortion, *accuracies(hvae, X, y, X_test, y_test)))
