@@ -21,7 +21,7 @@ from sk_hvae._sklearn.parallel import run_parallel
 
 # Of the mean degree: enough to make eigenvectors of a graph in pieces unique, and to keep a row that
 # hardly any edge leads to from having one of its own; too little to join clusters.
-_COUPLING = 0.03
+_COUPLING = 0.01
 # Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
 # Starts are to differ: every second one weighs eigenvectors by a diffusion of so many steps, which
@@ -261,7 +261,7 @@ def _consecutive(labels):
 def _spectrum(graph, n_vectors, random_state, on_product):
     """Return the leading eigenvalues and vectors of the normalised adjacency, largest first.
 
-    All nodes are joined to each other by a few hundredths of the mean degree, spread evenly, so
+    All nodes are joined to each other by a hundredth of the mean degree, spread evenly, so
     that the eigenvectors of a graph in pieces are unique, large pieces first (regularised
     spectral clustering: Amini et al., Annals of Statistics 41, 2013).
     """
