@@ -19,8 +19,8 @@ from sklearn.utils.parallel import delayed
 from sk_hvae._sklearn.inner_fits import k_means, neighbour_graph
 from sk_hvae._sklearn.parallel import run_parallel
 
-# Of the mean degree: enough to make eigenvectors of a graph in pieces unique, and to keep a row that
-# hardly any edge leads to from having one of its own; too little to join clusters.
+# Of the mean degree: enough to make eigenvectors of a graph in pieces unique, and to give none to a
+# row that hardly any edge leads to; too little to join clusters.
 _COUPLING = 0.01
 # Eigenvectors are only where k-means starts, which a refinement follows.
 _EIGENVALUE_TOLERANCE = 1e-4
