@@ -97,9 +97,10 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
        close to each other in its latents are neighbours, and joined by the edges of a graph. The
        weight of an edge is the fraction of neighbours that its two rows have in common.
     2. That graph is clustered by spectral clustering [2]_ from ``n_init`` starts, and each result
-       is refined to the most likely block model [3]_. Among the results whose clusters few edges
-       leave (at most 20% more than the fewest), the best is the one in which the cluster of a row
-       tells most, in bits, about the clusters of its neighbours.
+       is refined to the most likely block model [3]_. Fewer than 5 rows are outliers and no
+       cluster, if another start finds more clusters of 5 rows. Among the results whose clusters
+       few edges leave (at most 20% more than the fewest), the best is the one in which the cluster
+       of a row tells most, in bits, about the clusters of its neighbours.
     3. The hierarchy with the categorical layer on top is trained to minimise D + sum_l beta_l R_l +
        ``consistency`` * E[-sum_c t_c ln q(c | x)], where t are the shares of the clusters among the
        neighbours of x. The posterior q(c | x) then gives the labels of training rows and of new

@@ -96,7 +96,7 @@ def _over_draws(module, x):
 
 
 def _over_states(module, x):
-    """Do the same for a model with a categorical layer, whose unlikely states are drawn once."""
+    """Return the same for a model with states, of which those that are unlikely are drawn once."""
     activations, cells, noise = module.activations(x), module.cells(x), module.row_noise(x)
     q = module.layers[-1].posterior(activations, None)
     states = torch.eye(q.mean.shape[1], device=x.device)
@@ -106,7 +106,7 @@ def _over_states(module, x):
         pairs = (n_draws.flatten() > n).nonzero()[:, 0]
         row, state = even_rows(pairs // len(states)), even_rows(pairs % len(states))
         found = module.forward_from(
-            x[row],
+            x.index_select(0, row),
             map_activations(partial(torch.index_select, dim=0, index=row), activations),
             partial(_of_rows, noise=noise.draw(n), n_rows=len(x), row=row),
             cells.index_select(0, row),

@@ -39,7 +39,7 @@ def measured(module, net, plan):
 
 
 def measured_on(rows, module, net, plan):
-    """Do the same on rows of one's own, without what imputing and sampling need."""
+    """Bring a trained module to rest and measure it on some rows, for models nobody samples."""
     module = module.eval()
     some = some_rows(plan.training)
     if module.likelihood.fits_each_batch:
