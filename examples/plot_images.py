@@ -82,18 +82,25 @@ display.ax_.set_title("Units of z_2, changed one at a time")
 # For a sample, z_2 is drawn first, then z_1 given z_2, and the decoder tells what it expects of the
 # pixels. Some can be read at once, and others are between two digits.
 display = SampleDisplay.from_estimator(hvae, n_samples=40).plot()
-display.ax_.set_title("Digits that the model drew")
+display.ax_.set_title("Digits that the model drew from its prior")
+
+# %%
+# The prior also has latents that no image has. With ``like``, latents are drawn as the images of
+# the training have them.
+display = SampleDisplay.from_estimator(hvae, like=X_train, n_samples=40).plot()
+display.ax_.set_title("Digits that it drew like those of the training")
 
 # %%
 # How good are they? We ask the classifier how sure it is, on average, of what it sees. It is less
-# sure of samples than of images. Fewer bits make better samples, but worse reconstructions: the
-# fewer bits tell the images apart, the less is left empty between them.
+# sure of samples than of images. Fewer bits make better samples from the prior, but worse
+# reconstructions: the fewer bits tell the images apart, the less is left empty between them.
 coarse = HierarchicalVAETransformer((2, 8), image_shape=(1, 8, 8), random_state=0).fit(X_train)
 print(f"new images: {classifier.predict_proba(X_test / 16).max(axis=1).mean():.2f} sure")
 for model in (hvae, coarse):
-    drawn = model.sample(1000, mean=True, random_state=0)
-    sure = classifier.predict_proba(drawn / 16).max(axis=1).mean()
-    print(f"samples of a model of {model.layer_rates} bits: {sure:.2f} sure")
+    for source, like in {"from the prior": None, "like images": X_train}.items():
+        drawn = model.sample(1000, like=like, mean=True, random_state=0)
+        sure = classifier.predict_proba(drawn / 16).max(axis=1).mean()
+        print(f"samples {source} of a model of {model.layer_rates} bits: {sure:.2f} sure")
 
 # %%
 # A photo in colour

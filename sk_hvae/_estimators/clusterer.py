@@ -548,6 +548,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         cluster: int | None = None,
         *,
         given: Mapping[Any, Any] | None = None,
+        like: MatrixLike | None = None,
         mean: bool = False,
         missing: bool = True,
         random_state: RandomState = None,
@@ -572,6 +573,11 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
             have, to a list of values, or, for numbers and times, to a range as a tuple (low, high),
             whose ends belong to it and are None if they are open:
             ``{"region": "north", "age": (30, None)}``. Times may be text, such as "2024-03-01".
+        like : frame or array-like of shape (n_rows, n_features), default=None
+            Rows that the samples are to be like, for example those of ``fit``, or the rows of one
+            kind: z_1 is drawn from a mixture of Gaussians that is fitted to z_1 of these rows [1]_.
+            That takes a few seconds at most. None draws z_1 from the model's own prior, which also
+            has latents that no row has, so that more samples look like no row.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the
             noise of the likelihood.
@@ -599,8 +605,13 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
             If ``given`` is no dict.
         ValueError
             If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
-            what the model hardly ever draws, there is no such cluster, or ``random_state`` is
+            what the model hardly ever draws, there is no such cluster, both ``cluster`` and
+            ``like`` are given, ``like`` has other columns than in ``fit``, or ``random_state`` is
             no seed.
+
+        References
+        ----------
+        .. [1] Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020.
 
         Examples
         --------
@@ -619,8 +630,13 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
                 f"cluster must be one of the {n_clusters} clusters, 0 to {n_clusters - 1}, or "
                 f"None; got {cluster!r}."
             )
+        if cluster is not None and like is not None:
+            raise ValueError(
+                "cluster and like both say what samples are to be like; pass one of them. For "
+                "samples like the rows of a cluster, pass those rows as like."
+            )
         top = None if cluster is None else model.one_hot(cluster)
-        return self._draw(n_samples, given, random_state, top, mean, missing)
+        return self._draw(n_samples, given, random_state, top, like, mean, missing)
 
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)

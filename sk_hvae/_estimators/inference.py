@@ -664,24 +664,38 @@ class LatentsMixin(TransformerMixin):
             return resolve_output_layers(self.output_layers, n_layers)
 
     @final
-    def _draw(self, n_samples, given, random_state, top=None, mean=False, missing=True):
-        """Draw rows as ``fit`` was given them, under conditions and below a top layer, if any."""
+    def _draw(self, n_samples, given, random_state, top=None, like=None, mean=False, missing=True):
+        """Draw rows as ``fit`` was given them.
+
+        They meet conditions, and are below a top layer or like other rows, if any are given.
+        """
         model, schema = model_of(self), schema_of(self)
         check_count("n_samples", n_samples)
         seed = self._seed(random_state)
         noise, conditions = model.noise(seed), []
+        if like is None:
+            draw_z_1 = model.prior(top)
+        else:
+            draw_z_1 = model.aggregate_posterior(self._check_like(like), noise, seed)
         if given is None:
-            drawn = model.sample(n_samples, noise, top, mean)
+            drawn = model.sample(n_samples, noise, draw_z_1, mean)
         else:
             names = getattr(self, "feature_names_in_", None)
             conditions = conditions_of(given, schema, names, model.n_features)
             with told_by_name(names):
-                drawn = model.sample_given(n_samples, noise, conditions, top, mean)
+                drawn = model.sample_given(n_samples, noise, conditions, draw_z_1, mean)
         if missing and not mean and schema is not None:
             holes = schema.patterns.draw(drawn.shape, seed)
             holes[:, [condition.column for condition in conditions]] = False
             drawn = np.where(holes, np.nan, drawn)
         return as_in_fit(self, drawn)
+
+    @final
+    def _check_like(self, like):
+        try:
+            return check_new_rows(self, like)
+        except ValueError as error:
+            raise ValueError(f"like does not suit the model: {error}") from None
 
     @final
     def _seed(self, random_state):

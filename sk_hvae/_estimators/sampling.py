@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.typing import RandomState
+from sk_hvae._estimators.typing import MatrixLike, RandomState
 
 
 class SamplesMixin(LatentsMixin):
@@ -15,6 +15,7 @@ class SamplesMixin(LatentsMixin):
         n_samples: int = 1,
         *,
         given: Mapping[Any, Any] | None = None,
+        like: MatrixLike | None = None,
         mean: bool = False,
         missing: bool = True,
         random_state: RandomState = None,
@@ -36,6 +37,11 @@ class SamplesMixin(LatentsMixin):
             have, to a list of values, or, for numbers and times, to a range as a tuple (low, high),
             whose ends belong to it and are None if they are open:
             ``{"region": "north", "age": (30, None)}``. Times may be text, such as "2024-03-01".
+        like : frame or array-like of shape (n_rows, n_features), default=None
+            Rows that the samples are to be like, for example those of ``fit``, or the rows of one
+            kind: z_1 is drawn from a mixture of Gaussians that is fitted to z_1 of these rows [1]_.
+            That takes a few seconds at most. None draws z_1 from the model's own prior, which also
+            has latents that no row has, so that more samples look like no row.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the noise of
             the likelihood. Pictures of samples usually show this mean.
@@ -63,7 +69,14 @@ class SamplesMixin(LatentsMixin):
             If ``given`` is no dict.
         ValueError
             If ``n_samples`` is less than 1, ``given`` asks for what a column cannot have, or for
-            what the model hardly ever draws, or ``random_state`` is no seed.
+            what the model hardly ever draws, ``like`` has other columns than in ``fit``, or
+            ``random_state`` is no seed.
+
+        References
+        ----------
+        .. [1] Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020, whose
+           "ex-post density estimation" this is, with as many Gaussians as describe held-out rows
+           best, in the directions in which rows differ by more than the posteriors' noise.
 
         Examples
         --------
@@ -73,5 +86,8 @@ class SamplesMixin(LatentsMixin):
         >>> hvae = HierarchicalVAETransformer((1, 3), max_epochs=200, random_state=0).fit(X)
         >>> hvae.sample(3, random_state=1).shape
         (3, 4)
+        >>> versicolor = hvae.sample(100, like=X[50:100], mean=True, random_state=1)
+        >>> bool(abs(versicolor.mean(axis=0) - X[50:100].mean(axis=0)).max() < 0.2)
+        True
         """
-        return self._draw(n_samples, given, random_state, mean=mean, missing=missing)
+        return self._draw(n_samples, given, random_state, like=like, mean=mean, missing=missing)

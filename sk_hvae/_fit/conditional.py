@@ -203,10 +203,10 @@ class Pool(NamedTuple):
 class Conditioner:
     """Draw rows of a model under conditions, by sampling importance resampling.
 
-    Latents are drawn from the prior. A range, in which almost any number may be, is met by
-    chance: the cell is drawn, and the draw is dropped if the cell is outside. Values that are
-    asked for need not come out by chance: the draw counts as much as the likelihood gives
-    them, and one of them is put into the cell. Rows are resampled by these weights (Rubin,
+    Latents are drawn from the prior, or as some rows have them. A range, in which almost any number
+    may be, is met by chance: the cell is drawn, and the draw is dropped if the cell is outside.
+    Values that are asked for need not come out by chance: the draw counts as much as the likelihood
+    gives them, and one of them is put into the cell. Rows are resampled by these weights (Rubin,
     1988), systematically (Kitagawa, 1996), once no row is taken twice; their other columns are
     drawn given the latents. The result is as exact as an estimate from so many draws.
 
@@ -218,14 +218,14 @@ class Conditioner:
     ----------
     module : HierarchicalVAE
         In evaluation mode.
+    draw_z_1 : callable
+        Maps a number of draws and noise to z_1, (n_draws, n_units).
     conditions : sequence of Condition
         On different columns.
     dtype : torch.dtype
         Of the data: cells meet their conditions in its precision.
     noise : callable
         Maps a tensor to standard normal noise of its shape.
-    top : Tensor of shape (n_units,) or None
-        Units or states of the top layer, if these are given.
     copula : ndarray of shape (n, n) or None
         Correlations of the noise by which rows are drawn. The noise of the other columns goes
         along with that of the given cells; the weights do not know of it.
@@ -236,10 +236,10 @@ class Conditioner:
         If no value that a column can have meets its condition, or a column has several.
     """
 
-    def __init__(self, module, conditions, dtype, noise, top=None, copula=None):
+    def __init__(self, module, draw_z_1, conditions, dtype, noise, copula=None):
         self._copula = copula
         self._module, self._likelihood = module, module.likelihood
-        self._dtype, self._noise, self._top = dtype, noise, top
+        self._draw_z_1, self._dtype, self._noise = draw_z_1, dtype, noise
         columns = [condition.column for condition in conditions]
         for column in columns:
             if columns.count(column) > 1:
@@ -295,9 +295,8 @@ class Conditioner:
         return pool
 
     def _draw(self, n_draws):
-        """Make draws of the prior, and meet the conditions; returns a `Pool`."""
-        top = self._top if self._top is None else self._top.expand(n_draws, -1)
-        z_1 = self._module.sample_z_1(n_draws, self._noise, top)
+        """Draw latents, and meet the conditions; returns a `Pool`."""
+        z_1 = self._draw_z_1(n_draws, self._noise)
         parameters = self._module.decoder(z_1)
         log_weights = torch.zeros(n_draws, dtype=torch.float64)
         cells = torch.empty(n_draws, len(self._conditions), dtype=torch.float64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sk_hvae._data.devices import module_device, place, usable_device
 from sk_hvae._data.rows import ResidentRows, as_tensor
 from sk_hvae._data.threads import FixedThreads
+from sk_hvae._fit.aggregate import AggregatePosterior
 from sk_hvae._fit.conditional import Conditioner
 from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
@@ -204,21 +205,55 @@ class Fitted(Trained):
         out = np.empty_like(numbers)
         return map_rows(module, rows, module.likelihood.nearest, self.n_features, out)
 
-    def sample(self, n_samples, noise, top=None, mean=False):
-        """Draw rows, below the units or states ``top`` (n_units,) if these are given."""
+    def prior(self, top=None):
+        """Return what draws z_1, as in `sample`, below units or states (n_units,) if given."""
         module = self.in_place()
+        if top is None:
+            return module.sample_z_1
+        top = top.to(module_device(module))
+        return lambda n_samples, noise: module.sample_z_1(
+            n_samples, noise, top.expand(n_samples, -1)
+        )
+
+    def aggregate_posterior(self, rows, noise, seed):
+        """Return what draws z_1, as in `sample`, as it is distributed over rows."""
+        with FixedThreads():
+            return AggregatePosterior.of(self.in_place(), rows, noise, seed)
+
+    def sample(self, n_samples, noise, draw_z_1=None, mean=False):
+        """Draw rows.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        noise : callable
+            See `noise`.
+        draw_z_1 : callable, default=None
+            Maps ``n_samples`` and noise to z_1, see `prior` and `aggregate_posterior`; None for the
+            prior.
+        mean : bool, default=False
+            Whether to return the mean of the data given the latents.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the dtype of the data.
+        """
+        module, draw_z_1 = self.in_place(), draw_z_1 or self.prior()
         with FixedThreads(), torch.inference_mode():
-            top = top if top is None else top.to(module_device(module)).expand(n_samples, -1)
-            if mean or self.copula is None:
-                drawn = module.sample(n_samples, noise, top, mean)
+            parameters = module.decoder(draw_z_1(n_samples, noise))
+            if mean:
+                drawn = module.mean(parameters)
+            elif self.copula is None:
+                drawn = module.draw(parameters, noise)
             else:
-                parameters = module.decoder(module.sample_z_1(n_samples, noise, top))
                 own = noise(parameters.new_zeros(n_samples, len(self.copula)))
                 drawn = module.draw(parameters, noise, correlated(own, self.copula))
         return drawn.cpu().numpy().astype(self.data_dtype, copy=False)
 
-    def sample_given(self, n_samples, noise, conditions, top=None, mean=False):
-        """Draw rows that meet conditions, below the units or states ``top`` if these are given.
+    def sample_given(self, n_samples, noise, conditions, draw_z_1=None, mean=False):
+        """Draw rows that meet conditions.
 
         Parameters
         ----------
@@ -228,7 +263,7 @@ class Fitted(Trained):
             See `noise`.
         conditions : sequence of Condition
             On different columns.
-        top : Tensor of shape (n_units,), default=None
+        draw_z_1 : callable, default=None
             As in `sample`.
         mean : bool, default=False
             Whether columns without a condition hold the mean of the data given the latents.
@@ -245,11 +280,10 @@ class Fitted(Trained):
         ValueError
             If the model hardly ever meets all of the conditions.
         """
-        module = self.in_place()
+        module, draw_z_1 = self.in_place(), draw_z_1 or self.prior()
         with FixedThreads(), torch.inference_mode():
-            top = top if top is None else top.to(module_device(module))
             dtype = getattr(torch, self.data_dtype)
-            conditioner = Conditioner(module, conditions, dtype, noise, top, self.copula)
+            conditioner = Conditioner(module, draw_z_1, conditions, dtype, noise, self.copula)
             return conditioner.sample(n_samples, mean).numpy()
 
     def measure(self, rows):

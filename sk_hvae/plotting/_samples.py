@@ -103,6 +103,7 @@ class SampleDisplay(Display):
         estimator: LatentsMixin,
         X: MatrixLike | None = None,
         *,
+        like: MatrixLike | None = None,
         n_samples: int = 50,
         image_shape: ImageShape | None = None,
     ) -> Self:
@@ -114,6 +115,8 @@ class SampleDisplay(Display):
             Fitted.
         X : array-like of shape (n_rows, n_features), default=None
             Data to compare with, which tables need.
+        like : array-like of shape (n_rows, n_features), default=None
+            Rows that the samples are to be like, as in ``sample``; None draws from the prior.
         n_samples : int, default=50
             Number of samples.
         image_shape : tuple of int, default=None
@@ -141,11 +144,15 @@ class SampleDisplay(Display):
             )
         check_count("n_samples", n_samples, 2)
         model, data = model_of(estimator), None
-        noise = model.noise(draw_seed(estimator.random_state))
+        seed = draw_seed(estimator.random_state)
+        noise = model.noise(seed)
+        draw_z_1 = None
+        if like is not None:
+            draw_z_1 = model.aggregate_posterior(check_new_rows(estimator, like), noise, seed)
         if X is not None:
             data = check_new_rows(estimator, X).every(1).to(torch.float64, copy=True).numpy()
         return cls(
-            samples=model.sample(n_samples, noise, mean=image_shape is not None),
+            samples=model.sample(n_samples, noise, draw_z_1, mean=image_shape is not None),
             X=data,
             image_shape=image_shape,
             feature_names=getattr(estimator, "feature_names_in_", None),

@@ -30,9 +30,10 @@ def seeded(seed):
     return GeneratorNoise(torch.Generator().manual_seed(seed))
 
 
-def draw(module, conditions, n=3000, seed=0, dtype=torch.float64, **kwargs):
+def draw(module, conditions, n=3000, seed=0, dtype=torch.float64, draw_z_1=None, **kwargs):
+    draw_z_1 = draw_z_1 or module.sample_z_1
     with torch.inference_mode():
-        conditioner = Conditioner(module, conditions, dtype, seeded(seed), kwargs.pop("top", None))
+        conditioner = Conditioner(module, draw_z_1, conditions, dtype, seeded(seed))
         return conditioner.sample(n, **kwargs).numpy()
 
 
@@ -138,8 +139,11 @@ def test_a_given_state_and_conditions_go_together(categorical):
     module, joint = categorical
     table = joint[2].copy()
     table[0] = 0
-    top = torch.tensor([0.0, 0.0, 1.0])
-    assert_follows(draw(module, [Condition(0, (1,))], top=top), table)
+
+    def draw_z_1(n_draws, noise):
+        return module.sample_z_1(n_draws, noise, torch.tensor([0.0, 0.0, 1.0]).expand(n_draws, -1))
+
+    assert_follows(draw(module, [Condition(0, (1,))], draw_z_1=draw_z_1), table)
 
 
 def test_an_open_range_of_counts_is_that_of_the_poisson_mixture():

@@ -71,6 +71,7 @@ def represent(X: Floats64, path: Path) -> Floats32:
     assert_type(hvae.inverse_transform(hvae.transform(X)), Any)
     assert_type(hvae.sample(3), Any)
     assert_type(hvae.sample(3, random_state=np.random.RandomState(0)), Any)
+    assert_type(hvae.sample(3, like=X), Any)
     assert_type(hvae.sample(3, given={"age": (30, None), 2: ["a"]}, missing=False), Any)
     assert_type(hvae.impute(X), Any)
     assert_type(hvae.columns_, Any)
