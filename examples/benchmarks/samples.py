@@ -39,7 +39,7 @@ from sk_hvae.metrics import generation_score
 
 N_SAMPLES, N_JUDGED = 5000, 20_000
 AXIS = [0.5, 1, 2, 4, 8, 16, 32]
-RATES = {"perceptron": [(2, 8), (4, 16), (16, 16)], "convolutions": [(4, 16), (8, 24)]}
+RATES = {"perceptron": [(2, 8), (4, 16)], "convolutions": [(8, 24)]}
 SETTINGS = {"perceptron": {}, "convolutions": {"image_shape": (1, 28, 28), "max_epochs": 9}}
 
 

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array
+from scipy.sparse import csr_array, csr_matrix, diags_array, eye_array, vstack
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import softmax
 from sklearn.metrics import adjusted_rand_score
@@ -41,6 +41,9 @@ _MOST_SWEEPS, _SETTLED = 20, 5e-4
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
 # Fewer rows than these are outliers, which edges hardly leave, and no cluster.
 _FEWEST_ROWS = 5
+# Rows have neighbours in common with many more rows than they are joined to, so that products of the
+# whole graph take a hundred times as much memory as it does.
+_ROWS_AT_ONCE = 4096
 # Share of edges for which two clusters without any still count, so that its logarithm is finite.
 _FLOOR = 1e-9
 
@@ -98,7 +101,9 @@ def shared_neighbour_graph(points, n_neighbors):
     """
     joined = neighbour_graph(points, n_neighbors)
     near = joined + eye_array(len(points), format="csr")
-    shared = (near @ near.T) * joined
+    starts = range(0, len(points), _ROWS_AT_ONCE)
+    blocks = (slice(start, start + _ROWS_AT_ONCE) for start in starts)
+    shared = vstack([(near[block] @ near.T) * joined[block] for block in blocks], format="csr")
     shared.data /= 2 * (n_neighbors + 1) - shared.data
     return csr_array(shared + shared.T)
 

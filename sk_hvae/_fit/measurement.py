@@ -1,6 +1,7 @@
 """Run a model over rows in chunks, and measure its distortion and rates."""
 
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from sk_hvae._data.devices import module_device
 from sk_hvae._data.memmap import MappedPages
 from sk_hvae._data.rows import to_device
 from sk_hvae._data.threads import FixedThreads
-from sk_hvae.nn.even_rows import even_rows
+from sk_hvae.nn.even_rows import EVEN_ROWS, even_rows
 from sk_hvae.nn.hierarchy import map_activations
 from sk_hvae.nn.units import LN2
 
@@ -20,6 +21,9 @@ _N_DRAWS = 4
 # States of a categorical layer that a row takes less probably make so little of a mean that one
 # draw is enough for them. Of the ten states of images, some two are more probable.
 _UNLIKELY = 0.01
+# Rows for which networks work at once, each with every state that is enumerated: a hidden layer of
+# 256 units then takes 32 MB, however narrow the rows are.
+_MOST_AT_ONCE = 2**15
 
 
 class Measurement(NamedTuple):
@@ -39,8 +43,8 @@ def map_rows(module, rows, function, width, out=None):
 
     Parameters
     ----------
-    module : torch.nn.Module
-        Says which device.
+    module : HierarchicalVAE
+        Says which device, and how many rows at once.
     rows : Rows
         On any device.
     function : callable
@@ -54,13 +58,14 @@ def map_rows(module, rows, function, width, out=None):
     -------
     ndarray of shape (n, width)
     """
-    device = module_device(module)
+    device, top = module_device(module), module.layers[-1]
+    n_at_once = max(EVEN_ROWS, _MOST_AT_ONCE // (top.n_units if top.enumerates else 1))
     result = np.empty((len(rows), width), np.float32) if out is None else out
     pages = MappedPages(result)
     first = 0
     with FixedThreads(), torch.inference_mode():
-        for chunk in rows.chunks():
-            part = function(even_rows(to_device(chunk, device)))[: len(chunk)]
+        for some in chain.from_iterable(chunk.split(n_at_once) for chunk in rows.chunks()):
+            part = function(even_rows(to_device(some, device)))[: len(some)]
             result[first : first + len(part)] = part.cpu().numpy()
             first += len(part)
             pages.forget()

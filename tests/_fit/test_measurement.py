@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sk_hvae._data.rows import ResidentRows
-from sk_hvae._fit.measurement import measure
+from sk_hvae._fit.measurement import map_rows, measure
 from sk_hvae.nn import Architecture, Bernoulli, DataSummary, build_hierarchy
 from sk_hvae.nn.units import LN2
 
@@ -64,3 +64,17 @@ def test_a_row_is_measured_alike_in_any_company(x):
     whole, part = measure(module, ResidentRows(x)), measure(module, ResidentRows(x[7:12]))
     np.testing.assert_allclose(part.distortion, whole.distortion[7:12], rtol=1e-5)
     np.testing.assert_allclose(part.rates, whole.rates[7:12], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("top_layer", "most"), [("gaussian", 2**15), ("categorical", 2**13)])
+def test_narrow_rows_are_mapped_in_parts_whose_activations_take_little_memory(x, top_layer, most):
+    architecture = Architecture((4, 4), (5,), top_layer=top_layer)
+    module = build_hierarchy(architecture, Bernoulli().adapt(DataSummary.of([x])))
+    numbers, sizes = torch.arange(70_000.0)[:, None], []
+
+    def doubled(part):
+        sizes.append(len(part))
+        return 2 * part
+
+    np.testing.assert_array_equal(map_rows(module, ResidentRows(numbers), doubled, 1), 2 * numbers)
+    assert max(sizes) == most
