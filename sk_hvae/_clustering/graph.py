@@ -41,8 +41,8 @@ _MOST_SWEEPS, _SETTLED = 20, 5e-4
 _SIMILAR_PACE, _SIMILAR_ESCAPE = 2.0, 1.2
 # Fewer rows than these are outliers, which edges hardly leave, and no cluster.
 _FEWEST_ROWS = 5
-# Rows have neighbours in common with many more rows than they are joined to, so that products of the
-# whole graph take a hundred times as much memory as it does.
+# Rows have neighbours in common with many more rows than they are joined to, so that the product of
+# the whole graph takes much more memory than the graph.
 _ROWS_AT_ONCE = 4096
 # Share of edges for which two clusters without any still count, so that its logarithm is finite.
 _FLOOR = 1e-9
