@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._data.devices import module_device, place, usable_device
-from sk_hvae._data.rows import ResidentRows, as_tensor
+from sk_hvae._data.rows import ResidentRows, as_tensor, chunk_rows
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._fit.aggregate import AggregatePosterior
 from sk_hvae._fit.conditional import Conditioner
@@ -23,6 +23,9 @@ from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.noise import GeneratorNoise
+
+# Rows that are drawn at once: a hidden layer of 256 units then takes 32 MB.
+_MOST_AT_ONCE = 2**15
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -241,16 +244,22 @@ class Fitted(Trained):
             In the dtype of the data.
         """
         module, draw_z_1 = self.in_place(), draw_z_1 or self.prior()
+        n_at_once = min(_MOST_AT_ONCE, chunk_rows((1, module.likelihood.n_outputs)))
+        drawn = np.empty((n_samples, self.n_features), self.data_dtype)
         with FixedThreads(), torch.inference_mode():
-            parameters = module.decoder(draw_z_1(n_samples, noise))
-            if mean:
-                drawn = module.mean(parameters)
-            elif self.copula is None:
-                drawn = module.draw(parameters, noise)
-            else:
-                own = noise(parameters.new_zeros(n_samples, len(self.copula)))
-                drawn = module.draw(parameters, noise, correlated(own, self.copula))
-        return drawn.cpu().numpy().astype(self.data_dtype, copy=False)
+            for part in np.split(drawn, range(n_at_once, n_samples, n_at_once)):
+                parameters = module.decoder(draw_z_1(len(part), noise))
+                part[:] = self._draw(module, parameters, noise, mean).cpu().numpy()
+        return drawn
+
+    def _draw(self, module, parameters, noise, mean):
+        """Draw rows given the likelihood's parameters (n, n_outputs), or return their means."""
+        if mean:
+            return module.mean(parameters)
+        if self.copula is None:
+            return module.draw(parameters, noise)
+        own = noise(parameters.new_zeros(len(parameters), len(self.copula)))
+        return module.draw(parameters, noise, correlated(own, self.copula))
 
     def sample_given(self, n_samples, noise, conditions, draw_z_1=None, mean=False):
         """Draw rows that meet conditions.

@@ -126,3 +126,16 @@ def test_a_cluster_and_rows_are_not_both_asked_for(clustered):
     assert (clusterer.predict(drawn) == clusterer.predict(X[300:])[0]).mean() > 0.95
     with pytest.raises(ValueError, match="cluster and like both say"):
         clusterer.sample(5, cluster=0, like=X)
+
+
+@pytest.mark.parametrize("is_like", [False, True])
+def test_many_rows_are_drawn_in_parts(fitted, clustered, monkeypatch, is_like):
+    like, sizes = clustered.numpy() if is_like else None, []
+    decode = fitted.module_.decoder.forward
+    monkeypatch.setattr(
+        fitted.module_.decoder, "forward", lambda z: (sizes.append(len(z)), decode(z))[1]
+    )
+    monkeypatch.setattr("sk_hvae._fit.fitted._MOST_AT_ONCE", 400)
+    drawn = fitted.sample(1000, like=like, random_state=0)
+    assert sizes == [400, 400, 200]
+    assert len(np.unique(drawn, axis=0)) == 1000
