@@ -23,7 +23,7 @@ _N_DRAWS = 4
 _UNLIKELY = 0.01
 # Rows for which networks work at once, each with every state that is enumerated: a hidden layer of
 # 256 units then takes 32 MB, however narrow the rows are.
-_MOST_AT_ONCE = 2**15
+MOST_AT_ONCE = 2**15
 
 
 class Measurement(NamedTuple):
@@ -59,7 +59,7 @@ def map_rows(module, rows, function, width, out=None):
     ndarray of shape (n, width)
     """
     device, top = module_device(module), module.layers[-1]
-    n_at_once = max(EVEN_ROWS, _MOST_AT_ONCE // (top.n_units if top.enumerates else 1))
+    n_at_once = max(EVEN_ROWS, MOST_AT_ONCE // (top.n_units if top.enumerates else 1))
     result = np.empty((len(rows), width), np.float32) if out is None else out
     pages = MappedPages(result)
     first = 0
