@@ -12,7 +12,7 @@ limits, and on its posterior means, which the paper used. The judge of samples i
 is trained on 20,000 training images.
 
 Every claim is a number of each seed's map. It is printed as the mean over seeds with the 95%
-interval of Student's t, and beside it what the dedicated fits say.
+interval of Student's t. Then the first map is compared with the dedicated fits.
 
     python examples/benchmarks/paper_scale.py [--epochs 5] [--seeds 3] [--results FILE.csv]
         [--report-only]

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array
 
 from sk_hvae._data.devices import usable_device
 from sk_hvae._estimators.conditions import conditions_of
-from sk_hvae._estimators.model import as_in_fit, check_new_rows, model_of
+from sk_hvae._estimators.model import as_in_fit, check_like, check_new_rows, model_of
 from sk_hvae._estimators.parameters import (
     check_count,
     check_out,
@@ -676,7 +676,7 @@ class LatentsMixin(TransformerMixin):
         if like is None:
             draw_z_1 = model.prior(top)
         else:
-            draw_z_1 = model.aggregate_posterior(self._check_like(like), noise, seed)
+            draw_z_1 = model.aggregate_posterior(check_like(self, like), noise, seed)
         if given is None:
             drawn = model.sample(n_samples, noise, draw_z_1, mean)
         else:
@@ -689,13 +689,6 @@ class LatentsMixin(TransformerMixin):
             holes[:, [condition.column for condition in conditions]] = False
             drawn = np.where(holes, np.nan, drawn)
         return as_in_fit(self, drawn)
-
-    @final
-    def _check_like(self, like):
-        try:
-            return check_new_rows(self, like)
-        except ValueError as error:
-            raise ValueError(f"like does not suit the model: {error}") from None
 
     @final
     def _seed(self, random_state):

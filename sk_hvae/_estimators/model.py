@@ -77,6 +77,14 @@ def check_new_rows(estimator, X):
     return rows
 
 
+def check_like(estimator, like):
+    """Check rows that samples are to be like; returns `Rows` on the CPU."""
+    try:
+        return check_new_rows(estimator, like)
+    except ValueError as error:
+        raise ValueError(f"like does not suit the model: {error}") from None
+
+
 def _first_refused(rows, check):
     """Return the number of the first row that a check refuses, of which there is one."""
     passed, refused = 0, len(rows)

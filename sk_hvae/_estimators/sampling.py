@@ -40,8 +40,8 @@ class SamplesMixin(LatentsMixin):
         like : frame or array-like of shape (n_rows, n_features), default=None
             Rows that the samples are to be like, for example those of ``fit``, or the rows of one
             kind: z_1 is drawn from a mixture of Gaussians that is fitted to z_1 of these rows [1]_.
-            That takes ten seconds at most. None draws z_1 from the model's own prior, which also
-            has latents that no row has, so that more samples look like no row.
+            It takes some ten seconds for many rows. None draws z_1 from the model's prior, which
+            also has latents that no row has, so that more samples look like no row.
         mean : bool, default=False
             Whether to return the mean of the data given the sampled latents, without the noise of
             the likelihood. Pictures of samples usually show this mean.

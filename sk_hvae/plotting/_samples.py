@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.model import check_new_rows, model_of
+from sk_hvae._estimators.model import check_like, check_new_rows, model_of
 from sk_hvae._estimators.parameters import check_count, draw_seed
 from sk_hvae._estimators.typing import ImageShape, MatrixLike
 from sk_hvae.metrics._checks import check_fitted_model
@@ -148,7 +148,7 @@ class SampleDisplay(Display):
         noise = model.noise(seed)
         draw_z_1 = None
         if like is not None:
-            draw_z_1 = model.aggregate_posterior(check_new_rows(estimator, like), noise, seed)
+            draw_z_1 = model.aggregate_posterior(check_like(estimator, like), noise, seed)
         if X is not None:
             data = check_new_rows(estimator, X).every(1).to(torch.float64, copy=True).numpy()
         return cls(

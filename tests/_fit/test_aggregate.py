@@ -10,6 +10,7 @@ from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.aggregate import AggregatePosterior
 from sk_hvae.nn import Architecture, Categorical, DataSummary, Gaussian, build_hierarchy
 from sk_hvae.nn.noise import GeneratorNoise
+from sk_hvae.plotting import SampleDisplay
 
 
 def seeded(seed):
@@ -116,9 +117,16 @@ class TestSample:
         assert (drawn[:, 0] >= 0.5).all()
         assert (drawn[:, 1:].mean(axis=1) < 3).mean() > 0.99
 
+    def test_is_shown_as_it_is_drawn(self, fitted, clustered):
+        X = clustered[300:].numpy()
+        display = SampleDisplay.from_estimator(fitted, X, like=X, n_samples=50)
+        np.testing.assert_array_equal(display.samples, fitted.sample(50, like=X))
+
     def test_refuses_rows_that_the_model_cannot_read(self, fitted, clustered):
         with pytest.raises(ValueError, match=r"^like does not suit the model: X has 4 features"):
             fitted.sample(5, like=clustered[:, :4].numpy())
+        with pytest.raises(ValueError, match=r"^like does not suit the model: X has 4 features"):
+            SampleDisplay.from_estimator(fitted, clustered.numpy(), like=clustered[:, :4].numpy())
 
 
 def test_a_cluster_and_rows_are_not_both_asked_for(clustered):
