@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sk_hvae._data.threads import FixedThreads
 from sk_hvae._estimators.base import BaseHierarchicalVAE
@@ -77,8 +78,11 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     rate_range : (float, float) or sequence of (float, float), default=(0.5, 32)
         Smallest and largest rate in bits per sample: one pair for all layers, or one for each
         layer, z_1 first. With a wider range the network has to learn more. The default, from half a
-        bit to 32 bits, is enough for anything from class labels to small images. The rate of a
-        categorical top layer is at most log2 of the number of its states.
+        bit to 32 bits, is enough for anything from class labels to small images. Layers get no
+        higher rates than they can hold, as ``rate_range_`` says: a categorical top layer has at
+        most log2 of the number of its states, and all layers together have at most some 6 bits for
+        each unit that a principal component of the rows belongs to. With more, models of few
+        columns or units would be worse at all rates.
     layer_rates : float or sequence of float, default=(2, 8)
         Current rates in bits per sample, z_1 first. They can be changed without fitting again, but
         the number of layers is fixed by ``fit``.
@@ -171,6 +175,9 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
     converged_ : bool
         Whether every layer is within 5% or 0.1 bit of the current ``layer_rates``, and
         training was neither interrupted nor diverged.
+    rate_range_ : ndarray of shape (n_layers, 2)
+        Smallest and largest rate of each layer that the model was trained for, bits per sample,
+        z_1 first: ``rate_range``, but no more than the layers can hold.
     n_iter_ : int
         Number of epochs run.
     n_layers_ : int
@@ -590,6 +597,11 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         return fitted_of(self).conditioned
 
     @property
+    def rate_range_(self) -> NDArray[np.float64]:
+        """Smallest and largest rate of every layer in bits per sample, (n_layers, 2)."""
+        return fitted_of(self).rate_range
+
+    @property
     def calibration_(self) -> Calibration:
         """What was measured over the rate plane."""
         return fitted_of(self).calibration
@@ -607,14 +619,27 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         """Return the model at rates; warns if it does not reach them."""
         model = plane.at(rates)
         if any(Reached(rates, model.rates, model.betas).misses):
-            nearest = ", ".join(f"{rate:.3g}" for rate in model.rates)
             warn_caller(
-                f"the model does not reach {rates} bits; nearest are ({nearest}). Ask for "
-                f"these, or fit with another rate_range ({self.rate_range} now) or longer "
-                "(max_epochs); data may have no more bits to give.",
+                f"the model does not reach {rates} bits; nearest are ({_bits(model.rates)}). Ask "
+                f"for these{self._other_advice(plane, rates)}.",
                 RateTargetWarning,
             )
         return model
+
+    def _other_advice(self, plane, rates):
+        """Say what to do, other than to ask for what the model has."""
+        _, high = resolve_rate_range(self.rate_range, plane.n_layers)
+        most = plane.rate_range[:, 1]
+        cut = most < 0.99 * np.array(high)
+        if (np.greater(rates, most) & cut).any():
+            return (
+                f": it was trained for at most ({_bits(most)}) bits, as rate_range_ says, because "
+                "so few columns, units or states hold no more"
+            )
+        return (
+            f", or fit with another rate_range ({self.rate_range} now) or longer (max_epochs); "
+            "data may have no more bits to give"
+        )
 
     def _check_rates(self, layer_rates):
         """Return rates in bits as a tuple, one for each layer of the fitted model."""
@@ -640,3 +665,8 @@ class MultiRateHVAETransformer(SamplesMixin, BaseHierarchicalVAE):
         resolve_output_layers(self.output_layers, self.n_layers_)
         if not np.isfinite(self.calibration_.arrays["table"]).all():
             raise ValueError("what was measured over the rate plane is not finite; fit anew.")
+
+
+def _bits(rates):
+    """Write rates in bits."""
+    return ", ".join(f"{rate:.3g}" for rate in rates)

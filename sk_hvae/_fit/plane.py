@@ -64,6 +64,13 @@ class Plane(Trained):
     def likelihood(self) -> Likelihood:
         return self.conditioned.model.likelihood
 
+    @property
+    def rate_range(self):
+        """Smallest and largest target of every layer in bits, (n_layers, 2), to four digits."""
+        ends = np.exp([self.calibration.arrays[end] for end in ("low", "high")])
+        targets = ends * [[_MARGIN], [1 / _MARGIN]]
+        return np.array([[float(f"{rate:.4g}") for rate in of_layer] for of_layer in targets.T])
+
     def at(self, layer_rates, module=None):
         """Return the model at rates in bits, z_1 first, or at those that come nearest.
 

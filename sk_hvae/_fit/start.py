@@ -21,6 +21,7 @@ from sk_hvae.nn.conditioned import ConditionedHierarchy
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
+    finest_rate,
     fit_scale,
     start_at_clusters,
     start_at_pca,
@@ -109,7 +110,7 @@ def start_plane(plan, box, ramp):
     plan : Plan
         What to build, and for which rows.
     box : RateBox
-        Target rates.
+        Target rates. The model is built for those that the rows are fit for.
     ramp : callable
         Maps target rates in nats, one list per target, to the multiples of them to start at,
         a tensor (n, n_layers).
@@ -121,6 +122,8 @@ def start_plane(plan, box, ramp):
         betas to start from, likewise.
     """
     new = _build(plan, _PLANE_ROWS)
+    if new.components is not None:
+        box = box.up_to(finest_rate(new.components.variances) / box.n_layers)
     with _seeded(plan.seed):
         conditioned = place(ConditionedHierarchy(new.module, box), plan.device)
     if new.components is None:

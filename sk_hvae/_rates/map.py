@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.utils.parallel import delayed
 
 from sk_hvae._estimators.multirate import MultiRateHVAETransformer
-from sk_hvae._estimators.parameters import check_layer_values, resolve_rate_range
+from sk_hvae._estimators.parameters import check_layer_values
 from sk_hvae._estimators.transformer import HierarchicalVAETransformer
 from sk_hvae._estimators.typing import Labels, LayerValues, MatrixLike, Metrics
 from sk_hvae._explorer.explorer import RateExplorer
@@ -233,7 +233,7 @@ def rate_map(
         Labels, for the metrics that need them. No hierarchical VAE is fitted to them.
     layer_rates : sequence of (float or tuple of float), default=None
         Points of the map: target rates in bits per sample, z_1 first, as `rate_grid` makes
-        them. None takes a grid over the ``rate_range`` of a multi-rate model. It has 13 rates for
+        them. None takes a grid over the ``rate_range_`` of a multi-rate model. It has 13 rates for
         one layer, 7 per layer for two, 4 per layer for three, and 3 per layer for more.
     metrics : str, callable, or sequence or dict of them, default=("distortion", "psnr")
         What to measure besides the rates:
@@ -436,6 +436,6 @@ def _resolve_points(layer_rates, multi=None):
             "rate_grid([1, 4, 16], [1, 4, 16])."
         )
     n_points = _POINTS_PER_AXIS.get(multi.n_layers_, _FEWEST_PER_AXIS)
-    low, high = resolve_rate_range(multi.rate_range, multi.n_layers_)
+    low, high = multi.rate_range_.T
     axes = np.geomspace(low, high, n_points).T
     return np.array(list(itertools.product(*axes)))

@@ -96,6 +96,12 @@ class RateBox(nn.Module):
         """Number of layers."""
         return len(self.log_low)
 
+    def up_to(self, most):
+        """Return the box without rates above ``most`` nats, or the octave below if all are."""
+        ends = zip(self.log_low.exp().tolist(), self.log_high.exp().tolist(), strict=True)
+        pairs = [(low, high) if high <= most else (min(low, most / 2), most) for low, high in ends]
+        return RateBox(*map(list, zip(*pairs, strict=True)))
+
     def rates(self, places):
         """Map places in the unit cube (n, n_layers) to rates in nats."""
         return torch.lerp(self.log_low, self.log_high, places).exp()

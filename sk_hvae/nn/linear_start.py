@@ -23,6 +23,10 @@ _MAX_NATS_PER_UNIT = 6.0
 # With a larger std of their logits states are certain, and their softmax has no gradient to learn
 # from.
 _MAX_LOGIT_STD = 10.0
+# Bits that a principal component of mean variance gets at most in a model of all rates. Finer codes
+# leave errors so small, or put so many bits into a unit, that they draw all of the training to
+# themselves, and rates and distortions go astray everywhere.
+_FINEST_BITS = 6.0
 
 
 class PrincipalComponents(NamedTuple):
@@ -76,6 +80,26 @@ def linear_codes(variances, layer_rates, n_components):
         codes.append(LayerCode(signal[:width], shared.clamp(max=1 - 1e-6)[:width]))
         above = signal
     return codes[::-1]
+
+
+def finest_rate(variances):
+    """Find the rate of a linear code whose errors are 1/64 of the spread of the components.
+
+    Parameters
+    ----------
+    variances : Tensor of shape (n,)
+        Variances of the principal components that units code, positive.
+
+    Returns
+    -------
+    float
+        Nats; infinite if there are no components.
+    """
+    if not len(variances):
+        return math.inf
+    log_variances = variances.double().log()
+    log_error = variances.double().mean().log() - 2 * _FINEST_BITS * LN2
+    return float((0.5 * (log_variances - log_error)).clamp(min=0).sum())
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
 from sk_hvae._estimators.inference import LatentsMixin
-from sk_hvae._estimators.parameters import resolve_layer, resolve_rate_range
+from sk_hvae._estimators.parameters import resolve_layer
 from sk_hvae._estimators.typing import Labels, Layer, LayerValues, MatrixLike
 from sk_hvae.exceptions import RateTargetWarning, muted
 from sk_hvae.metrics import accuracy_bound, downstream_scores
@@ -107,7 +107,7 @@ class AccuracyBoundDisplay(Display):
             Name of a classifier, as in `sk_hvae.metrics.downstream_scores`.
         layer_rates : sequence of (float or tuple of float), default=None
             Target rates of a multi-rate model. None takes 7 rates of the layer over
-            ``rate_range``, and leaves the other layers at the rates of the estimator's
+            ``rate_range_``, and leaves the other layers at the rates of the estimator's
             ``layer_rates``.
         cv : int or cross-validation generator, default=3
             How to split the rows.
@@ -172,7 +172,7 @@ class AccuracyBoundDisplay(Display):
 
 def _sweep(multi, number):
     """Vary the rate of one layer over the range of a multi-rate model."""
-    low, high = np.transpose(resolve_rate_range(multi.rate_range, multi.n_layers_))[number - 1]
+    low, high = multi.rate_range_[number - 1]
     points = np.tile(np.atleast_1d(np.asarray(multi.layer_rates, float)), (_N_RATES, 1))
     points[:, number - 1] = np.geomspace(low, high, _N_RATES)
     return points

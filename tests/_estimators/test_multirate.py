@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 
-from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer
+from sk_hvae import HierarchicalVAETransformer, MultiRateHVAETransformer, rate_map
 from sk_hvae._fit.plane import RatePlane
 from sk_hvae._fit.plane_survey import PlaneMeasurement, PlaneSurvey
 from sk_hvae.exceptions import (
@@ -204,6 +204,32 @@ class TestFit:
         plane = RatePlane((0.5, 2), (1, 5), plan.architecture)
         assert plane.low == pytest.approx([0.5 / 1.2, 2 / 1.2])
         assert plane.high == pytest.approx([1.2, 6])
+
+    def test_few_columns_get_no_more_bits_than_they_have(self, iris):
+        small = {"hidden_layer_sizes": (32,), "random_state": 0}
+        multi = MultiRateHVAETransformer(**small).fit(iris)
+        assert (multi.rate_range_[:, 0] == 0.5).all()
+        assert (multi.rate_range_[:, 1] > 8).all()
+        assert (multi.rate_range_[:, 1] < 10).all()
+        for rates in [(1, 1), (4, 2), (2, 8)]:
+            single = HierarchicalVAETransformer(rates, max_epochs=300, **small).fit(iris)
+            assert multi.at(rates).rates(iris).mean(0) == close_to(rates)
+            assert multi.at(rates).lower_bound_ > single.lower_bound_ - 0.5
+        with pytest.warns(RateTargetWarning, match="trained for at most .* as rate_range_ says"):
+            multi.at((16, 16))
+        assert rate_map(multi, iris).layer_rates.max() == multi.rate_range_.max()
+
+    def test_few_units_get_no_more_bits_than_they_hold(self, wine):
+        units = {"n_components": 2, "hidden_layer_sizes": 32}
+        few = MultiRateHVAETransformer(layer_rates=(2, 2), random_state=0, **units).fit(wine)
+        assert (few.rate_range_[:, 1] < 6).all()
+        for rates in [(1, 1), (2, 4)]:
+            assert few.at(rates).rates(wine).mean(0) == close_to(rates)
+
+    def test_many_columns_and_units_get_what_is_asked_for(self):
+        plain = MultiRateHVAETransformer(**{**TINY, "n_components": "auto"})
+        plain.fit(load_digits().data[:300])
+        assert plain.rate_range_.tolist() == [[0.5, 32], [0.5, 32]]
 
     def test_interruption(self, wine):
         class Interrupt(Callback):

@@ -223,6 +223,16 @@ def test_a_box_is_logarithmic():
     torch.testing.assert_close(middle, torch.tensor([[4.0, 2.0]]))
 
 
+@pytest.mark.parametrize(
+    ("most", "low", "high"),
+    [(20.0, [1.0, 6.0], [16.0, 8.0]), (9.0, [1.0, 6.0], [9.0, 8.0]), (4.0, [1.0, 2.0], [4.0, 4.0])],
+)
+def test_a_box_can_be_cut(most, low, high):
+    box = RateBox([1.0, 6.0], [16.0, 8.0]).up_to(most)
+    torch.testing.assert_close(box.log_low.exp(), torch.tensor(low))
+    torch.testing.assert_close(box.log_high.exp(), torch.tensor(high))
+
+
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
 def test_the_basis_starts_standardised(n_layers):
     torch.manual_seed(1)

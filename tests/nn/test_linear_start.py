@@ -14,6 +14,7 @@ from sk_hvae.nn import (
 )
 from sk_hvae.nn.linear_start import (
     PrincipalComponents,
+    finest_rate,
     linear_codes,
     start_at_clusters,
     start_at_linear_code,
@@ -438,3 +439,13 @@ class TestStartAtClusters:
         assert model.layers[-1].posterior(model.activations(x), None).kl().mean().item() == (
             pytest.approx(0.5, abs=1e-3)
         )
+
+
+class TestFinestRate:
+    def test_it_leaves_a_64th_of_the_spread(self):
+        variances = np.array([4.0, 1.0, 0.5, 1e-5])
+        rate = finest_rate(torch.tensor(variances))
+        assert water_level(variances, rate) == pytest.approx(variances.mean() / 64**2)
+
+    def test_constant_data_set_no_limit(self):
+        assert finest_rate(torch.zeros(0)) == math.inf
