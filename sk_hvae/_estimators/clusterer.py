@@ -46,6 +46,7 @@ from sk_hvae._estimators.typing import (
 from sk_hvae._fit.clusters import (
     Clusters,
     TowardsClusters,
+    WithClusters,
     codes_for_search,
     measured_for_search,
     without_copies,
@@ -57,7 +58,7 @@ from sk_hvae._fit.progress import counting_bar, shown_rows
 from sk_hvae._fit.single_rate import SingleRate
 from sk_hvae._input.repeats import Repeats
 from sk_hvae._sklearn.callbacks import with_callbacks
-from sk_hvae._sklearn.fitted_state import fitted_of
+from sk_hvae._sklearn.fitted_state import fitted_of, is_fitted
 from sk_hvae._sklearn.privates import Interval, StrOptions, fit_context
 from sk_hvae.exceptions import (
     CategoryWarning,
@@ -187,6 +188,12 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
     device : str or torch.device, default="auto"
         Device on which the model is trained and stays afterwards. "auto" uses CUDA if it is
         available, otherwise MPS, and otherwise the CPU.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted model, and keeps its clusters: there is no new
+        search, each row stays in the cluster that the model gives it, and the model learns what the
+        rows of each cluster are like now. So cluster 3 of this month is cluster 3 of the last. A
+        cluster of which there are no rows any more has a size of 0. ``stability_`` and
+        ``cluster_tree_`` stay those of the search.
     callbacks : list of skorch callbacks, default=None
         Callbacks for skorch's training loop in step 3.
     checkpoint : str or path-like, default=None
@@ -262,8 +269,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
     -----
     ClusterWarning
         If there are fewer clusters than asked for. The warning gives the reason: training, too few
-        different rows, too few bits, or neighbours that do not show more clusters. Also if the mean
-        adjusted Rand index of the starts is below 0.5.
+        different rows, too few bits, neighbours that do not show more clusters, or
+        ``warm_start=True``. Also if the mean adjusted Rand index of the starts is below 0.5.
     RateTargetWarning
         If the rate of a layer is off its target in ``layer_rates`` after training.
 
@@ -330,8 +337,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
             for name in (
                 *("hidden_layer_sizes", "image_shape", "inference", "likelihood"),
                 *("missing", "handle_unknown", "output_layers", "max_epochs", "batch_size"),
-                *("lr", "precision", "device", "callbacks", "checkpoint", "random_state"),
-                "verbose",
+                *("lr", "precision", "device", "warm_start", "callbacks", "checkpoint"),
+                *("random_state", "verbose"),
             )
         },
     }
@@ -358,6 +365,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         lr: float = 3e-3,
         precision: Precision = "auto",
         device: str | torch.device = "auto",
+        warm_start: bool = False,
         callbacks: list[Any] | None = None,
         checkpoint: str | PathLike[str] | None = None,
         random_state: RandomState = None,
@@ -382,6 +390,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         self.lr = lr
         self.precision = precision
         self.device = device
+        self.warm_start = warm_start
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -411,8 +420,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         Raises
         ------
         ValueError
-            If a parameter does not make sense, X does not suit the likelihood, or there are
-            fewer rows than clusters.
+            If a parameter does not make sense, X does not suit the likelihood, there are fewer rows
+            than clusters, or a fit with ``warm_start=True`` is asked for fewer clusters than it
+            has, or for other layers or columns.
         TrainingDivergedError
             If a number becomes infinite or NaN in training. In step 3 the last finite weights are
             kept. In step 1 the clusterer stays as it was before.
@@ -425,6 +435,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         >>> HVAEClusterer(n_clusters=2, max_epochs=50, random_state=0).fit(X).labels_.max()
         np.int64(1)
         """
+        if self._kept is not None:
+            return self._go_on(X, y)
         plan, columns = self._plan(X, TowardsClusters.auto_epochs)
         search = self._search(plan)
         plan.begin()
@@ -435,12 +447,31 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         bar = partial(counting_bar, is_shown=plan.shows_progress)
         state_shares = search.find(*codes, bar=bar)
         plan = self._aim_at(state_shares, plan, rates)
-        recipe = TowardsClusters(state_shares, self.consistency)
+        self._train(plan, columns, TowardsClusters(state_shares, self.consistency), X, y)
+        self._warn_of_clusters(plan, state_shares, len(repeats.first))
+        return self
+
+    def _go_on(self, X, y):
+        """Train the fitted model further; it keeps its clusters."""
+        fitted = self._kept
+        n_known = len(fitted.states)
+        told = (
+            f"with warm_start=True the {n_known} clusters of the last fit stay, but "
+            f"n_clusters={self.n_clusters}; to look for clusters, fit anew with warm_start=False."
+        )
+        if self.n_clusters != "auto" and self.n_clusters < n_known:
+            raise ValueError(told)
+        plan, columns = self._plan(X, WithClusters.auto_epochs, go_on_from=fitted)
+        plan.begin()
+        self._train(plan, columns, WithClusters(fitted, self.consistency), X, y)
+        if self.n_clusters != "auto" and self.n_clusters > n_known:
+            warn_caller(told, ClusterWarning)
+        return self
+
+    def _train(self, plan, columns, recipe, X, y):
         outcome = self._run(plan, columns, recipe, X, y)
         if self.layer_rates is not None and not (outcome.interrupted or self.converged_):
             self._warn_off_target(plan)
-        self._warn_of_clusters(plan, state_shares, len(repeats.first))
-        return self
 
     @property
     def labels_(self) -> NDArray[np.intp]:
@@ -641,10 +672,15 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
     def __hvae_model__(self) -> Fitted:
         return fitted_of(self)
 
+    @property
+    def _kept(self):
+        """The model that ``fit`` is to train further, or None."""
+        return fitted_of(self) if self.warm_start and is_fitted(self) else None
+
     def _goal(self):
-        """Return the rates asked for; without any, `_aim_at` sets them."""
+        """Return the rates asked for; without any, `_aim_at` sets them, or they stay."""
         if self.layer_rates is None:
-            return Goal((_MOST_BITS, 1.0), ())
+            return Goal((_MOST_BITS, 1.0) if self._kept is None else tuple(self._kept.rates), ())
         rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
         if len(rates) < 2:
             raise ValueError(
@@ -661,7 +697,8 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         return Goal(rates, ())
 
     def _layer_sizes(self, goal):
-        return (*resolve_sizes(self.n_components, goal.n_layers - 1), 1)
+        n_states = 1 if self._kept is None else self._kept.n_components[-1]
+        return (*resolve_sizes(self.n_components, goal.n_layers - 1), n_states)
 
     def _check_usable(self):
         self._goal()

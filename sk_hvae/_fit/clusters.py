@@ -1,4 +1,4 @@
-"""A model whose top layer has clusters for states: the value of its fit, and the recipe."""
+"""A model whose top layer has clusters for states: the value of its fit, and the recipes."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_hvae._clustering.tree import merge_tree
+from sk_hvae._data.devices import place
 from sk_hvae._data.rows import ResidentRows
 from sk_hvae._fit.fitted import Fitted
 from sk_hvae._fit.measurement import map_rows
@@ -96,23 +97,65 @@ class TowardsClusters(Recipe):
         fields = measured(module, net, plan)
         n_states = plan.architecture.layer_sizes[-1]
         states = np.unique(_probabilities(module, plan.rows, np.arange(n_states)).argmax(1))
-        labels = _probabilities(module, plan.rows, states).argmax(1)
-        with torch.inference_mode():
-            one_hot = torch.eye(n_states, device=plan.device)[states]
-            centers = module.decode(one_hot, len(module.layers)).cpu().numpy()
-        joint = np.eye(len(states))[labels].T @ self._state_shares.shares[:, states]
-        return Clusters(
-            **fields,
-            states=states,
-            labels=labels,
-            sizes=np.bincount(labels),
-            centers=centers.astype(plan.data_dtype, copy=False),
-            tree=merge_tree(joint + joint.T),
-            stability=self._state_shares.stability,
-        )
+        fields |= _clusters(module, plan, states)
+        joint = np.eye(len(states))[fields["labels"]].T @ self._state_shares.shares[:, states]
+        stability = self._state_shares.stability
+        return Clusters(**fields, tree=merge_tree(joint + joint.T), stability=stability)
 
     def _shares(self, plan):
         return torch.from_numpy(self._state_shares.shares).to(plan.device)
+
+
+class WithClusters(Recipe):
+    """Train a fitted model further, on rows that keep the clusters that it gives them.
+
+    Parameters
+    ----------
+    fitted : Clusters
+        Where to go on.
+    consistency : float
+        As in `TowardsClusters`.
+    """
+
+    auto_epochs = SingleRate.auto_epochs
+
+    def __init__(self, fitted, consistency):
+        self._fitted = fitted
+        self._consistency = consistency
+
+    def beside(self, plan):
+        every_state = np.arange(plan.architecture.layer_sizes[-1])
+        shares = _probabilities(self._fitted.in_place(), plan.rows, every_state)
+        return {"state_shares": torch.from_numpy(shares).to(plan.device)}
+
+    def start(self, plan):
+        module = place(self._fitted.module, plan.device)
+        betas = tuple(self._fitted.betas)
+        control = rate_controller(plan, module, betas, (), self._consistency)
+        return GuidedHierarchy(module), control
+
+    def at_goal(self, fitted, plan) -> Fitted:  # noqa: ARG002 there are no other rates
+        return fitted
+
+    def conclude(self, net, plan) -> Clusters:
+        """Measure the trained model, whose clusters are those of before; returns `Clusters`."""
+        module, before = net.module_.model, self._fitted
+        fields = measured(module, net, plan) | _clusters(module, plan, before.states)
+        return Clusters(**fields, tree=before.tree, stability=before.stability)
+
+
+def _clusters(module, plan, states):
+    """Describe clusters by the states that they are, as arguments of `Clusters`."""
+    labels = _probabilities(module, plan.rows, states).argmax(1)
+    with torch.inference_mode():
+        one_hot = torch.eye(module.layers[-1].n_units, device=plan.device)[states]
+        centers = module.decode(one_hot, len(module.layers)).cpu().numpy()
+    return {
+        "states": states,
+        "labels": labels,
+        "sizes": np.bincount(labels, minlength=len(states)),
+        "centers": centers.astype(plan.data_dtype, copy=False),
+    }
 
 
 def _probabilities(module, rows, states):

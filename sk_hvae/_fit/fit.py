@@ -15,6 +15,7 @@ from sk_hvae.exceptions import (
     TrainingDivergedError,
     TrainingMemoryError,
 )
+from sk_hvae.nn.guided import unguided
 
 
 class Outcome(NamedTuple):
@@ -137,7 +138,7 @@ def _teller(on_epoch, recipe, plan):
 def _put_back(model, weights, plan):
     """Make a model what it was before it was trained."""
     if plan.known is not None:
-        model.remember(plan.known)
+        unguided(model).remember(plan.known)
     model.load_state_dict(weights)
     model.eval()
 

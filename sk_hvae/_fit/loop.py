@@ -19,6 +19,7 @@ from sk_hvae._fit.optimise import guard_for, lr_factor
 from sk_hvae._fit.parameter_groups import set_rate
 from sk_hvae._fit.pass_sums import PassSums
 from sk_hvae.exceptions import TrainingDivergedError
+from sk_hvae.nn.guided import unguided
 from sk_hvae.nn.once_constant_columns import take_in
 from sk_hvae.nn.units import LN2
 
@@ -264,7 +265,7 @@ class HVAENet(Checkpointed, NeuralNet, ABC):
 
     def take_in(self, summary, some):
         """Let the model take in columns that are constant no more."""
-        if take_in(self.model, summary, some):
+        if take_in(unguided(self.model), summary, some):
             self._take_snapshot()
 
     def _take_snapshot(self):

@@ -70,3 +70,8 @@ class GuidedHierarchy(nn.Module):
         log_probs = self.model.layers[-1].posterior(activations, None).log_probs
         disagreement = -(state_shares * log_probs).sum(1)
         return GuidedOutput(output.distortion, output.rates, output.latents, disagreement)
+
+
+def unguided(module):
+    """Return the model of a `GuidedHierarchy`, and any other module as it is."""
+    return module.model if isinstance(module, GuidedHierarchy) else module

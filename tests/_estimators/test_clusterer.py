@@ -304,6 +304,62 @@ class TestAuto:
         assert labels.shape == (n_rows,)
 
 
+class TestWarmStart:
+    @pytest.fixture
+    def going_on(self, fitted):
+        """A copy of the clusterer of four blobs that keeps its clusters."""
+        return pickle.loads(pickle.dumps(fitted)).set_params(warm_start=True)  # noqa: S301
+
+    def test_the_first_fit_is_like_any_other(self, fitted, blobs):
+        first = HVAEClusterer(4, warm_start=True, **FAST).fit(blobs[0])
+        np.testing.assert_array_equal(first.labels_, fitted.labels_)
+        np.testing.assert_array_equal(first.cluster_tree_, fitted.cluster_tree_)
+
+    def test_clusters_keep_their_numbers_and_the_model_follows_the_rows(self, going_on, blobs):
+        moved = blobs[0] + [1.5, 1.5, 1.5]
+        expected, before = going_on.predict(moved), going_on.distortion(moved).mean()
+        centers, tree = going_on.cluster_centers_, going_on.cluster_tree_
+        stability, rates = going_on.stability_, going_on.rates_
+        going_on.fit(moved)
+        np.testing.assert_array_equal(going_on.labels_, expected)
+        np.testing.assert_array_equal(going_on.predict(moved), expected)
+        assert going_on.cluster_sizes_.tolist() == np.bincount(expected).tolist()
+        assert going_on.distortion(moved).mean() < before
+        assert (going_on.cluster_centers_ - centers).mean() == pytest.approx(1.5, abs=0.3)
+        assert going_on.rates_ == pytest.approx(rates, rel=0.05, abs=0.2)
+        assert going_on.stability_ == stability
+        assert going_on.cluster_tree_ is tree
+
+    def test_a_cluster_without_rows_stays(self, going_on, blobs):
+        gone = going_on.labels_[0]
+        going_on.fit(blobs[0][going_on.labels_ != gone])
+        assert going_on.cluster_sizes_[gone] == 0
+        assert len(going_on.cluster_sizes_) == len(going_on.cluster_centers_) == 4
+        assert gone not in going_on.labels_
+        assert going_on.predict_proba(blobs[0]).shape == (180, 4)
+
+    def test_rows_on_which_a_constant_column_varies(self):
+        X, _ = make_blobs(90, centers=3, n_features=4, random_state=3)
+        varying = X.copy()
+        X[:, 3] = 7.0
+        clusterer = HVAEClusterer(3, warm_start=True, **FAST).fit(X)
+        labels = clusterer.labels_
+        np.testing.assert_array_equal(clusterer.fit(varying).labels_, labels)
+        assert clusterer.reconstruct(varying)[:, 3].std() > 0.5 * varying[:, 3].std()
+
+    def test_fewer_clusters_are_refused_and_more_are_told(self, going_on, blobs):
+        with pytest.raises(
+            ValueError, match="the 4 clusters of the last fit stay, but n_clusters=3"
+        ):
+            going_on.set_params(n_clusters=3).fit(blobs[0])
+        with pytest.warns(ClusterWarning, match="the 4 clusters of the last fit stay"):
+            going_on.set_params(n_clusters=6).fit(blobs[0])
+
+    def test_other_layers_are_refused(self, going_on, blobs):
+        with pytest.raises(ValueError, match="cannot be trained further with n_components"):
+            going_on.set_params(n_components=5).fit(blobs[0])
+
+
 class TestWarnings:
     def test_starts_that_disagree_are_told_with_the_number(self, blobs):
         with pytest.warns(ClusterWarning, match="the 20 starts agree poorly") as caught:
