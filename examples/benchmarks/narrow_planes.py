@@ -1,10 +1,10 @@
 """Does one fit cover the rate plane of narrow tables, as well as one fit for each point would?
 
-``MultiRateHVAETransformer`` with default settings beside a dedicated fit for each of four points, on
-all rows: how far rates are off their targets at most, and how much worse the lower bound on ln p(x)
-is at the worst point, in nats. "most" is the highest rate of a layer that the model was trained for.
-The tables are those of cluster_sets.py with at most 20 columns, and two of them again with two units
-a layer. "decided" are those on which the limit was chosen.
+``MultiRateHVAETransformer`` with default settings beside a dedicated fit for each of four points,
+on all rows: how far rates are off their targets at most, and how much worse the lower bound on
+ln p(x) is at the worst point, in nats. "most" is the highest rate of a layer that the model was
+trained for. The tables are those of cluster_sets.py with at most 20 columns, and two sets again
+with two units a layer. "decided" are those on which the limit was chosen.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/narrow_planes.py [--seeds 1]
 """

@@ -463,7 +463,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
             raise ValueError(told)
         plan, columns = self._plan(X, WithClusters.auto_epochs, go_on_from=fitted)
         plan.begin()
-        self._train(plan, columns, WithClusters(fitted, self.consistency), X, y)
+        state_shares = fitted.state_shares(plan.rows)
+        plan = self._aim_at(state_shares, plan, fitted.rates[:-1])
+        self._train(plan, columns, WithClusters(fitted, state_shares, self.consistency), X, y)
         if self.n_clusters != "auto" and self.n_clusters > n_known:
             warn_caller(told, ClusterWarning)
         return self
@@ -678,9 +680,9 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         return fitted_of(self) if self.warm_start and is_fitted(self) else None
 
     def _goal(self):
-        """Return the rates asked for; without any, `_aim_at` sets them, or they stay."""
+        """Return the rates asked for; without any, `_aim_at` sets them."""
         if self.layer_rates is None:
-            return Goal((_MOST_BITS, 1.0) if self._kept is None else tuple(self._kept.rates), ())
+            return Goal((_MOST_BITS, 1.0), ())
         rates = check_layer_values("layer_rates", self.layer_rates, "bits per sample")
         if len(rates) < 2:
             raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sk_hvae._clustering.state_shares import StateShares, shared_information
 from sk_hvae._clustering.tree import merge_tree
 from sk_hvae._data.devices import place
 from sk_hvae._data.rows import ResidentRows
@@ -57,6 +58,12 @@ class Clusters(Fitted):
         """Compute the posterior probabilities of the clusters, (n, n_clusters), float32."""
         return _probabilities(self.in_place(), rows, self.states)
 
+    def state_shares(self, rows):
+        """Return the probabilities of all states as shares that rows should keep."""
+        every_state = np.arange(self.n_components[-1])
+        shares = _probabilities(self.in_place(), rows, every_state)
+        return StateShares(shares, shared_information(shares), self.stability)
+
     def one_hot(self, cluster):
         """Return the state of a cluster as probabilities of the top layer, (n_states,)."""
         return torch.eye(self.n_components[-1])[self.states[cluster]]
@@ -80,11 +87,11 @@ class TowardsClusters(Recipe):
         self._consistency = consistency
 
     def beside(self, plan):
-        return {"state_shares": self._shares(plan)}
+        return {"state_shares": _shares(self._state_shares, plan)}
 
     def start(self, plan):
         ramp = target_ramp(plan)
-        module, betas = start_model(plan, ramp, self._shares(plan))
+        module, betas = start_model(plan, ramp, _shares(self._state_shares, plan))
         control = rate_controller(plan, module, betas, ramp, self._consistency)
         return GuidedHierarchy(module), control
 
@@ -102,9 +109,6 @@ class TowardsClusters(Recipe):
         stability = self._state_shares.stability
         return Clusters(**fields, tree=merge_tree(joint + joint.T), stability=stability)
 
-    def _shares(self, plan):
-        return torch.from_numpy(self._state_shares.shares).to(plan.device)
-
 
 class WithClusters(Recipe):
     """Train a fitted model further, on rows that keep the clusters that it gives them.
@@ -113,23 +117,26 @@ class WithClusters(Recipe):
     ----------
     fitted : Clusters
         Where to go on.
+    state_shares : StateShares
+        Those that it gives the rows.
     consistency : float
         As in `TowardsClusters`.
     """
 
     auto_epochs = SingleRate.auto_epochs
 
-    def __init__(self, fitted, consistency):
+    def __init__(self, fitted, state_shares, consistency):
         self._fitted = fitted
+        self._state_shares = state_shares
         self._consistency = consistency
 
     def beside(self, plan):
-        every_state = np.arange(plan.architecture.layer_sizes[-1])
-        shares = _probabilities(self._fitted.in_place(), plan.rows, every_state)
-        return {"state_shares": torch.from_numpy(shares).to(plan.device)}
+        return {"state_shares": _shares(self._state_shares, plan)}
 
     def start(self, plan):
         module = place(self._fitted.module, plan.device)
+        # A prior that has to learn that clusters have become rare makes the rate too high for long.
+        module.layers[-1].start_prior(_shares(self._state_shares, plan))
         betas = tuple(self._fitted.betas)
         control = rate_controller(plan, module, betas, (), self._consistency)
         return GuidedHierarchy(module), control
@@ -142,6 +149,10 @@ class WithClusters(Recipe):
         module, before = net.module_.model, self._fitted
         fields = measured(module, net, plan) | _clusters(module, plan, before.states)
         return Clusters(**fields, tree=before.tree, stability=before.stability)
+
+
+def _shares(state_shares, plan):
+    return torch.from_numpy(state_shares.shares).to(plan.device)
 
 
 def _clusters(module, plan, states):

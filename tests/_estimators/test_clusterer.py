@@ -11,6 +11,7 @@ import pytest
 import torch
 from every_kind import changed
 from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
+from scipy.stats import entropy
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs, make_moons
@@ -336,6 +337,8 @@ class TestWarmStart:
         assert going_on.cluster_sizes_[gone] == 0
         assert len(going_on.cluster_sizes_) == len(going_on.cluster_centers_) == 4
         assert gone not in going_on.labels_
+        sizes = going_on.cluster_sizes_[going_on.cluster_sizes_ > 0]
+        assert going_on.rates_[-1] == pytest.approx(entropy(sizes, base=2), abs=0.1)
         assert going_on.predict_proba(blobs[0]).shape == (180, 4)
 
     def test_rows_on_which_a_constant_column_varies(self):

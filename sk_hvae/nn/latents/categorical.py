@@ -10,6 +10,9 @@ from torch.nn import functional
 from sk_hvae.nn.latents.gaussian import Latent, gaussian_latent
 from sk_hvae.nn.noise import gumbel
 
+# Frequency of a state that no row takes, so that its logarithm is finite.
+_RAREST = 1e-4
+
 
 class CategoricalPrior(NamedTuple):
     """p(c).
@@ -110,6 +113,12 @@ class CategoricalLatent(Latent):
     @property
     def enumerates(self):
         return self.enumerated or not self.training
+
+    @torch.no_grad()
+    def start_prior(self, shares):
+        """Set the prior to how frequent states are, by shares (n, n_states), if it is learned."""
+        if self.prior_logits is not None:
+            self.prior_logits.copy_(shares.mean(0).clamp(min=_RAREST).log())
 
     def prior(self, z_above, n_rows):  # noqa: ARG002 nothing is above
         like = self.scale.expand(n_rows, -1)
