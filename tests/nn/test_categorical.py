@@ -88,6 +88,15 @@ class TestRate:
         q = logits.softmax(1)
         information = entropy(q.mean(0)) - entropy(q, axis=1).mean()
         assert rate.item() == pytest.approx(information, rel=1e-4)
+        layer.prior_logits.data.zero_()
+        layer.start_prior(q)
+        at_once = layer.posterior(logits, None).kl().mean()
+        assert at_once.item() == pytest.approx(information, rel=1e-4)
+
+    def test_a_state_that_no_row_takes_stays_possible(self):
+        layer = CategoricalLatent(2, torch.nn.Identity(), learned_prior=True)
+        layer.start_prior(torch.tensor([[1.0, 0.0]]))
+        assert layer.prior(None, 1).mean[0, 1].item() == pytest.approx(1e-4, rel=1e-3)
 
 
 class TestSample:
@@ -244,7 +253,8 @@ class TestDecode:
         model = random_model(sizes)
         decoded = model.decode(torch.eye(5), layer=len(sizes))
         expected = [self.decode_by_hand(model, state, 1) for state in torch.eye(5)]
-        torch.testing.assert_close(decoded, torch.cat(expected))
+        # The networks work in float32, and differ by what it rounds in batches of other sizes.
+        torch.testing.assert_close(decoded, torch.cat(expected), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("sizes", [(5,), (3, 5), (3, 2, 5)])
     def test_probabilities_give_the_weighted_mean_of_the_states(self, sizes):
@@ -253,7 +263,8 @@ class TestDecode:
         probabilities = torch.randn(7, 5).softmax(1)
         decoded = model.decode(probabilities, layer=len(sizes))
         states = torch.cat([self.decode_by_hand(model, state, 1) for state in torch.eye(5)])
-        torch.testing.assert_close(decoded, probabilities.double() @ states)
+        expected = probabilities.double() @ states
+        torch.testing.assert_close(decoded, expected, rtol=1e-5, atol=1e-6)
 
     def test_the_layer_below_decodes_as_always(self):
         model = random_model((3, 5))
