@@ -54,5 +54,5 @@ if __name__ == "__main__":
         found = [compare(X, seed, params) for seed in range(options.seeds)]
         most, miss, loss = np.median(found, axis=0)
         about = f"{name}{', 2 units' * bool(params)}"
-        mark = "  decided" * (name in DECIDED and not params)
+        mark = "  decided" * (name in DECIDED or bool(params))
         print(f"{about:18} {X.shape[1]:5} {most:7.1f} {miss:8.1f} {loss:10.2f}{mark}", flush=True)

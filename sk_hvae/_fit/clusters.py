@@ -1,5 +1,6 @@
 """A model whose top layer has clusters for states: the value of its fit, and the recipes."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +135,8 @@ class WithClusters(Recipe):
         return {"state_shares": _shares(self._state_shares, plan)}
 
     def start(self, plan):
-        module = place(self._fitted.module, plan.device)
+        # A copy, so that the fitted model stays as it is if training comes to nothing.
+        module = place(copy.deepcopy(self._fitted.module), plan.device)
         # A prior that has to learn that clusters have become rare makes the rate too high for long.
         module.layers[-1].start_prior(_shares(self._state_shares, plan))
         betas = tuple(self._fitted.betas)

@@ -97,7 +97,10 @@ class RateBox(nn.Module):
         return len(self.log_low)
 
     def up_to(self, most):
-        """Return the box without rates above ``most`` nats, or the octave below if all are."""
+        """Return the box without rates above ``most`` nats.
+
+        A layer all of whose rates are above gets those from half of ``most`` to ``most``.
+        """
         ends = zip(self.log_low.exp().tolist(), self.log_high.exp().tolist(), strict=True)
         pairs = [(low, high) if high <= most else (min(low, most / 2), most) for low, high in ends]
         return RateBox(*map(list, zip(*pairs, strict=True)))

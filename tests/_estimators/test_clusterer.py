@@ -350,6 +350,40 @@ class TestWarmStart:
         np.testing.assert_array_equal(clusterer.fit(varying).labels_, labels)
         assert clusterer.reconstruct(varying)[:, 3].std() > 0.5 * varying[:, 3].std()
 
+    def test_a_fit_that_fails_leaves_the_clusterer_as_it_was(self, going_on, blobs):
+        class Fail(Callback):
+            def on_batch_end(self, net, **kwargs):
+                raise RuntimeError("enough")
+
+        rows = blobs[0][going_on.labels_ != 0]
+        rates, distortion = going_on.rates(blobs[0]), going_on.distortion(blobs[0])
+        with pytest.raises(RuntimeError, match="enough"):
+            going_on.set_params(callbacks=[Fail()]).fit(rows)
+        np.testing.assert_array_equal(going_on.rates(blobs[0]), rates)
+        np.testing.assert_array_equal(going_on.distortion(blobs[0]), distortion)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"consistency": 0.0},
+            {"layer_rates": (4, 1.9), "max_epochs": 100, "batch_size": 30},
+            {"n_clusters": "auto"},
+            {"n_clusters": 1},
+            {"likelihood": "poisson"},
+            {"missing": "mask"},
+        ],
+    )
+    def test_whatever_it_was_fitted_with(self, blobs, params):
+        X = (blobs[0] - blobs[0].min()).round()
+        if "missing" in params:
+            X[0, 0] = np.nan
+        clusterer = HVAEClusterer(**{"n_clusters": 4, **FAST, **params}).fit(X)
+        labels, n_clusters = clusterer.labels_, len(clusterer.cluster_sizes_)
+        clusterer.set_params(warm_start=True).fit(X)
+        assert (clusterer.labels_ == labels).mean() > 0.98
+        assert len(clusterer.cluster_sizes_) == n_clusters
+        assert np.isfinite(clusterer.lower_bound_)
+
     def test_fewer_clusters_are_refused_and_more_are_told(self, going_on, blobs):
         with pytest.raises(
             ValueError, match="the 4 clusters of the last fit stay, but n_clusters=3"
