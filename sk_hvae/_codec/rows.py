@@ -25,8 +25,8 @@ from sk_hvae.nn.likelihoods import (
 from sk_hvae.nn.likelihoods.refusal import ColumnError
 
 _NOT_BINARY = (
-    "likelihood='bernoulli' says how probable 0 and 1 are; found {:.4g}, which cannot be coded. "
-    "Round X, or fit with likelihood='discretized_logistic'."
+    "likelihood='bernoulli' says how probable {:g} and {:g} are; found {:.4g}, which cannot be "
+    "coded. Round X, or fit with likelihood='discretized_logistic'."
 )
 
 
@@ -77,10 +77,11 @@ class RowCoder:
         for part in self._parts:
             if isinstance(part.coder, BinaryCells):
                 cells = x[:, part.columns]
-                found = ~np.isin(cells, (0.0, 1.0)) & ~np.isnan(cells)
+                pair = part.coder.pair
+                found = ~np.isin(cells, pair) & ~np.isnan(cells)
                 if found.any():
                     column = int(part.columns[found.any(0)][0])
-                    raise ColumnError(_NOT_BINARY.format(cells[found][0]), column)
+                    raise ColumnError(_NOT_BINARY.format(*pair, cells[found][0]), column)
 
     def link(self, x):
         """Map rows (n, n_features) to the scale of the link (n, n_linked); NaN is missing."""

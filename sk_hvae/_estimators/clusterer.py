@@ -48,6 +48,7 @@ from sk_hvae._fit.clusters import (
     TowardsClusters,
     WithClusters,
     codes_for_search,
+    likelihood_for_search,
     measured_for_search,
     without_copies,
 )
@@ -71,7 +72,6 @@ from sk_hvae.exceptions import (
     warn_caller,
 )
 from sk_hvae.nn.building import FLAT_NETWORKS
-from sk_hvae.nn.likelihoods import resolve as new_likelihood
 
 # Bits of the continuous layer, if no rates are asked for. More tell neighbours apart that should be
 # one cluster, and fewer mix clusters; examples/benchmarks/clustering.py has tables and images.
@@ -727,7 +727,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         below = plan._replace(
             goal=Goal(rates, ()),
             architecture=architecture,
-            likelihood=new_likelihood(plan.likelihood),
+            likelihood=likelihood_for_search(plan.likelihood, plan.summary),
             settings=replace(settings, callbacks=[]),
             rows=rows,
             training=rows,

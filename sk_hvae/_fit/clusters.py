@@ -23,9 +23,13 @@ from sk_hvae._fit.single_rate import (
 )
 from sk_hvae._fit.start import some_rows, start_model
 from sk_hvae.nn.guided import GuidedHierarchy
+from sk_hvae.nn.likelihoods import Bernoulli, Gaussian
+from sk_hvae.nn.likelihoods import resolve as new_likelihood
 
 # Different rows of up to this many numbers, 64 MB of float32, are copied to train on them alone.
 _MOST_COPIED = 2**24
+# Share of the images that have black and white pixels, where these are the ends of a scale.
+_REACH_BOTH_ENDS = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,6 +193,38 @@ def without_copies(rows, repeats):
     if repeats.are_density or not few:
         return rows
     return ResidentRows(rows.take(torch.from_numpy(repeats.first)))
+
+
+def likelihood_for_search(likelihood, summary):
+    """Return the likelihood of the model whose codes a search for clusters reads.
+
+    It is the one of the fit, but for images with a scale from black to white. There, whether a
+    pixel is lit at all says more about the kind of the image than how bright it is. To a Gaussian,
+    a step of grey is a step of grey, while a Bernoulli likelihood tells values near the ends better
+    apart than those in between. examples/benchmarks/clustering.py compares the clusters.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        That of the fit, adapted.
+    summary : DataSummary
+        Of the rows to train on, with ``rows``.
+
+    Returns
+    -------
+    Likelihood
+        A new one.
+    """
+    low, high = float(summary.minimum.min()), float(summary.maximum.max())
+    is_image = isinstance(likelihood, Gaussian) and likelihood.scaling_ == "shared"
+    if is_image and low < high and _share_at_both_ends(summary.rows, low, high) >= _REACH_BOTH_ENDS:
+        return Bernoulli(low, high)
+    return new_likelihood(likelihood)
+
+
+def _share_at_both_ends(rows, low, high):
+    """Return the share of rows with cells of both values."""
+    return float(((rows == low).any(1) & (rows == high).any(1)).double().mean())
 
 
 def measured_for_search(module, net, plan):

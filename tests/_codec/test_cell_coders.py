@@ -36,6 +36,7 @@ BINARY = (RNG.random((300, 4)) < 0.3).astype(float)
 
 CASES = {
     "bernoulli": (Bernoulli(), BINARY),
+    "bernoulli, other values": (Bernoulli(-3, 7), 10 * BINARY - 3),
     "poisson": (Poisson(), COUNTS),
     "poisson, large": (Poisson(), RNG.poisson(1600, (300, 4)).astype(float)),
     "negative binomial": (NegativeBinomial(), COUNTS),

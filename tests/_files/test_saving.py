@@ -90,7 +90,7 @@ VARIANTS = [
     {"layer_rates": np.array([1.0, 2.0, 3.0]), "n_components": np.array([3, 2, 1])},
     {"layer_rates": None, "betas": [0.5, 2.0], "inference": "ladder"},
     {"likelihood": "bernoulli", "early_stopping": True},
-    {"likelihood": Bernoulli()},
+    {"likelihood": Bernoulli(high=2)},
     {"likelihood": Gaussian(sigma="per_feature", scaling="shared")},
     {"likelihood": Gaussian(sigma=0.3)},
     {"output_layers": [1], "hidden_layer_sizes": (), "device": torch.device("cpu")},

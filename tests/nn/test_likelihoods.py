@@ -274,6 +274,25 @@ class TestBernoulli:
         expected = x * p.log() + (1 - x) * (1 - p).log()
         torch.testing.assert_close(likelihood.log_prob(x, parameters), expected.float())
 
+    def test_other_ends_are_those_of_the_same_data_in_0_and_1(self):
+        torch.manual_seed(0)
+        x, parameters = torch.rand(20, 4), torch.randn(20, 4)
+        scaled, raw = adapted(Bernoulli(), x), adapted(Bernoulli(-8.0, 24.0), 32 * x - 8)
+        torch.testing.assert_close(raw.link(32 * x - 8), scaled.link(x))
+        torch.testing.assert_close(
+            raw.log_prob(32 * x - 8, parameters), scaled.log_prob(x, parameters)
+        )
+        torch.testing.assert_close(raw.mean(parameters), 32 * scaled.mean(parameters) - 8)
+        torch.testing.assert_close(raw.expected_link(parameters), scaled.expected_link(parameters))
+        assert set(raw.sample(parameters, torch.randn_like).unique().tolist()) == {-8.0, 24.0}
+
+    @pytest.mark.parametrize(
+        ("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)]
+    )
+    def test_ends_that_make_no_sense_are_refused(self, low, high):
+        with pytest.raises(ValueError, match="the lower one first; got low="):
+            adapted(Bernoulli(low, high), torch.eye(3))
+
     def test_parameters_of_zero_give_the_mean_of_the_data_pulled_off_the_borders(self):
         x = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
         mean = adapted(Bernoulli(), x).mean(torch.zeros(1, 3))
@@ -306,7 +325,7 @@ class TestBernoulli:
     @pytest.mark.parametrize("value", [-0.5, 1.5, 255.0])
     def test_data_outside_0_and_1_are_refused_with_their_range(self, value):
         x = torch.tensor([[0.0], [value]])
-        found = f"found values from {min(0, value):.4g} to {max(0, value):.4g}. Scale X"
+        found = f"found values from {min(0, value):.4g} to {max(0, value):.4g}. Name the ends"
         with pytest.raises(ValueError, match=found):
             adapted(Bernoulli(), x)
 
@@ -325,6 +344,7 @@ class TestBernoulli:
         Gaussian("per_feature"),
         Gaussian(scaling="quantile"),
         Bernoulli(),
+        Bernoulli(high=255),
         Poisson(),
         NegativeBinomial("shared"),
         Categorical(max_categories=5),
