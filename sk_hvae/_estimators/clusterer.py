@@ -122,7 +122,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         but at most 32 bits, which works well for tables and images (and for fewer bits if rows are
         repeated, see the notes). In the categorical layer it asks for as many bits as a row tells
         about the clusters of its neighbours.
-    n_init : int, default=20
+    n_init : int, default=50
         Number of starts of the spectral clustering. They take little time compared with the
         training.
     n_neighbors : int, default=30
@@ -348,7 +348,7 @@ class HVAEClusterer(ClusterMixin, LatentsMixin, CompressionMixin, BaseHierarchic
         n_clusters: int | Literal["auto"] = 8,
         *,
         layer_rates: LayerValues | None = None,
-        n_init: int = 20,
+        n_init: int = 50,
         n_neighbors: int = 30,
         consistency: float = 100.0,
         n_components: LayerSizes = 16,

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sk_hvae._clustering.graph import (
     Partition,
+    _agreement,
     _best,
     _refine,
     _spectrum,
@@ -123,6 +124,25 @@ class TestFindClusters:
         refined = _refine(two_cliques(6), labels)
         assert adjusted_rand_score(refined, np.repeat([0, 1], 6)) == 1
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_nodes_are_moved_as_by_the_edges_of_all_of_them(self, seed):
+        X, _ = make_blobs(300, centers=5, cluster_std=2, random_state=seed)
+        graph = shared_neighbour_graph(X, 10)
+        start = np.unique(random_state(seed).randint(12, size=300), return_inverse=True)[1]
+
+        labels = start
+        for _ in range(20):
+            own = np.eye(labels.max() + 1)[labels]
+            weights = graph.toarray() @ own
+            joint = own.T @ weights / graph.sum()
+            share = joint.sum(1)
+            odds = np.log((joint + 1e-9) / np.outer(share, share))
+            before, labels = labels, np.unique((weights @ odds).argmax(1), return_inverse=True)[1]
+            if np.mean(labels != before) <= 5e-4:
+                break
+
+        np.testing.assert_array_equal(_refine(graph, start), labels)
+
     def test_shapes_that_are_not_round(self):
         X, y = make_moons(400, noise=0.05, random_state=0)
         graph = shared_neighbour_graph(X, 15)
@@ -141,6 +161,14 @@ class TestFindClusters:
     def test_clear_clusters_are_found_by_every_start(self):
         X, _ = make_blobs(90, centers=[[0, 0], [20, 0], [0, 20]], random_state=0)
         assert find_clusters(shared_neighbour_graph(X, 10), 3, 5, random_state()).stability == 1
+
+    def test_agreement_is_the_mean_rand_index_of_all_pairs(self):
+        labellings = [random_state(k).randint(k, size=40) for k in (1, 2, 3, 3, 7)]
+        labellings += [np.zeros(40, int), np.arange(40), np.arange(40)[::-1]]
+        pairs = itertools.combinations(labellings, 2)
+        expected = np.mean([adjusted_rand_score(a, b) for a, b in pairs])
+        assert _agreement(labellings) == pytest.approx(expected, abs=1e-12)
+        assert _agreement(labellings[:1]) == 1
 
     def test_starts_disagree_where_there_are_no_clusters(self):
         X = random_state().normal(size=(300, 8))
