@@ -28,7 +28,7 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, rando
 # %%
 # Ten clusters
 # ------------
-# ``stability_`` says how well the 20 starts of the clustering agree. It is 1 if all of them find
+# ``stability_`` says how well the 50 starts of the clustering agree. It is 1 if all of them find
 # the same clusters. We train for few epochs, so that the page runs quickly.
 settings = {"likelihood": "bernoulli", "max_epochs": 60, "random_state": 0}
 clusterer = HVAEClusterer(n_clusters=10, **settings).fit(X_train)

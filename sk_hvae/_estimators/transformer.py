@@ -113,14 +113,14 @@ class HierarchicalVAETransformer(SamplesMixin, CompressionMixin, BaseHierarchica
         those that are rounded, and draws values that the column can have. Only pixels of images
         stay "gaussian". ``columns_`` shows what was chosen. "gaussian" takes raw columns: the model
         standardises them, and learns one standard deviation for all of them. "bernoulli" is for X
-        in [0, 1]; "poisson" and "negative_binomial" for counts; "categorical" for categories or
-        whole numbers as codes; "discretized_logistic" and "discretized_logistic_mixture" for 8-bit
-        values, 0 to 255 or those divided by 255. A dict gives a likelihood to some columns,
-        ``{"age": "poisson"}``; the others have that of "auto". A list gives a likelihood for each
-        column. Columns are named by number or by name, ``[("gaussian", [0, 1]), ("categorical",
-        ["colour"])]``, or by slices, boolean masks and functions of X, as in ColumnTransformer.
-        Datetimes and durations in X become seconds; datetimes are counted from 1970. See
-        `sk_hvae.nn` for variants of each likelihood.
+        in [0, 1], and ``Bernoulli(high=255)`` for X in [0, 255]; "poisson" and "negative_binomial"
+        for counts; "categorical" for categories or whole numbers as codes; "discretized_logistic"
+        and "discretized_logistic_mixture" for 8-bit values, 0 to 255 or those divided by 255. A
+        dict gives a likelihood to some columns, ``{"age": "poisson"}``; the others have that of
+        "auto". A list gives a likelihood for each column. Columns are named by number or by name,
+        ``[("gaussian", [0, 1]), ("categorical", ["colour"])]``, or by slices, boolean masks and
+        functions of X, as in ColumnTransformer. Datetimes and durations in X become seconds;
+        datetimes are counted from 1970. See `sk_hvae.nn` for variants of each likelihood.
     missing : {"auto", "error", "mask"}, default="auto"
         Whether missing cells of X are an error or allowed: NaN, None, NA and NaT, and masked cells
         of a masked array. "auto" allows them in a frame, because tables have them, and not in an

@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 import sk_hvae
 from sk_hvae import HierarchicalVAETransformer, HVAEClusterer
 from sk_hvae._files import onnx as exporting
-from sk_hvae.nn import Categorical, DiscretizedLogisticMixture, Gaussian
+from sk_hvae.nn import Bernoulli, Categorical, DiscretizedLogisticMixture, Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::sk_hvae.exceptions.RateTargetWarning")
 
@@ -85,7 +85,7 @@ def own_decoder(n_units, n_outputs):
 MIXED = [
     ("gaussian", [3, 0]),
     ("categorical", [1]),
-    ("bernoulli", [2]),
+    (Bernoulli(-1, 1), [2]),
     ("poisson", [4, 5]),
     ("negative_binomial", range(6, 12)),
 ]
