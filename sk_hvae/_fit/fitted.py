@@ -16,13 +16,16 @@ from sk_hvae._fit.conditional import Conditioner
 from sk_hvae._fit.copula import correlated
 from sk_hvae._fit.history import Epochs
 from sk_hvae._fit.imputation import impute
-from sk_hvae._fit.measurement import MOST_AT_ONCE, map_rows, measure
+from sk_hvae._fit.measurement import map_rows, measure
 from sk_hvae._fit.quantisation import choose_bins, quantise, restore_z_1
 from sk_hvae._fit.typicality import typicality
 from sk_hvae.nn.building import Architecture
 from sk_hvae.nn.hierarchy import HierarchicalVAE
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.noise import GeneratorNoise
+
+# Rows that are drawn at once: a hidden layer of 256 units takes 32 MB, however narrow rows are.
+_DRAWN_AT_ONCE = 2**15
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -241,7 +244,7 @@ class Fitted(Trained):
             In the dtype of the data.
         """
         module, draw_z_1 = self.in_place(), draw_z_1 or self.prior()
-        n_at_once = min(MOST_AT_ONCE, chunk_rows((1, module.likelihood.n_outputs)))
+        n_at_once = min(_DRAWN_AT_ONCE, chunk_rows((1, module.likelihood.n_outputs)))
         drawn = np.empty((n_samples, self.n_features), self.data_dtype)
         with FixedThreads(), torch.inference_mode():
             for part in np.split(drawn, range(n_at_once, n_samples, n_at_once)):

@@ -145,7 +145,7 @@ def test_many_rows_are_drawn_in_parts(fitted, clustered, monkeypatch, is_like):
     monkeypatch.setattr(
         fitted.module_.decoder, "forward", lambda z: (sizes.append(len(z)), decode(z))[1]
     )
-    monkeypatch.setattr("sk_hvae._fit.fitted.MOST_AT_ONCE", 400)
+    monkeypatch.setattr("sk_hvae._fit.fitted._DRAWN_AT_ONCE", 400)
     drawn = fitted.sample(1000, like=like, random_state=0)
     assert sizes == [400, 400, 200]
     assert len(np.unique(drawn, axis=0)) == 1000

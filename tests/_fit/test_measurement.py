@@ -66,7 +66,7 @@ def test_a_row_is_measured_alike_in_any_company(x):
     np.testing.assert_allclose(part.rates, whole.rates[7:12], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("top_layer", "most"), [("gaussian", 2**15), ("categorical", 2**13)])
+@pytest.mark.parametrize(("top_layer", "most"), [("gaussian", 2**10), ("categorical", 2**10)])
 def test_narrow_rows_are_mapped_in_parts_whose_activations_take_little_memory(x, top_layer, most):
     architecture = Architecture((4, 4), (5,), top_layer=top_layer)
     module = build_hierarchy(architecture, Bernoulli().adapt(DataSummary.of([x])))
