@@ -21,6 +21,7 @@ from sk_hvae._fit.recipe import Recipe
 from sk_hvae._fit.settings import AutoEpochs
 from sk_hvae._fit.single_rate import provenance, target_ramp
 from sk_hvae._fit.start import START_ROWS, build_seeded, some_rows, start_plane
+from sk_hvae._fit.survey_rows import SurveyRows
 from sk_hvae.nn.conditioned import ConditionedHierarchy, RateBox
 from sk_hvae.nn.likelihoods import Likelihood
 from sk_hvae.nn.units import LN2
@@ -184,11 +185,12 @@ class RatePlane(Recipe):
         """Measure the trained model over the plane; returns a `Plane`."""
         conditioned = net.module_.eval()
         some = some_rows(plan.training)
-        n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(some)))
         grid = net.control.grid
-        module = place(_build_plain(plan.architecture, conditioned), module_device(conditioned))
-        module.load_state_dict(conditioned.state_at(grid.rates[0].tolist()))
-        survey = PlaneSurvey(module, some, n_draws, net.autocast)
+        corners = [_plain_at(plan, conditioned, rates) for rates in grid.corners.tolist()]
+        module = corners[0]
+        surveyed = SurveyRows.of(plan.training, corners)
+        n_draws = max(1, min(_MOST_DRAWS, START_ROWS // len(surveyed.rows)))
+        survey = PlaneSurvey(module, surveyed.rows, n_draws, net.autocast, weights=surveyed.weights)
         points = []
         nodes = zip(grid.rates.tolist(), net.control.node_betas.tolist(), strict=True)
         how = {"is_shown": plan.shows_progress, "only_if_long": True}
@@ -213,6 +215,13 @@ class RatePlane(Recipe):
             calibration=Calibration.of(points),
             completed=not net.interrupted_,
         )
+
+
+def _plain_at(plan, conditioned, rates):
+    """Build a plain module with the weights of a conditioned one at rates in nats."""
+    module = place(_build_plain(plan.architecture, conditioned), module_device(conditioned))
+    module.load_state_dict(conditioned.state_at(rates))
+    return module
 
 
 def _build_plain(architecture, conditioned):

@@ -46,6 +46,7 @@ class TargetGrid:
         self.axis = torch.linspace(0, 1, self.n_per_axis, device=box.log_low.device)
         nodes = torch.cartesian_prod(*[self.axis] * n_layers).view(-1, n_layers)
         self.rates = box.rates(nodes)
+        self.corners = self.rates[((nodes == 0) | (nodes == 1)).all(1)]
 
     def smoother(self, price):
         """Return the matrix that smooths values at the nodes, (n_nodes, n_nodes).

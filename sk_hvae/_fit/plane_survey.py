@@ -49,6 +49,8 @@ class PlaneSurvey:
         Lower precision for matrix products.
     with_error : bool, default=False
         Whether to measure the squared error.
+    weights : Tensor of shape (n,), float64, default=None
+        How many rows each row stands for, where there is no error to measure; None is one.
 
     Attributes
     ----------
@@ -56,11 +58,12 @@ class PlaneSurvey:
         Largest less smallest number of the cells that the error is of; nan without any.
     """
 
-    def __init__(self, module, rows, n_draws=1, autocast=None, with_error=False):
+    def __init__(self, module, rows, n_draws=1, autocast=None, with_error=False, weights=None):
         self._device = module_device(module)
         self._autocast = autocast
         self._with_error = with_error
-        self._n_rows = len(rows)
+        weights = torch.ones(len(rows), dtype=torch.float64) if weights is None else weights
+        self._n_rows = float(weights.sum())
         holds_numbers = torch.ones(rows.shape[1], device="cpu")
         holds_numbers[module.likelihood.nominal_categories[:, 0].long()] = 0.0
         self._holds_numbers = holds_numbers.to(self._device)
@@ -69,11 +72,13 @@ class PlaneSurvey:
             self._look_at(rows, holds_numbers > 0)
         self._parts = []
         with self._inference():
-            for part in rows.split(_ROWS_PER_PART):
+            parts = zip(rows.split(_ROWS_PER_PART), weights.split(_ROWS_PER_PART), strict=True)
+            for part, of_part in parts:
                 x = to_device(part, self._device)
                 of_rows = module.row_noise(x)
                 noises = [ReplayedNoise(of_rows.draw(n)) for n in range(n_draws)]
-                self._parts.append((x, module.activations(x), noises))
+                weight = of_part.to(self._device, torch.float32)
+                self._parts.append((x, module.activations(x), noises, weight))
 
     def _look_at(self, rows, columns):
         """Find number and range of the cells of some columns that are not missing."""
@@ -91,16 +96,16 @@ class PlaneSurvey:
         """Pass the rows through a model; returns a `PlaneMeasurement`."""
         sums = []
         with self._inference():
-            for x, activations, noises in self._parts:
+            for x, activations, noises, weight in self._parts:
                 draws = [self._draw(module, x, activations, noise) for noise in noises]
-                sums.append(torch.stack(draws).mean(0))
+                sums.append((weight[:, None] * torch.stack(draws).mean(0)).sum(0))
         error, *nats = torch.stack(sums).double().sum(0).tolist()
         distortion, *rates = (total / self._n_rows / LN2 for total in nats)
         error = error / self._n_cells if self._n_cells else math.nan
         return PlaneMeasurement(distortion, np.array(rates), error)
 
     def _draw(self, module, x, activations, noise):
-        """Return sums over rows: squared error, distortion and rates."""
+        """Return the squared error, distortion and rates of rows, (b, 2 + n_layers)."""
         inferred, parameters = module.infer_and_decode(activations, noise.rewind())
         x = inferred.align(x)
         distortion = inferred.expect(module.distortion(x, parameters))
@@ -112,7 +117,7 @@ class PlaneSurvey:
             if module.missing is not None:
                 misses = misses.nan_to_num_(0.0)
             error = inferred.expect(torch.linalg.vector_norm(misses, dim=1).square())
-        return torch.cat((torch.stack((error, distortion), 1), inferred.rates()), 1).sum(0)
+        return torch.cat((torch.stack((error, distortion), 1), inferred.rates()), 1)
 
     @contextmanager
     def _inference(self):
