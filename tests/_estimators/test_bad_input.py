@@ -361,7 +361,7 @@ def test_bernoulli_needs_data_between_0_and_1(small, low_high):
     value = re.escape(f"{low_high[column]:g}")
     said = (
         rf"column {column} of X: .* needs data in \[0, 1\]; found values from {value} to {value}\. "
-        "Scale X, for example with MinMaxScaler"
+        r"Name the ends of all pixels, for example Bernoulli\(high=255\)"
     )
     with pytest.raises(ValueError, match=said):
         small(likelihood="bernoulli").fit(bad)

@@ -50,6 +50,14 @@ def test_rows_with_the_most_bits_count_once_and_the_others_stand_for_more(module
     assert len(np.unique(found.rows, axis=0)) == len(found.rows) <= 2048
 
 
+def test_of_many_numbers_a_part_is_looked_at(module, table, monkeypatch):
+    monkeypatch.setattr("sk_hvae._fit.survey_rows._MOST_NUMBERS", table.size // 2)
+    found = SurveyRows.of(ResidentRows(torch.tensor(table)), [module])
+    half = table[::2]
+    assert found.weights.sum() == pytest.approx(len(half))
+    assert np.isin(found.rows.numpy()[:, 0], half[:, 0]).all()
+
+
 def test_rates_at_points_of_a_plane_are_those_of_all_rows(table):
     multi = MultiRateHVAETransformer(
         layer_rates=(2, 3),

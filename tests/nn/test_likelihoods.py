@@ -287,7 +287,7 @@ class TestBernoulli:
         assert set(raw.sample(parameters, torch.randn_like).unique().tolist()) == {-8.0, 24.0}
 
     @pytest.mark.parametrize(
-        ("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)]
+        ("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0), (None, "1")]
     )
     def test_ends_that_make_no_sense_are_refused(self, low, high):
         with pytest.raises(ValueError, match="the lower one first; got low="):

@@ -1,6 +1,7 @@
 """Bernoulli likelihood."""
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -43,7 +44,8 @@ class Bernoulli(Likelihood):
         self.high = high
 
     def learn(self, summary):
-        if not -math.inf < self.low < self.high < math.inf:
+        are_numbers = all(isinstance(end, Real) for end in (self.low, self.high))
+        if not (are_numbers and -math.inf < self.low < self.high < math.inf):
             raise ValueError(
                 "low and high of a Bernoulli likelihood must be two numbers, the lower one first; "
                 f"got low={self.low!r} and high={self.high!r}."
