@@ -22,7 +22,8 @@ whether what was chosen holds for other sets. A name of a group stands for its s
 
 Each result is appended to the file at once, and runs that are in the file are not run again, so
 a benchmark may be interrupted and continued, and its parts may run in different environments. A
-run that failed is in the file with its error; delete its line to try again.
+run that failed is in the file with its error; delete its line to try again. The tables of the guide
+are those of results/clustering.jsonl, but for the deep peers.
 """
 
 import argparse

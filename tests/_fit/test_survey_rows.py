@@ -6,7 +6,10 @@ import torch
 
 from sk_hvae import MultiRateHVAETransformer
 from sk_hvae._data.rows import ResidentRows
+from sk_hvae._fit.measurement import measure
+from sk_hvae._fit.plane_survey import PlaneSurvey
 from sk_hvae._fit.survey_rows import SurveyRows
+from sk_hvae.exceptions import RateTargetWarning, muted
 from sk_hvae.nn import Architecture, DataSummary, Gaussian, build_hierarchy
 
 N_ROWS = 5000
@@ -58,15 +61,35 @@ def test_of_many_numbers_a_part_is_looked_at(module, table, monkeypatch):
     assert np.isin(found.rows.numpy()[:, 0], half[:, 0]).all()
 
 
-def test_rates_at_points_of_a_plane_are_those_of_all_rows(table):
+@pytest.mark.parametrize("top_layer", ["gaussian", "categorical"])
+def test_rates_and_distortion_of_a_plane_are_those_of_all_rows(table, top_layer):
+    x = torch.tensor(table)
     multi = MultiRateHVAETransformer(
-        layer_rates=(2, 3),
+        layer_rates=(2, 1),
+        rate_range=(0.3, 6),
+        n_components=4,
+        hidden_layer_sizes=(16,),
+        top_layer=top_layer,
+        max_epochs=4,
+        random_state=0,
+    )
+    with muted(RateTargetWarning):
+        module = multi.fit(x).module_
+    chosen = SurveyRows.of(ResidentRows(x), [module])
+    found = PlaneSurvey(module, chosen.rows, weights=chosen.weights).measure(module)
+    expected = measure(module, ResidentRows(x))
+    np.testing.assert_allclose(found.rates, expected.rates.mean(0), rtol=0.02)
+    assert found.distortion == pytest.approx(expected.distortion.mean(), abs=0.2)
+
+
+@pytest.mark.parametrize("targets", [(1.0, 2.0), (3.0, 3.0)])
+def test_a_fit_knows_the_rates_of_all_rows(table, targets):
+    multi = MultiRateHVAETransformer(
+        layer_rates=targets,
         rate_range=(0.5, 6),
         n_components=4,
         hidden_layer_sizes=(16,),
         max_epochs=4,
         random_state=0,
     ).fit(table)
-    for targets in ((1.0, 2.0), (2.0, 1.0), (3.0, 3.0)):
-        at = multi.at(targets)
-        np.testing.assert_allclose(at.rates_, at.rates(table).mean(0), rtol=0.03)
+    np.testing.assert_allclose(multi.rates_, multi.rates(table).mean(0), rtol=0.03)
